@@ -1,0 +1,1 @@
+"""Geometry critics, one file each, and what turns a reconstruction into scores."""

@@ -1,0 +1,49 @@
+"""The contract of a geometry critic: frames in, cameras and depth out, or a reason why not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from videogpa.records import Reconstruction, Source
+
+
+class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip, not an error of the program
+    """The critic cannot say what the clip's geometry is. Becomes a row with status and reason, never a number."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: Literal["failed", "no_parallax"] = "failed",
+        measures: Mapping[str, float | int] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.measures = dict(measures or {})
+
+
+class Critic(Protocol):
+    """Reconstructs the geometry of a clip. Objects take plain arguments; building one may load weights."""
+
+    def frames_to_read(self, judged: int) -> int:
+        """How many frames, uniformly sampled from the clip, the critic wants in order to judge `judged` of them."""
+        ...
+
+    def reconstruct(
+        self,
+        frames: Float[Tensor, "frames 3 height width"],
+        *,
+        judged: Sequence[int] | None = None,
+        source: Source | None = None,
+    ) -> Reconstruction:
+        """Reconstruct the frames at the indices `judged` (all, if None); the others may help to find the cameras.
+
+        `frames` are RGB in [0, 1], float32, in order of time.
+
+        Raises:
+            ReconstructionFailed: If no geometry was found that deserves the name.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Video diffusion backbones, one file per family."""

@@ -1,0 +1,136 @@
+"""What the stages hand to each other: rows of the manifests, and tensors with named axes.
+
+A row is one line of a JSONL manifest (docs/conventions.md, "The run folder"). Tensors travel in frozen dataclasses at the
+borders only; the maths takes them one by one, so that axis names bind across all arguments.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
+"""Whether a clip could be scored. Only `ok` clips are ranked; `partial` numbers hold for a part of the clip."""
+
+
+class Row(BaseModel):
+    """One line of a manifest. Unknown keys are refused, so that a row of another version is noticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    fingerprint: str = ""
+    """Of the settings and inputs that made the row; a row with another one is stale."""
+
+
+class Scene(BaseModel):
+    """A scene of the miniature world and the camera path through it; enough to know the exact geometry of every frame."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    camera: str
+    frames: int
+    height: int
+    width: int
+
+
+class Prompt(Row):
+    """What a clip is to show: a text, a first frame for image-to-video, and the scene if its geometry is known."""
+
+    prompt: str
+    text: str
+    image: str | None = None
+    scene: Scene | None = None
+
+
+class Clip(Row):
+    """A generated video. `path` is relative to the run folder; `clip` is `<prompt>/<seed>`."""
+
+    clip: str
+    prompt: str
+    seed: int
+    path: str
+
+
+class Score(Row):
+    """What one critic says of one clip. The measures are described, with their directions, in `videogpa.measures`."""
+
+    clip: str
+    critic: str
+    status: Status
+    reason: str | None = None
+    perceptual: Literal["alex", "vgg"] | None = None
+    frames: int | None = None
+
+    consistency: float | None = None
+    mse: float | None = None
+    lpips: float | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+    mvcs: float | None = None
+    motion: float | None = None
+    loo_mse: float | None = None
+    loo_lpips: float | None = None
+    loo_score: float | None = None
+    loo_coverage: float | None = None
+    epipolar: float | None = None
+    jerk: float | None = None
+    registered: int | None = None
+    points: int | None = None
+    focal_widths: float | None = None
+    homography_loo: float | None = None
+    seconds: float | None = None
+
+
+class Pair(Row):
+    """A preference pair, or the reason why its group gave none."""
+
+    prompt: str
+    winner: str | None = None
+    loser: str | None = None
+    gap: float | None = None
+    motion_ratio: float | None = None
+    dropped: str | None = None
+
+
+class Latents(Row):
+    """The encoded form of a clip, and of the prompt it was made from: what training reads instead of videos."""
+
+    clip: str
+    prompt: str
+    path: str
+    condition: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the frames given to a critic come from. Learned and classical critics ignore it; the oracle needs the scene."""
+
+    prompt: Prompt | None = None
+    frame_indices: tuple[int, ...] | None = None
+    """Index in the clip of every given frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Cameras and depth for each judged frame: one coloured point cloud, seen from every camera.
+
+    `images` are the pixels the critic saw (resized, cropped), so that no metric compares two framings. RGB in [0, 1].
+    `depth` is along the optical axis, in the arbitrary unit of the translations; 0 where unknown. `confidence` is >= 0, and
+    0 where the depth must not be used. Cameras follow docs/conventions.md: OpenCV axes, integer pixel = pixel centre.
+    """
+
+    images: Float[Tensor, "frames 3 height width"]
+    depth: Float[Tensor, "frames height width"]
+    confidence: Float[Tensor, "frames height width"]
+    intrinsics: Float[Tensor, "frames 3 3"]
+    camera_from_world: Float[Tensor, "frames 4 4"]
+    points: Float[Tensor, "frames height width 3"] | None = None
+    """World points per pixel, if the critic predicts them itself; else they are unprojected from `depth`."""
+    status: Literal["ok", "partial"] = "ok"
+    reason: str | None = None
+    measures: Mapping[str, float | int] = field(default_factory=dict)
+    """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (keys of `Score`)."""

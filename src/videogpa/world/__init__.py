@@ -1,0 +1,1 @@
+"""The miniature world: scenes with exact geometry, in which the whole method runs on a laptop."""
