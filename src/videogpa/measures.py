@@ -1,0 +1,42 @@
+"""Every measure of a clip: what it means, in which unit, and which direction is better. Declared here and nowhere else."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number in a `Score` row. `better` is None for what describes a clip without judging it."""
+
+    better: Literal["lower", "higher"] | None
+    meaning: str
+    unit: str = ""
+
+    def is_better(self, a: float, b: float) -> bool:
+        """Whether `a` is better than `b`."""
+        return a < b if self.better == "lower" else a > b
+
+
+MEASURES: dict[str, Measure] = {
+    # Section 3 of arXiv 2601.23286: the whole cloud rendered into every frame, empty pixels counted as error.
+    "consistency": Measure("lower", "the paper's 3D consistency score: mse + lpips of the whole cloud's render"),
+    "mse": Measure("lower", "mean squared error of the whole cloud's render, RGB in [0, 1]"),
+    "lpips": Measure("lower", "LPIPS of the whole cloud's render"),
+    "psnr": Measure("higher", "peak signal-to-noise ratio of the whole cloud's render, from the mean mse", "dB"),
+    "ssim": Measure("higher", "structural similarity of the whole cloud's render"),
+    "mvcs": Measure("higher", "multi-view consistency of adjacent depth maps; not scale-free"),
+    # A frame explains itself in the scores above. Here frame i is rendered from the other frames' points only.
+    "loo_mse": Measure("lower", "mse of the leave-one-out render over covered pixels"),
+    "loo_lpips": Measure("lower", "LPIPS of the leave-one-out render over covered pixels"),
+    "loo_score": Measure("lower", "loo_mse + loo_lpips; compares clips of one scene, not across scenes"),
+    "loo_coverage": Measure("higher", "share of pixels that the other frames' points cover"),
+    "epipolar": Measure("lower", "median Sampson distance of matches in consecutive judged frames", "px"),
+    "homography_loo": Measure("lower", "leave-one-out error under homographies, for clips without parallax"),
+    # What the scores must be read with: a frozen clip scores perfectly.
+    "motion": Measure(None, "the paper's camera motion: mean step + 0.1 x mean rotation in radians"),
+    "jerk": Measure("lower", "how jerky the camera path is; scale-free"),
+    "registered": Measure("higher", "judged frames that have a camera"),
+    "points": Measure("higher", "triangulated points"),
+    "focal_widths": Measure(None, "focal length", "image widths"),
+    "seconds": Measure(None, "time that scoring took", "s"),
+}
