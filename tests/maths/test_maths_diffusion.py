@@ -1,0 +1,95 @@
+import pytest
+import torch
+from diffusers import CogVideoXDPMScheduler, DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from torch.testing import assert_close
+
+from videogpa.maths.diffusion import (
+    add_noise,
+    flow_target,
+    from_flow,
+    from_velocity,
+    straight_path,
+    variance_preserving,
+    velocity_target,
+)
+
+
+@pytest.fixture
+def latents() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 5, 3, 4, 6, 7, generator=generator)
+    return clean, noise
+
+
+LEVELS = torch.tensor([0.0, 1e-3, 0.3, 0.9, 1.0])
+
+
+def test_by_hand():
+    clean, noise = torch.tensor([[2.0]]), torch.tensor([[10.0]])
+    alpha, sigma = variance_preserving(torch.tensor([0.36]))
+    assert_close(add_noise(clean, noise, alpha=alpha, sigma=sigma), torch.tensor([[0.6 * 2 + 0.8 * 10]]))
+    assert_close(velocity_target(clean, noise, alpha=alpha, sigma=sigma), torch.tensor([[0.6 * 10 - 0.8 * 2]]))
+    alpha, sigma = straight_path(torch.tensor([0.25]))
+    assert_close(add_noise(clean, noise, alpha=alpha, sigma=sigma), torch.tensor([[0.75 * 2 + 0.25 * 10]]))
+    assert_close(flow_target(clean, noise), torch.tensor([[8.0]]))
+
+
+def test_velocity_gives_back_clean_and_noise(latents):
+    clean, noise = latents
+    alpha, sigma = variance_preserving(LEVELS)
+    noisy = add_noise(clean, noise, alpha=alpha, sigma=sigma)
+    velocity = velocity_target(clean, noise, alpha=alpha, sigma=sigma)
+    for got, expected in zip(from_velocity(noisy, velocity, alpha=alpha, sigma=sigma), latents, strict=True):
+        assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_flow_gives_back_clean_and_noise(latents):
+    clean, noise = latents
+    alpha, sigma = straight_path(LEVELS)
+    noisy = add_noise(clean, noise, alpha=alpha, sigma=sigma)
+    for got, expected in zip(from_flow(noisy, flow_target(clean, noise), sigma=sigma), latents, strict=True):
+        assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_variance_is_preserved(latents):
+    alpha, sigma = variance_preserving(LEVELS)
+    assert_close(alpha**2 + sigma**2, torch.ones(5))
+    clean, noise = latents
+    z = add_noise(clean, noise, alpha=alpha, sigma=sigma)
+    v = velocity_target(clean, noise, alpha=alpha, sigma=sigma)
+    assert_close(z**2 + v**2, clean**2 + noise**2, atol=1e-4, rtol=1e-5)  # (z, v) is (x, eps) rotated
+
+
+def test_flow_is_the_derivative_of_the_path(latents):
+    clean, noise = (t.double() for t in latents)
+    here, there = (
+        add_noise(clean, noise, alpha=1 - s, sigma=s)
+        for s in (torch.full((5,), 0.4, dtype=torch.float64), torch.full((5,), 0.5, dtype=torch.float64))
+    )
+    assert_close((there - here) / 0.1, flow_target(clean, noise))
+
+
+@pytest.mark.parametrize("scheduler", [DDIMScheduler(), CogVideoXDPMScheduler(rescale_betas_zero_snr=True)])
+def test_equals_the_schedulers_of_diffusers(scheduler, latents):
+    clean, noise = latents
+    timesteps = torch.tensor([0, 10, 500, 998, 999])
+    alpha, sigma = variance_preserving(scheduler.alphas_cumprod[timesteps])
+    noisy = add_noise(clean, noise, alpha=alpha, sigma=sigma)
+    velocity = velocity_target(clean, noise, alpha=alpha, sigma=sigma)
+    assert_close(noisy, scheduler.add_noise(clean, noise, timesteps))
+    assert_close(velocity, scheduler.get_velocity(clean, noise, timesteps))
+
+
+def test_equals_the_flow_scheduler_of_diffusers(latents):
+    clean, noise = latents
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    chosen = torch.tensor([0, 10, 500, 998, 999])
+    alpha, sigma = straight_path(scheduler.sigmas[chosen])
+    expected = scheduler.scale_noise(clean, scheduler.timesteps[chosen], noise)
+    assert_close(add_noise(clean, noise, alpha=alpha, sigma=sigma), expected)
+
+
+def test_keeps_the_dtype_of_the_latents(latents):
+    clean, noise = (t.bfloat16() for t in latents)
+    alpha, sigma = straight_path(LEVELS)
+    assert add_noise(clean, noise, alpha=alpha, sigma=sigma).dtype == torch.bfloat16
