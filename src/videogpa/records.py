@@ -44,6 +44,7 @@ class Prompt(Row):
     text: str
     image: str | None = None
     scene: Scene | None = None
+    split: Literal["train", "held_out"] = "train"
 
 
 class Clip(Row):

@@ -87,18 +87,22 @@ def _sync(path: Path) -> None:
 
 
 class Manifest(Generic[R]):
-    """A JSONL file of rows, each whole or absent, keyed by one of their fields."""
+    """A JSONL file of rows, each whole or absent, with a key made of one or more of their fields."""
 
     def __init__(self, path: Path, row_type: type[R], key: str, *, files: Callable[[R], list[Path]] | None = None) -> None:
-        """Open the manifest at `path`. `files` names what a row promises on disk; a row whose files are gone is redone."""
+        """Open the manifest at `path`.
+
+        `key` names the fields that tell rows apart, separated by spaces. `files` names what a row promises on disk; a row
+        whose files are gone is redone.
+        """
         self.path = path
         self._row_type = row_type
-        self._key = key
+        self._fields = key.split()
         self._files = files or (lambda row: [])
 
     def key(self, row: R) -> str:
         """The row's name among its peers."""
-        return str(getattr(row, self._key))
+        return " ".join(str(getattr(row, field)) for field in self._fields)
 
     def rows(self) -> list[R]:
         """Read all whole rows. A torn last line, left by a killed writer, is passed over.

@@ -1,0 +1,7 @@
+"""pair: the best and the worst candidate of a group become a preference pair."""
+
+from videogpa.stages.pair.funnel import Funnel, funnel
+from videogpa.stages.pair.pairing import choose_pair
+from videogpa.stages.pair.stage import manifest, run
+
+__all__ = ["Funnel", "choose_pair", "funnel", "manifest", "run"]

@@ -1,0 +1,43 @@
+"""Prompts of the miniature world: a scene, a camera path, the sentence that asks for both, and the first frame."""
+
+from videogpa.config import WorldPrompts
+from videogpa.records import Prompt, Scene
+from videogpa.world.paths import PATHS, camera_path, intrinsics
+from videogpa.world.raycast import View, render
+from videogpa.world.scenes import make_world
+
+STATIC = "A quiet room with a few objects. Everything stands still; only the camera moves."
+HELD_OUT_SEED = 500_000  # held-out scenes are drawn from here on, so that more training scenes never reach them
+
+
+def world_prompts(config: WorldPrompts) -> list[Prompt]:
+    """Return the training prompts, then the held-out ones. No scene is in both; camera paths take turns."""
+    splits = [("train", config.train, config.seed), ("held_out", config.held_out, config.seed + HELD_OUT_SEED)]
+    return [
+        Prompt(
+            prompt=f"{split}-{number:04d}",
+            text=f"{STATIC} {PATHS[camera][2]}",
+            image=f"prompts/{split}-{number:04d}.png",
+            scene=Scene(seed=first + number, camera=camera, frames=config.frames, height=config.height, width=config.width),
+            split=split,
+        )
+        for split, count, first in splits
+        for number, camera in zip(range(count), _take_turns(count), strict=True)
+    ]
+
+
+def _take_turns(count: int) -> list[str]:
+    names = list(PATHS)
+    return [names[number % len(names)] for number in range(count)]
+
+
+def view(scene: Scene) -> View:
+    """Render the true clip of a scene: what a perfect model would generate."""
+    camera_from_world = camera_path(scene.camera, scene.frames)
+    return render(
+        make_world(scene.seed),
+        intrinsics(scene.height, scene.width),
+        camera_from_world,
+        height=scene.height,
+        width=scene.width,
+    )
