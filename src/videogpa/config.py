@@ -5,7 +5,7 @@ Settings with a value from the paper (arXiv 2601.23286) name it; where our defau
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -23,6 +23,9 @@ class Config(BaseModel):
     """A section of a recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+C = TypeVar("C", bound=Config)
 
 
 class WorldPrompts(Config):
@@ -140,6 +143,13 @@ class EvaluateConfig(Config):
         return tuple(_one_of(name, CRITICS) for name in names)
 
 
+class Needs(Config):
+    """What a machine must have to run the recipe; `videogpa doctor` compares."""
+
+    gpu_gib: Annotated[float, Field(ge=0)] = 0
+    memory_gib: Annotated[float, Field(ge=0)] = 4
+
+
 class Recipe(Config):
     """A whole run, from prompts to report."""
 
@@ -151,6 +161,7 @@ class Recipe(Config):
     pair: PairConfig = PairConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    needs: Needs = Needs()
 
 
 def _one_of(name: str, table: Any) -> str:
@@ -176,11 +187,24 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     content.pop("provenance", None)  # of the run that wrote the file; this run writes its own
     for override in overrides:
         _set(content, override)
+    return _validated(Recipe, content, str(path))
+
+
+def score_config(critic: str, frames: int, perceptual: str) -> ScoreConfig:
+    """Make the settings of scoring from a command line.
+
+    Raises:
+        UserError: If one of them is impossible.
+    """
+    return _validated(ScoreConfig, {"critic": critic, "frames": frames, "perceptual": perceptual}, "the command line")
+
+
+def _validated(kind: type[C], content: dict[str, Any], origin: str) -> C:
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
         problems = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{path} cannot be used:\n{problems}") from None
+        raise UserError(f"{origin} cannot be used:\n{problems}") from None
 
 
 def _set(content: dict[str, Any], override: str) -> None:

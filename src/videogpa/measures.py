@@ -34,6 +34,7 @@ MEASURES: dict[str, Measure] = {
     "homography_loo": Measure("lower", "leave-one-out error under homographies, for clips without parallax"),
     # What the scores must be read with: a frozen clip scores perfectly.
     "motion": Measure(None, "the paper's camera motion: mean step + 0.1 x mean rotation in radians"),
+    "flow": Measure(None, "mean optical flow between consecutive judged frames", "image widths"),
     "jerk": Measure("lower", "how jerky the camera path is; scale-free"),
     "registered": Measure("higher", "judged frames that have a camera"),
     "points": Measure("higher", "triangulated points"),

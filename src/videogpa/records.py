@@ -73,6 +73,7 @@ class Score(Row):
     ssim: float | None = None
     mvcs: float | None = None
     motion: float | None = None
+    flow: float | None = None
     loo_mse: float | None = None
     loo_lpips: float | None = None
     loo_score: float | None = None

@@ -5,28 +5,19 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from videogpa import manifests
 from videogpa.config import PromptsConfig, Recipe
 from videogpa.errors import UserError
 from videogpa.records import Prompt
-from videogpa.runs import Manifest, RunFolder, atomic_path, fingerprint, path_fingerprint
+from videogpa.runs import RunFolder, atomic_path, fingerprint, path_fingerprint
 from videogpa.video import write_image
 from videogpa.world.prompts import view, world_prompts
-
-
-def manifest(folder: RunFolder) -> Manifest[Prompt]:
-    """The prompts of a run."""
-    return Manifest(
-        folder / "prompts.jsonl",
-        Prompt,
-        "prompt",
-        files=lambda row: [folder / row.image] if row.image is not None else [],
-    )
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     """Write the prompts and their first frames; those that are there already, for the same recipe, are kept."""
     prompts = {row.prompt: row for row in _prompts(recipe.prompts)}
-    rows = manifest(folder)
+    rows = manifests.prompts(folder)
     for key in rows.resume({key: row.fingerprint for key, row in prompts.items()}):
         rows.append(_with_image(prompts[key], recipe.prompts, folder))
     return rows.settle({key: row.fingerprint for key, row in prompts.items()})

@@ -2,6 +2,6 @@
 
 from videogpa.stages.pair.funnel import Funnel, funnel
 from videogpa.stages.pair.pairing import choose_pair
-from videogpa.stages.pair.stage import manifest, run
+from videogpa.stages.pair.stage import run
 
-__all__ = ["Funnel", "choose_pair", "funnel", "manifest", "run"]
+__all__ = ["Funnel", "choose_pair", "funnel", "run"]

@@ -1,0 +1,44 @@
+# `make demo`, `make test`, `make check` and `make bench` set up everything they need in .venv on their first call.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test check bench format clean
+
+help:
+	@echo "make demo    run the miniature loop, from prompts to report (about a minute)"
+	@echo "make test    run the tests"
+	@echo "make check   lint, format and type checks: what pre-commit and CI run"
+	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
+	@echo "make format  let ruff mend what it can"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "Python 3.10 to 3.13 is needed; set PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/videogpa demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+CLIPS ?= ../shared/clips
+bench: $(READY)
+	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/separation.py --clips $(CLIPS)
+	$(BIN)/python benchmarks/damage.py --clips $(CLIPS)/realestate
+
+clean:
+	rm -rf .venv runs scores .mypy_cache .ruff_cache .pytest_cache

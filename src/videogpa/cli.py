@@ -1,0 +1,221 @@
+"""The command line: parses and calls, nothing else."""
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, subcommand
+
+from videogpa.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """What a run is, and where it lives."""
+
+    target: Positional[str]
+    """A run folder, a recipe file, or the name of a recipe that comes with the package (see `videogpa list recipes`)."""
+    out: Path | None = None
+    """The run folder. Default: runs/<name of the recipe>."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """Override a setting of the recipe, such as train.steps=20. May be repeated."""
+
+    def run(self, stages: list[str]) -> None:
+        """Run the stages, and say where their result is."""
+        from videogpa.pipeline import open_run, run
+
+        recipe, folder = open_run(self.target, self.set, self.out)
+        run(recipe, folder, stages, announce=lambda stage: _console().rule(f"[bold]{stage}", align="left"))
+        _console().print(f"Done: {folder.path}")
+
+
+@dataclass(frozen=True)
+class Run(RunArguments):
+    """Run a whole recipe: generate, score, pair, encode, train, evaluate, report.
+
+    What is there already for the same settings is kept, so that a killed run continues where it was, and a changed setting
+    redoes just what depends on it.
+
+        videogpa run mini
+        videogpa run my-recipe.yaml --out runs/first --set train.steps=20
+    """
+
+    def __call__(self) -> None:
+        from videogpa.pipeline import STAGES
+
+        self.run(list(STAGES))
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Run the miniature recipe, from prompts to report, on this machine's CPU in about a minute.
+
+    The model has random weights: the demo shows the loop running, not a model getting better.
+    """
+
+    out: Path = Path("runs/demo")
+    """The run folder."""
+
+    def __call__(self) -> None:
+        Run(target="mini", out=self.out)()
+        _console().print(f"Open {self.out / 'report.html'} in a browser.")
+
+
+@dataclass(frozen=True)
+class Generate(RunArguments):
+    """Generate the candidates of every training prompt."""
+
+    def __call__(self) -> None:
+        self.run(["prompts", "generate"])
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score clips: how consistent is what they show with one 3D scene?
+
+    Writes scores.jsonl (one row per clip), scores.csv, columns.json (what each number means and which direction is better)
+    and report.html into the folder --out. Clips that cannot be scored are rows with a reason, not numbers.
+
+        videogpa score clips/ --out scores/
+        videogpa score a.mp4 'more/*.mp4' --critic sfm --frames 10
+        videogpa score runs/mini            # the score stage of a run
+    """
+
+    paths: Positional[tuple[str, ...]]
+    """Video files, folders of them, and globs; or one run folder."""
+    critic: str = "sfm"
+    """Which critic reconstructs the clips: see `videogpa list critics`."""
+    frames: int = 10
+    """How many frames of a clip are judged, evenly spread, first and last included."""
+    perceptual: Literal["alex", "vgg"] = "alex"
+    """The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB)."""
+    out: Path = Path("scores")
+    """Where the results go. The same folder again continues where it was."""
+
+    def __call__(self) -> None:
+        if len(self.paths) == 1 and (Path(self.paths[0]) / "recipe.yaml").exists():
+            RunArguments(target=self.paths[0]).run(["score"])
+            return
+        from videogpa.config import score_config
+        from videogpa.stages.score.files import score_files
+        from videogpa.stages.score.output import score_table
+
+        scores = score_files(self.paths, score_config(self.critic, self.frames, self.perceptual), self.out)
+        _console(stderr=False).print(score_table(scores))
+        _console().print(f"Open {self.out / 'report.html'} in a browser; the numbers are in {self.out / 'scores.jsonl'}.")
+
+
+@dataclass(frozen=True)
+class Pair(RunArguments):
+    """Pair the best and the worst candidate of every prompt, and print how many groups were lost where."""
+
+    def __call__(self) -> None:
+        self.run(["pair"])
+
+
+@dataclass(frozen=True)
+class Encode(RunArguments):
+    """Encode the paired clips and their prompts into what training reads."""
+
+    def __call__(self) -> None:
+        self.run(["encode"])
+
+
+@dataclass(frozen=True)
+class Train(RunArguments):
+    """Fine-tune the model towards the winners: Diffusion-DPO with LoRA."""
+
+    def __call__(self) -> None:
+        self.run(["train"])
+
+
+@dataclass(frozen=True)
+class Evaluate(RunArguments):
+    """Compare base and aligned model on held-out prompts, on the same seeds."""
+
+    def __call__(self) -> None:
+        self.run(["evaluate"])
+
+
+@dataclass(frozen=True)
+class Report(RunArguments):
+    """Write the run's report.html."""
+
+    def __call__(self) -> None:
+        self.run(["report"])
+
+
+@dataclass(frozen=True)
+class List:
+    """List what there is: critics, models, recipes, or measures with their directions."""
+
+    what: Positional[Literal["critics", "models", "recipes", "measures"]]
+
+    def __call__(self) -> None:
+        from videogpa.catalogue import table
+
+        _console(stderr=False).print(table(self.what))
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what this machine has, and which recipes fit it."""
+
+    def __call__(self) -> None:
+        from videogpa.doctor import report
+
+        for part in report():
+            _console(stderr=False).print(part)
+
+
+Command = (
+    Annotated[Run, subcommand("run")]
+    | Annotated[Demo, subcommand("demo")]
+    | Annotated[Score, subcommand("score")]
+    | Annotated[Generate, subcommand("generate")]
+    | Annotated[Pair, subcommand("pair")]
+    | Annotated[Encode, subcommand("encode")]
+    | Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[List, subcommand("list")]
+    | Annotated[Doctor, subcommand("doctor")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command. What is the user's to mend ends with its message and exit status 1, everything else with a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    logging.getLogger("videogpa").setLevel(logging.INFO)
+    command: Command = tyro.cli(
+        Command,
+        prog="videogpa",
+        description="Score the 3D consistency of videos, and align video diffusion models with it.",
+        args=sys.argv[1:] if arguments is None else arguments,
+        config=(OmitArgPrefixes,),
+    )
+    try:
+        command()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or 'the disk'}. Finished work is kept; mend it and run this again.")
+    except KeyboardInterrupt:
+        _fail("interrupted; finished work is kept, run this again to continue")
+
+
+def _fail(message: str) -> None:
+    _console().print(f"error: {message}", style="red", markup=False, highlight=False)
+    raise SystemExit(1)
+
+
+def _console(*, stderr: bool = True) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr)

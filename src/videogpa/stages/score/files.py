@@ -1,0 +1,69 @@
+"""`videogpa score`: video files in; rows, a spreadsheet, a table on the terminal and a report out."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from videogpa import manifests
+from videogpa.config import ScoreConfig
+from videogpa.errors import UserError
+from videogpa.records import Score
+from videogpa.runs import RunFolder, fingerprint, path_fingerprint
+from videogpa.stages.score.judge import Judge, Verdict
+from videogpa.stages.score.output import ranked, write_columns, write_csv
+from videogpa.workers import map_items
+
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
+
+
+def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Score]:
+    """Score video files into the folder `out`; those that it holds already, for the same settings and files, are kept.
+
+    Returns the rows, best first.
+
+    Raises:
+        UserError: If a path names nothing.
+        RunFolderBusy: If another process writes to the folder.
+    """
+    files = {str(path): path for path in find_videos(paths)}
+    folder = RunFolder(out)
+    with folder.lock():
+        wanted = {f"{config.critic} {clip}": fingerprint(config, path_fingerprint(path)) for clip, path in files.items()}
+        rows = manifests.scores(folder)
+        missing = set(rows.resume(wanted))
+        todo = [clip for clip in files if f"{config.critic} {clip}" in missing]
+        if todo:
+            judge = Judge(config)
+            for verdict in map_items(lambda clip: judge.judge(files[clip], clip=clip), todo, label=f"score ({config.critic})"):
+                _keep_strip(verdict, folder)
+                key = f"{config.critic} {verdict.score.clip}"
+                rows.append(verdict.score.model_copy(update={"fingerprint": wanted[key]}))
+        scores = ranked(rows.settle(wanted))
+        write_columns(folder / "columns.json")
+        write_csv(folder / "scores.csv", scores)
+        _write_report(scores, folder, config)
+    return scores
+
+
+def find_videos(paths: Sequence[str]) -> list[Path]:
+    """Return the files that paths, folders and globs name, each once, in order. In folders only video files count.
+
+    Raises:
+        UserError: If one of them names nothing.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        matches = [Path(path)] if Path(path).exists() else [Path(match) for match in sorted(glob.glob(path, recursive=True))]
+        videos = [video for match in matches for video in _videos_of(match)]
+        if not videos:
+            raise UserError(f"no video at {path}" + (": the folder holds none" if Path(path).is_dir() else ""))
+        found |= dict.fromkeys(videos)
+    if not found:
+        raise UserError("name at least one video, folder or glob, such as: videogpa score clips/")
+    return list(found)
+
+
+def _videos_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
+    return [path]

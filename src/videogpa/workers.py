@@ -1,0 +1,61 @@
+"""Map a stage over its items: in this process, with a progress bar where somebody watches."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+I = TypeVar("I")  # noqa: E741 - an item; R is what becomes of it
+R = TypeVar("R")
+
+_LOG_SECONDS = 10.0  # between two lines in a log file, where a bar cannot be drawn
+
+_log = logging.getLogger(__name__)
+
+
+def map_items(work: Callable[[I], R], items: Sequence[I], *, label: str) -> Iterator[R]:
+    """Yield `work(item)` for every item, in order, as soon as each is done.
+
+    The caller writes the rows; `work` may write the files that a row promises. An error in `work` ends the iteration.
+    """
+    if not items:
+        return
+    with progress(label, len(items)) as advance:
+        for item in items:
+            result = work(item)
+            advance("")
+            yield result
+
+
+@contextmanager
+def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str], None]]:
+    """Show how far a loop is. Yields a function to be called once a round, with a few words to stand behind the bar.
+
+    A bar on standard error if that is a terminal; otherwise a log line (level INFO) every ten seconds at most.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=total, completed=done, note="")
+        last_line = time.monotonic()
+
+        def advance(note: str) -> None:
+            nonlocal done, last_line
+            done += 1
+            bar.update(task, advance=1, note=note)
+            if not console.is_terminal and time.monotonic() - last_line > _LOG_SECONDS:
+                _log.info("%s: %d of %d %s", label, done, total, note)
+                last_line = time.monotonic()
+
+        yield advance
