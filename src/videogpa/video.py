@@ -17,7 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -30,9 +30,11 @@ from videogpa.runs import atomic_path
 # Without them swscale takes a fast path that is off by up to 3/255 and repeats chroma instead of interpolating it.
 _SCALING = 4 | 1 << 13 | 1 << 14 | 1 << 18
 
-# Matrix of a stream (AVColorSpace) as swscale calls it. What is untagged counts as BT.601, whatever its size: this is how
-# FFmpeg, OpenCV, decord and imageio read it, and how the untagged files of diffusers' `export_to_video` were written.
-_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
+# Colour matrices by number, the same in a stream's tag (AVColorSpace) and in swscale (SWS_CS_*), BT.2020's two tags apart.
+# What is untagged counts as BT.601, whatever its size: this is how FFmpeg, OpenCV, decord and imageio read it, and how the
+# untagged files of diffusers' `export_to_video` were written.
+_BT709, _BT601 = 1, 5
+_MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
 
 _SEEK_GAIN = 24
 """Frames that a seek must save. Refilling the decoder's pipeline costs about as many as it has threads, plus its delay."""
@@ -311,7 +313,7 @@ def _rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> Tensor:
     planar = reformatter.reformat(
         frame,
         format="gbrp",  # four times as fast as rgb24 at these flags
-        src_colorspace=_MATRICES.get(int(frame.colorspace), Colorspace.ITU601),
+        src_colorspace=_MATRICES.get(int(frame.colorspace), _BT601),
         src_color_range=ColorRange.JPEG if full_range else ColorRange.MPEG,
         dst_color_range=ColorRange.JPEG,
         interpolation=_SCALING,
@@ -366,7 +368,7 @@ def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"]
         stream = container.add_stream("libx264", rate=rate, options={"crf": str(_CRF), "threads": "4"})
         stream.width, stream.height, stream.pix_fmt = width + padding[1], height + padding[3], "yuv420p"
         context = stream.codec_context
-        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = ColorRange.MPEG
         reformatter = VideoReformatter()
         for picture in frames:
@@ -379,7 +381,7 @@ def _yuv(pixels: NDArray[np.uint8], reformatter: VideoReformatter) -> av.VideoFr
     return reformatter.reformat(
         av.VideoFrame.from_ndarray(pixels, format="rgb24"),
         format="yuv420p",
-        dst_colorspace=Colorspace.ITU709,
+        dst_colorspace=_BT709,
         src_color_range=ColorRange.JPEG,
         dst_color_range=ColorRange.MPEG,
         interpolation=_SCALING,

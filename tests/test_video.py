@@ -1,0 +1,460 @@
+"""Every codec file here is made by the test itself; the real clips are read as well where they are at hand."""
+
+import os
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from videogpa import video
+from videogpa.video import (
+    UnreadableImage,
+    UnreadableVideo,
+    jpeg_bytes,
+    probe,
+    read_frames,
+    read_image,
+    sample_indices,
+    write_image,
+    write_video,
+)
+
+BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
+
+
+def moving_picture(frames: int, height: int, width: int) -> torch.Tensor:
+    """Smooth colours under a bar that walks, so that every frame is another."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    picture = torch.stack([x, y, 1 - x]) * 0.6 + 0.2
+    clip = picture.repeat(frames, 1, 1, 1)
+    for i in range(frames):
+        left = i * max(width - 6, 1) // max(frames - 1, 1)
+        clip[i, :, :, left : left + 6] = 0.9
+    return clip
+
+
+def encode(
+    path: Path,
+    clip: torch.Tensor,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    times: list[int] | None = None,
+    rotation: int | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=25, options=options or {})
+        stream.height, stream.width, stream.pix_fmt = *clip.shape[-2:], pix_fmt
+        if rotation is not None:
+            stream.set_display_rotation(rotation)
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for i, picture in enumerate(clip):
+            pixels = np.ascontiguousarray((picture * 255).round().byte().permute(1, 2, 0).numpy())
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=pix_fmt)
+            if times is not None:
+                frame.pts, frame.time_base = times[i], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def decode_all(path: Path) -> torch.Tensor:
+    """The slow twin: every frame in order, picked from by nobody."""
+    with av.open(str(path)) as container:
+        return video._stack(path, container_frames(path), container.decode(video=0))
+
+
+def container_frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@given(st.integers(1, 500), st.data())
+def test_sampling_is_uniform_with_both_ends(total: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, total))
+    indices = sample_indices(total, count)
+    assert indices[0] == 0
+    assert len(set(indices)) == count
+    assert indices == sorted(indices)
+    if count > 1:
+        assert indices[-1] == total - 1
+        step = (total - 1) / (count - 1)
+        assert max(abs(index - i * step) for i, index in enumerate(indices)) <= 0.5 + 1e-9
+
+
+def test_sampling_by_hand() -> None:
+    assert sample_indices(49, 10) == [0, 5, 11, 16, 21, 27, 32, 37, 43, 48]
+    assert sample_indices(3, 3) == [0, 1, 2]
+    assert sample_indices(7, 1) == [0]
+    for total, count in [(3, 4), (3, 0), (0, 1)]:
+        with pytest.raises(ValueError, match="cannot choose"):
+            sample_indices(total, count)
+
+
+CODINGS = {
+    "b-frames": ("mp4", "libx264", "yuv420p", {"g": "12", "bf": "3", "x264-params": "b-pyramid=normal"}),
+    "open groups": ("mkv", "libx264", "yuv420p", {"g": "12", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}),
+    "open groups, mp4": ("mp4", "libx264", "yuv420p", {"g": "12", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}),
+    "intra refresh": ("mkv", "libx264", "yuv420p", {"g": "12", "x264-params": "intra-refresh=1"}),
+    "one group": ("mp4", "libx264", "yuv420p", {"g": "250"}),
+    "hevc, open groups, 10 bit": ("mp4", "libx265", "yuv420p10le", {"x265-params": "keyint=12:open-gop=1:log-level=none"}),
+    "vp9": ("webm", "libvpx-vp9", "yuv420p", {"g": "12", "deadline": "realtime", "cpu-used": "8", "lag-in-frames": "10"}),
+    "yuv444": ("mp4", "libx264", "yuv444p", {"g": "12"}),
+    "10 bit": ("mp4", "libx264", "yuv420p10le", {"g": "12"}),
+    "mpeg4": ("mp4", "mpeg4", "yuv420p", {"g": "12", "bf": "2"}),
+    "mpeg2 transport stream": ("ts", "mpeg2video", "yuv420p", {"g": "12", "bf": "2"}),
+    "h264 transport stream": ("ts", "libx264", "yuv420p", {"g": "12", "bf": "2"}),
+    "avi, no presentation times": ("avi", "mpeg4", "yuv420p", {"g": "12", "bf": "2"}),
+    "raw h264, no times at all": ("h264", "libx264", "yuv420p", {"g": "12", "bf": "2"}),
+    "lossless rgb": ("mkv", "ffv1", "bgr0", {}),
+}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_reads_what_decoding_everything_yields(tmp_path: Path, coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    suffix, codec, pix_fmt, options = CODINGS[coding]
+    path = encode(tmp_path / f"clip.{suffix}", moving_picture(60, 48, 64), codec, pix_fmt, options)
+    whole = decode_all(path)
+    assert len(whole) == 60
+    assert probe(path).frames == 60
+    for gain in (0, video._SEEK_GAIN):  # 0: seeks at every chance
+        monkeypatch.setattr(video, "_SEEK_GAIN", gain)
+        for count in (1, 2, 4, 7, 60):
+            torch.testing.assert_close(read_frames(path, count), whole[sample_indices(60, count)], rtol=0, atol=0)
+    assert (whole - moving_picture(60, 48, 64)).abs().mean() < 0.03
+
+
+def test_seeking_decodes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = encode(tmp_path / "clip.mp4", moving_picture(200, 16, 16), options={"g": "10", "threads": "1"})
+    decoded = 0
+    advance = video._advance
+
+    def counting(frames, time, awaited):
+        def counted():
+            nonlocal decoded
+            for frame in frames:
+                decoded += 1
+                yield frame
+
+        return advance(counted(), time, awaited)
+
+    monkeypatch.setattr(video, "_advance", counting)
+    read_frames(path, 3)
+    assert decoded < 40
+
+
+def test_real_clips(shared: Path) -> None:
+    clips = sorted(shared.glob("clips/*/*.mp4"))
+    assert len(clips) == 15
+    for path in clips:
+        info = probe(path)
+        assert info.frames in (49, 50)
+        frames = read_frames(path, 4)
+        indices = sample_indices(info.frames, 4)
+        assert frames.shape == (4, 3, info.height, info.width)
+        with av.open(str(path)) as container:
+            wanted = [frame for i, frame in enumerate(container.decode(video=0)) if i in indices]
+        torch.testing.assert_close(frames, video._stack(path, 4, iter(wanted)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["cogvid", "realestate"])
+def test_agrees_with_opencv(shared: Path, kind: str) -> None:
+    path = shared / "clips" / kind / "10.mp4"
+    capture = cv2.VideoCapture(str(path))
+    theirs = torch.from_numpy(capture.read()[1][:, :, ::-1].copy()).permute(2, 0, 1) / 255
+    # OpenCV repeats chroma samples where we interpolate them; colours that were mixed up would differ by 0.05.
+    assert (read_frames(path, 1)[0] - theirs).abs().mean() < 0.01
+
+
+def yuv_planes(rgb: list[float], matrix: tuple[float, float], full: bool, bits: int) -> list[int]:
+    """ITU-R BT.601/709: luma and colour differences of one colour, as stored."""
+    red, green, blue = rgb
+    kr, kb = matrix
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    differences = [(blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr))]
+    if full:
+        peak = 2**bits - 1
+        return [round(luma * peak), *(round(d * peak + 2 ** (bits - 1)) for d in differences)]
+    scale = 2 ** (bits - 8)
+    return [round((219 * luma + 16) * scale), *(round((224 * d + 128) * scale) for d in differences)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("tag", "matrix"), [(1, BT709), (6, BT601), (5, BT601), (2, BT601)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv420p10le"])
+def test_colour_matrix_and_range(tmp_path: Path, pix_fmt: str, tag: int, matrix: tuple[float, float], full: bool) -> None:
+    rgb = [0.8, 0.3, 0.15]
+    bits = 10 if "10" in pix_fmt else 8
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        stream.codec_context.colorspace, stream.codec_context.color_range = tag, 2 if full else 1
+        frame = av.VideoFrame(64, 48, pix_fmt)
+        for plane, value in zip(frame.planes, yuv_planes(rgb, matrix, full, bits), strict=True):
+            dtype = np.uint16 if bits > 8 else np.uint8
+            plane.update(np.full(plane.buffer_size // dtype().itemsize, value, dtype).tobytes())
+        frame.colorspace, frame.color_range = tag, 2 if full else 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    # Half a step of the stored chroma is 1.2 steps of blue.
+    torch.testing.assert_close(read_frames(path)[0, :, 24, 32], torch.tensor(rgb), rtol=0, atol=2 / 255)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation(tmp_path: Path, rotation: int) -> None:
+    clip = torch.full((2, 3, 48, 64), 0.2)
+    clip[:, 0, :16, :16] = 0.9  # red at the top left, and nothing symmetric
+    path = encode(tmp_path / "clip.mp4", clip, rotation=rotation)
+    upright = read_frames(path)
+    theirs = torch.from_numpy(cv2.VideoCapture(str(path)).read()[1][:, :, ::-1].copy()).permute(2, 0, 1) / 255
+    assert upright.shape[1:] == theirs.shape
+    assert (upright[0] - theirs).abs().mean() < 0.02
+    turns = rotation // 90
+    assert (upright - torch.rot90(clip, turns, (2, 3))).abs().mean() < 0.02
+    info = probe(path)
+    assert (info.height, info.width) == upright.shape[-2:]
+
+
+def test_mirrored(tmp_path: Path) -> None:
+    """A transposed picture, as EXIF's orientation 5; the matrix is patched in, a b c d being 0 1 1 0."""
+    clip = moving_picture(2, 48, 64)
+    path = encode(tmp_path / "clip.mp4", clip, rotation=90)
+    data = path.read_bytes()
+    at = data.index(b"tkhd") + 4 + 40
+    one, zero = (65536).to_bytes(4, "big"), bytes(4)
+    path.write_bytes(data[:at] + zero + one + zero + one + zero + data[at + 20 :])
+    assert (read_frames(path) - clip.transpose(2, 3)).abs().mean() < 0.03
+
+
+def test_slanted_picture_is_refused(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", moving_picture(2, 48, 64), rotation=30)
+    with pytest.raises(UnreadableVideo, match="multiple of 90"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize(("height", "width"), [(47, 63), (48, 63), (1, 16)])
+def test_odd_sizes(tmp_path: Path, height: int, width: int) -> None:
+    clip = moving_picture(3, height, width)
+    path = encode(tmp_path / "clip.mp4", clip, pix_fmt="yuv444p", options={"crf": "1"})
+    assert read_frames(path).shape == (3, 3, height, width)
+    assert (probe(path).height, probe(path).width) == (height, width)
+    assert (read_frames(path) - clip).abs().mean() < 0.01
+
+
+def test_variable_frame_rate_is_sampled_by_number(tmp_path: Path) -> None:
+    times = [0, 10, 20, 500, 510, 520, 2000]
+    clip = moving_picture(7, 32, 96)
+    path = encode(tmp_path / "clip.mkv", clip, times=times, options={"crf": "1"})
+    assert (read_frames(path, 3) - clip[[0, 3, 6]]).abs().mean() < 0.02
+    info = probe(path)
+    assert info.frames == 7
+    assert info.duration == pytest.approx(2.333, abs=0.05)
+
+
+def test_the_main_video_stream_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=48000)
+        small, large = (container.add_stream("libx264", rate=25) for _ in range(2))
+        small.width, small.height, small.pix_fmt = 32, 32, "yuv420p"
+        large.width, large.height, large.pix_fmt = 64, 48, "yuv420p"
+        for stream in (small, large):
+            for _ in range(5):
+                container.mux(stream.encode(av.VideoFrame(stream.width, stream.height, "yuv420p")))
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        silence.rate = 48000
+        container.mux(sound.encode(silence))
+        for stream in (sound, small, large):
+            container.mux(stream.encode(None))
+    assert probe(path).frames == len(read_frames(path)) == 5
+
+
+def test_an_edit_list_is_obeyed(tmp_path: Path) -> None:
+    """A clip trimmed without recoding holds packets that no player shows; they are neither frames nor missing."""
+    source = encode(tmp_path / "source.mp4", moving_picture(40, 32, 96), options={"g": "20", "bf": "0"})
+    path = tmp_path / "trimmed.mp4"
+    with av.open(str(source)) as given_, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(given_.streams.video[0])
+        for packet in given_.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                packet.pts -= 10 * 512  # ten frames of 1/12800 s now lie before the start
+                packet.dts -= 10 * 512
+                container.mux(packet)
+    shown = decode_all(path)
+    assert probe(path).frames == len(shown) == 30
+    torch.testing.assert_close(read_frames(path, 4), shown[sample_indices(30, 4)], rtol=0, atol=0)
+
+
+def audio_only(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
+        frame.rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def truncated(path: Path, share: float, **encoding: object) -> None:
+    encode(path, moving_picture(60, 64, 96), **encoding)
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+UNREADABLE = {
+    "missing": (lambda path: None, "no such file"),
+    "zero bytes": (lambda path: path.touch(), "empty"),
+    "folder": (lambda path: path.mkdir(), "folder"),
+    "text": (lambda path: path.write_text("This is not a video.\n" * 99), "not a video"),
+    "noise": (lambda path: path.write_bytes(np.random.default_rng(0).bytes(9999)), "not a video|no video stream"),
+    "audio only": (audio_only, "no video stream"),
+    "cut off, index at the end": (lambda path: truncated(path, 0.7), "truncated"),
+    "cut off, index at the start": (
+        lambda path: truncated(path, 0.7, container_options={"movflags": "+faststart"}),
+        "truncated",
+    ),
+    "cut off a little": (
+        lambda path: truncated(path, 0.99, container_options={"movflags": "+faststart"}),
+        "truncated",
+    ),
+    "one frame": (lambda path: encode(path, moving_picture(1, 48, 64)), "holds one frame, and 10 are wanted"),
+    "few frames": (lambda path: encode(path, moving_picture(9, 48, 64)), "holds 9 frames, and 10 are wanted"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_unreadable_files_say_why(tmp_path: Path, case: str, capfd: pytest.CaptureFixture[str]) -> None:
+    make, cause = UNREADABLE[case]
+    path = tmp_path / "odd: name 100%.mp4"
+    make(path)
+    capfd.readouterr()
+    with pytest.raises(UnreadableVideo, match=cause) as caught:
+        read_frames(path, 10)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+    if "frame" not in case:
+        with pytest.raises(UnreadableVideo, match=cause):
+            probe(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "ts"])
+def test_truncated_matroska_and_damaged_streams(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"clip.{suffix}"
+    encoding = {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}} if suffix == "webm" else {}
+    truncated(path, 0.5, **encoding)
+    if suffix == "ts":  # a stream without a length: what is there is a shorter clip
+        assert 10 <= probe(path).frames < 60
+    else:
+        with pytest.raises(UnreadableVideo, match="truncated"):
+            read_frames(path, 10)
+
+
+def test_a_single_frame_can_be_read(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", moving_picture(1, 48, 64))
+    assert read_frames(path).shape == read_frames(path, 1).shape == (1, 3, 48, 64)
+    assert probe(path).frames == 1
+    with pytest.raises(ValueError, match="cannot read 0"):
+        read_frames(path, 0)
+
+
+def test_written_video_comes_back(tmp_path: Path) -> None:
+    clip = moving_picture(9, 64, 96)
+    path = tmp_path / "folder" / "clip.mp4"
+    write_video(path, clip, 8)
+    info = probe(path)
+    assert (info.frames, info.fps, info.height, info.width, info.duration) == (9, 8, 64, 96, 9 / 8)
+    assert -10 * (read_frames(path) - clip).square().mean().log10() > 35
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # plays while it loads
+
+
+def test_flat_colours_survive_writing(tmp_path: Path) -> None:
+    for rgb in ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.9, 0.1, 0.2], [0.1, 0.2, 0.9]):
+        clip = torch.tensor(rgb)[None, :, None, None].expand(2, 3, 32, 32)
+        write_video(tmp_path / "clip.mp4", clip, 8)
+        torch.testing.assert_close(read_frames(tmp_path / "clip.mp4"), clip, rtol=0, atol=2.5 / 255)
+
+
+def test_odd_sizes_grow_by_their_last_row_and_column(tmp_path: Path) -> None:
+    clip = moving_picture(3, 47, 63)
+    write_video(tmp_path / "clip.mp4", clip, 29.97)
+    back = read_frames(tmp_path / "clip.mp4")
+    assert back.shape == (3, 3, 48, 64)
+    assert (back[..., :47, :63] - clip).abs().mean() < 0.01
+    assert probe(tmp_path / "clip.mp4").fps == pytest.approx(29.97, abs=1e-4)
+
+
+def test_written_video_is_bit_identical(tmp_path: Path) -> None:
+    clip = torch.rand(12, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    for name in "ab":
+        write_video(tmp_path / f"{name}.mp4", clip, 8)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("wrong", ["range", "nan", "none", "late"])
+def test_failed_writing_leaves_nothing(tmp_path: Path, wrong: str) -> None:
+    clip = moving_picture(5, 32, 32)
+    clip = {"range": clip * 2 - 1, "nan": clip * torch.nan, "none": clip[:0], "late": clip.clone()}[wrong]
+    if wrong == "late":
+        clip[4] = 255.0
+    with pytest.raises(ValueError, match=r"expected RGB in \[0, 1\]|cannot write"):
+        write_video(tmp_path / "clip.mp4", clip, 8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_images(tmp_path: Path) -> None:
+    image = moving_picture(1, 31, 45)[0]
+    path = tmp_path / "image.png"
+    write_image(path, image)
+    torch.testing.assert_close(read_image(path), image, rtol=0, atol=0.5001 / 255)
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "image.jpg").write_bytes(jpeg_bytes(image, 90))
+    assert (read_image(tmp_path / "image.jpg") - image).abs().mean() < 0.03
+    assert len(jpeg_bytes(image, 30)) < len(jpeg_bytes(image, 90))
+
+
+def test_unusual_images(tmp_path: Path) -> None:
+    grey = (np.arange(6, dtype=np.uint16).reshape(2, 3) * 13107).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey16.png")
+    torch.testing.assert_close(read_image(tmp_path / "grey16.png")[1], torch.arange(6).reshape(2, 3) / 5)
+    turned = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").shape == (3, 3, 2)
+    (tmp_path / "text.png").write_text("no picture")
+    for name, cause in [("text.png", "not a picture"), ("absent.png", "No such file")]:
+        with pytest.raises(UnreadableImage, match=f"{re.escape(name)}.*{cause}"):
+            read_image(tmp_path / name)
+
+
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    path = encode(tmp_path / "clip.mp4", moving_picture(2, 32, 32))
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(UnreadableVideo, match="permission denied"):
+        read_frames(path, 2)
+
+
+def test_a_copy_reads_alike(tmp_path: Path, shared: Path) -> None:
+    """No state is shared between files: a second name of the same bytes gives the same numbers."""
+    source = shared / "clips" / "cogvid" / "10.mp4"
+    copy = Path(shutil.copy(source, tmp_path / "copy.mp4"))
+    torch.testing.assert_close(read_frames(copy, 2), read_frames(source, 2), rtol=0, atol=0)
