@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -49,14 +50,11 @@ def encode(
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
     times: list[int] | None = None,
-    rotation: int | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width, stream.pix_fmt = *clip.shape[-2:], pix_fmt
-        if rotation is not None:
-            stream.set_display_rotation(rotation)
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for i, picture in enumerate(clip):
@@ -212,34 +210,50 @@ def test_colour_matrix_and_range(tmp_path: Path, pix_fmt: str, tag: int, matrix:
     torch.testing.assert_close(read_frames(path)[0, :, 24, 32], torch.tensor(rgb), rtol=0, atol=2 / 255)
 
 
-@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_rotation(tmp_path: Path, rotation: int) -> None:
+def set_matrix(path: Path, a: float, b: float, c: float, d: float) -> None:
+    """Write the track header's matrix (ISO/IEC 14496-12, 8.3.2), 16.16 fixed point: it sends (x, y) to (ax + cy, bx + dy)."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    for offset, value in zip((0, 4, 12, 16), (a, b, c, d), strict=True):
+        data[at + offset : at + offset + 4] = round(value * 65536).to_bytes(4, "big", signed=True)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_rotation(tmp_path: Path, turns: int) -> None:
     clip = torch.full((2, 3, 48, 64), 0.2)
     clip[:, 0, :16, :16] = 0.9  # red at the top left, and nothing symmetric
-    path = encode(tmp_path / "clip.mp4", clip, rotation=rotation)
+    path = encode(tmp_path / "clip.mp4", clip)
+    cosine, sine = [(1, 0), (0, 1), (-1, 0), (0, -1)][turns]  # y points down: this turns clockwise
+    set_matrix(path, cosine, sine, -sine, cosine)
     upright = read_frames(path)
     theirs = torch.from_numpy(cv2.VideoCapture(str(path)).read()[1][:, :, ::-1].copy()).permute(2, 0, 1) / 255
     assert upright.shape[1:] == theirs.shape
     assert (upright[0] - theirs).abs().mean() < 0.02
-    turns = rotation // 90
-    assert (upright - torch.rot90(clip, turns, (2, 3))).abs().mean() < 0.02
+    assert (upright - torch.rot90(clip, -turns, (2, 3))).abs().mean() < 0.02
     info = probe(path)
     assert (info.height, info.width) == upright.shape[-2:]
 
 
-def test_mirrored(tmp_path: Path) -> None:
-    """A transposed picture, as EXIF's orientation 5; the matrix is patched in, a b c d being 0 1 1 0."""
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((-1, 0, 0, 1), lambda clip: clip.flip(3)),
+        ((1, 0, 0, -1), lambda clip: clip.flip(2)),
+        ((0, 1, 1, 0), lambda clip: clip.transpose(2, 3)),
+        ((0, -1, -1, 0), lambda clip: clip.transpose(2, 3).flip((2, 3))),
+    ],
+)
+def test_mirrored(tmp_path: Path, matrix: tuple[int, int, int, int], expected: Callable) -> None:
     clip = moving_picture(2, 48, 64)
-    path = encode(tmp_path / "clip.mp4", clip, rotation=90)
-    data = path.read_bytes()
-    at = data.index(b"tkhd") + 4 + 40
-    one, zero = (65536).to_bytes(4, "big"), bytes(4)
-    path.write_bytes(data[:at] + zero + one + zero + one + zero + data[at + 20 :])
-    assert (read_frames(path) - clip.transpose(2, 3)).abs().mean() < 0.03
+    path = encode(tmp_path / "clip.mp4", clip)
+    set_matrix(path, *matrix)
+    assert (read_frames(path) - expected(clip)).abs().mean() < 0.03
 
 
 def test_slanted_picture_is_refused(tmp_path: Path) -> None:
-    path = encode(tmp_path / "clip.mp4", moving_picture(2, 48, 64), rotation=30)
+    path = encode(tmp_path / "clip.mp4", moving_picture(2, 48, 64))
+    set_matrix(path, 0.8, 0.6, -0.6, 0.8)
     with pytest.raises(UnreadableVideo, match="multiple of 90"):
         read_frames(path)
 
