@@ -89,7 +89,7 @@ def _rays(
     centers = -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]
     world_from_pixel = rotation.transpose(1, 2) @ torch.linalg.inv(intrinsics)
     columns = world_from_pixel.permute(2, 1, 0)[..., frame]  # [pixel component, world component, rays]
-    return centers.T[:, frame], columns[0] * x + columns[1] * y + columns[2]
+    return centers.T[:, frame], columns[0] * x + columns[1] * y + columns[2] + 0.0  # turns -0 to 0: divisions have a sign
 
 
 def _cast(world: World, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +128,7 @@ def _turned(vectors: Tensor, yaw: Tensor) -> Float[Tensor, "3 rays"]:
 
 def _room(room: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """From inside a box every ray meets the nearest of the three walls it is heading for."""
-    ahead = directions > 0
+    ahead = directions >= 0  # a ray along a wall heads for it at infinity
     t, axis = ((torch.where(ahead, room[1, :, None], room[0, :, None]) - origins) / directions).min(dim=0)
     return t, 2 * axis + ahead.gather(0, axis[None])[0]
 
@@ -147,7 +147,7 @@ def _sphere_normal(points: Tensor, size: Tensor) -> Tensor:
 
 def _box(origin: Tensor, direction: Tensor, size: Tensor) -> Tensor:
     """Slab method: the ray is inside once it has entered all three pairs of planes."""
-    reach = torch.sign(direction) * size[:, None]
+    reach = torch.where(direction < 0, -1.0, 1.0) * size[:, None]
     t = ((-reach - origin) / direction).amax(dim=0)
     hit = (t > 0) & (t < ((reach - origin) / direction).amin(dim=0))
     return torch.where(hit, t, NEVER)

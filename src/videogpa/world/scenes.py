@@ -51,7 +51,7 @@ def make_world(seed: int) -> World:
     count = int(torch.randint(3, 6, (1,), generator=generator))
     kinds = torch.randint(0, 3, (count,), generator=generator)
     centers, sizes = _place(count, generator)
-    yaws = _uniform((count,), 0, math.pi / 2, generator)
+    yaws = _uniform((count,), 0.0, math.pi / 2, generator)
     spheres, boxes, cylinders = (Solids(centers[kinds == kind], sizes[kinds == kind], yaws[kinds == kind]) for kind in range(3))
     radii = spheres.sizes[:, :1].expand(-1, 3)
     spheres = Solids(_standing(spheres.centers, radii), radii, spheres.yaws)
@@ -64,7 +64,7 @@ def make_world(seed: int) -> World:
 
 def _place(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Spread the objects on a ring around the target, so that cameras (2 m and more away) never meet them."""
-    turn = _uniform((1,), 0, 2 * math.pi, generator)
+    turn = _uniform((1,), 0.0, 2 * math.pi, generator)
     angles = turn + 2 * math.pi * (torch.arange(count) + _uniform((count,), -0.25, 0.25, generator)) / count
     radii = _uniform((count,), 0.7, 1.15, generator)
     centers = torch.stack([radii * angles.sin(), torch.zeros(count), radii * angles.cos()], dim=-1)
@@ -88,7 +88,7 @@ def _textures(walls: int, objects: int, generator: torch.Generator) -> Textures:
     return Textures(
         colors=colors,
         frequencies=2 * math.pi * directions * lengths[..., None],
-        phases=_uniform((surfaces, WAVES), 0, 2 * math.pi, generator),
+        phases=_uniform((surfaces, WAVES), 0.0, 2 * math.pi, generator),
         sharpness=_uniform((surfaces,), 1.0, 4.0, generator),
     )
 
