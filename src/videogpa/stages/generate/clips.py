@@ -1,7 +1,8 @@
 """Prompts x seeds -> clips in a run folder, base or with an adapter: what `generate` and `evaluate` share."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 from videogpa import manifests
@@ -34,7 +35,8 @@ def make_clips(
     Raises:
         UserError: If an image or the adapter is missing, or the adapter does not fit the model.
     """
-    identity = [model_identity, *_adapter_identity(adapter), _sampling(config), config.fps]
+    sampling = _sampling(config)
+    identity = [model_identity, *_adapter_identity(adapter), asdict(sampling), config.fps]
     planned = {
         f"{prompt.prompt}/{seed}": (prompt, seed, fingerprint("clip", *identity, prompt_identity(prompt, images), seed))
         for prompt in prompts
@@ -50,7 +52,7 @@ def make_clips(
         def make(name: str) -> Clip:
             prompt, seed, made_from = planned[name]
             row = Clip(clip=name, prompt=prompt.prompt, seed=seed, path=f"clips/{name}.mp4", fingerprint=made_from)
-            [video] = loaded.generate([request_for(prompt, seed, images)], Sampling(**_sampling(config)))
+            [video] = loaded.generate([request_for(prompt, seed, images)], sampling)
             write_video(folder / row.path, video, config.fps)
             return row
 
@@ -60,8 +62,8 @@ def make_clips(
     return rows.settle(wanted)
 
 
-def _sampling(config: GenerateConfig) -> dict[str, int | float]:
-    return config.model_dump(include={"frames", "height", "width", "steps", "guidance"})
+def _sampling(config: GenerateConfig) -> Sampling:
+    return Sampling(config.frames, config.height, config.width, config.steps, config.guidance)
 
 
 def _adapter_identity(adapter: Path | None) -> list[str]:
@@ -73,7 +75,7 @@ def _adapter_identity(adapter: Path | None) -> list[str]:
     return [path_fingerprint(adapter)]
 
 
-def _with_adapter(model: VideoModel, adapter: Path | None):  # type: ignore[no-untyped-def]
+def _with_adapter(model: VideoModel, adapter: Path | None) -> AbstractContextManager[None]:
     if adapter is None:
         return nullcontext()
     from videogpa.models.adapters import adapted

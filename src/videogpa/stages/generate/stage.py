@@ -17,7 +17,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
     """
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
     if not prompts:
-        raise UserError(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`, so that there is nothing to generate")
+        raise UserError(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
     config = recipe.generate
     check_size(recipe.model, folder, frames=config.frames, height=config.height, width=config.width)
     return make_clips(

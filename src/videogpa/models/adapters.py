@@ -1,0 +1,113 @@
+"""LoRA adapters in PEFT's format: made, saved, loaded, put on for a while. Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+
+An adapter is put into the transformer in place, so that the pipeline that holds the transformer uses it too.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import Module
+
+from videogpa.errors import UserError
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+
+_NAMED = 4  # keys in an error message
+
+
+def new_adapter(transformer: Module, *, targets: Sequence[str], rank: int, alpha: int, seed: int) -> PeftModel:
+    """Put a fresh adapter into the transformer: it changes nothing yet. Its weights are float32, and all that is trained."""
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(targets))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(transformer, config)
+
+
+def save_adapter(adapter: PeftModel, folder: Path) -> None:
+    """Write the adapter's two files into an existing folder. Equal adapters give equal bytes."""
+    adapter.peft_config["default"].save_pretrained(folder)
+    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config["target_modules"] = sorted(config["target_modules"])  # a set, in PEFT
+    config["base_model_name_or_path"] = None  # a path on the machine that trained it
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    weights = {name: tensor.contiguous().cpu() for name, tensor in get_peft_model_state_dict(adapter).items()}
+    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def load_weights(adapter: PeftModel, folder: Path) -> None:
+    """Fill an adapter with the weights in the folder.
+
+    Raises:
+        UserError: If a tensor is missing, unknown, or of another shape; the message names them.
+    """
+    found = _read(folder)
+    expected = get_peft_model_state_dict(adapter)
+    problems = _mismatches(found, expected)
+    if problems:
+        raise UserError(f"the adapter at {folder} does not fit the model: {'; '.join(problems)}")
+    set_peft_model_state_dict(adapter, found)
+
+
+@contextmanager
+def adapted(transformer: Module, folder: Path) -> Iterator[None]:
+    """Put the adapter in the folder on while the block lasts.
+
+    Raises:
+        UserError: If it is missing or does not fit the transformer; the message names the keys.
+    """
+    check_folder(folder)
+    try:
+        config = LoraConfig.from_pretrained(folder)
+        adapter = get_peft_model(transformer, config)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the adapter at {folder} cannot be put on this model: {error}") from None
+    try:
+        load_weights(adapter, folder)
+        adapter.requires_grad_(False)
+        yield
+    finally:
+        adapter.unload()
+
+
+def check_folder(folder: Path) -> None:
+    """Check that the files of an adapter are there.
+
+    Raises:
+        UserError: If one is missing.
+    """
+    missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"no adapter at {folder}: {' and '.join(missing)} missing. `videogpa train` writes one.")
+
+
+def _read(folder: Path) -> dict[str, Tensor]:
+    check_folder(folder)
+    try:
+        return load_file(folder / WEIGHTS_FILE)
+    except SafetensorError as error:
+        raise UserError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from None
+
+
+def _mismatches(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    missing = sorted(expected.keys() - found.keys())
+    unknown = sorted(found.keys() - expected.keys())
+    other = [
+        f"{name} is {tuple(found[name].shape)} and not {tuple(expected[name].shape)}"
+        for name in sorted(expected.keys() & found.keys())
+        if found[name].shape != expected[name].shape
+    ]
+    groups = (("missing", missing), ("unknown", unknown), ("of another shape", other))
+    return [f"{len(names)} {kind} ({_some(names)})" for kind, names in groups if names]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

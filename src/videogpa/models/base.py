@@ -1,0 +1,128 @@
+"""The contract of a video model: requests in, clips out; and the seam to training, `(prediction, target)`."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.functional import interpolate
+
+Part = Literal["text", "vae", "transformer"]
+"""What of a model is loaded. Training needs the transformer alone, encoding all but the transformer."""
+
+PARTS: tuple[Part, ...] = ("text", "vae", "transformer")
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRequest:
+    """One clip to make: what it shows, its first frame for image-to-video (RGB in [0, 1], any size), and its seed."""
+
+    text: str
+    image: Float[Tensor, "3 height width"] | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How clips are sampled. A guidance of 1 is none."""
+
+    frames: int
+    height: int
+    width: int
+    steps: int
+    guidance: float
+
+
+class VideoModel(Protocol):
+    """A video diffusion model, loaded from a diffusers folder or hub id. The only place that knows its conventions.
+
+    The trainer knows neither velocity nor flow, neither rotary embeddings nor image latents: it draws noise and timesteps,
+    and compares `prediction` with `target`.
+    """
+
+    licence: str
+    """Of the published weights."""
+    needs_image: bool
+    """Whether a request must have a first frame."""
+    lora_targets: tuple[str, ...]
+    """Names of the linear layers that adapt, as PEFT matches them."""
+
+    @classmethod
+    def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
+        """Check that the model at `path` can make clips of this size. Reads its configuration only.
+
+        Raises:
+            UserError: If it cannot; the message names the nearest size that it can make.
+        """
+        ...
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        revision: str | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        parts: Collection[Part] = PARTS,
+    ) -> "VideoModel":
+        """Load the named parts of the model at `path`."""
+        ...
+
+    @property
+    def transformer(self) -> Module:
+        """The network that is trained. Adapters are put into it in place."""
+        ...
+
+    def generate(
+        self, requests: Iterable[GenerationRequest], sampling: Sampling
+    ) -> Iterator[Float[Tensor, "frames 3 height width"]]:
+        """Make one clip per request, in order, on the CPU. A clip depends on its own request only, not on its neighbours."""
+        ...
+
+    def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
+        """Return the latents of a clip in the space that the transformer works in. Deterministic."""
+        ...
+
+    def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
+        """Return the clip that the latents stand for: the way back of `encode_video`."""
+        ...
+
+    def encode_condition(self, request: GenerationRequest, *, height: int, width: int) -> dict[str, Tensor]:
+        """Return what the transformer is shown of a request besides noisy latents, by name and without a batch axis.
+
+        Equal to what `generate` shows it for the same request.
+        """
+        ...
+
+    def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Return the training timesteps at quantiles in [0, 1) of the model's own, uniform range, from clean to noise."""
+        ...
+
+    def prediction_and_target(
+        self,
+        latents: Float[Tensor, "batch latent_frames channels h w"],
+        noise: Float[Tensor, "batch latent_frames channels h w"],
+        timesteps: Int[Tensor, " batch"],
+        conditions: Mapping[str, Tensor],
+    ) -> tuple[Float[Tensor, "batch latent_frames channels h w"], Float[Tensor, "batch latent_frames channels h w"]]:
+        """Return the transformer's prediction for the noised latents, and what it should have been, in one space.
+
+        `conditions` are those of `encode_condition`, stacked along a new first axis.
+        """
+        ...
+
+
+def fit_image(image: Float[Tensor, "3 height width"], *, height: int, width: int) -> Float[Tensor, "3 new_height new_width"]:
+    """Return the image scaled to cover height x width and cropped around its centre; unchanged if it has that size."""
+    if image.shape[1:] == (height, width):
+        return image
+    scale = max(height / image.shape[1], width / image.shape[2])
+    covering = (max(height, round(image.shape[1] * scale)), max(width, round(image.shape[2] * scale)))
+    scaled = interpolate(image[None], size=covering, mode="bicubic", antialias=True)[0].clamp(0, 1)
+    top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+    return scaled[:, top : top + height, left : left + width]

@@ -1,0 +1,91 @@
+"""From a recipe's model section to a model: where its weights are, what identifies them, and how it is loaded."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+
+from videogpa.config import ModelConfig
+from videogpa.errors import UserError
+from videogpa.models.base import PARTS, Part, VideoModel
+from videogpa.registry import MODELS, load
+from videogpa.runs import RunFolder, fingerprint, path_fingerprint
+
+_TOY = "toy:"
+
+
+def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
+    """Return the model's local folder, or its hub id. `toy:NAME` is built into `<run folder>/model/NAME`, once.
+
+    Raises:
+        UserError: If there is no such folder, and the name cannot be a hub id either; or no such miniature.
+    """
+    if config.path.startswith(_TOY):
+        return _toy_folder(config.path.removeprefix(_TOY), folder)
+    local = Path(config.path).expanduser()
+    if local.is_dir():
+        return local
+    owner, _, name = config.path.partition("/")
+    if not owner or not name or "/" in name or owner.startswith((".", "~")):
+        raise UserError(
+            f"there is no folder {config.path}. Give model.path a diffusers folder, a hub id such as "
+            "zai-org/CogVideoX-5b-I2V, or toy:cogvideox-i2v."
+        )
+    return config.path
+
+
+def _toy_folder(name: str, folder: RunFolder) -> Path:
+    from videogpa.models import toy  # not before it is needed: imports diffusers
+
+    path = folder / "model" / name
+    if not path.exists():
+        try:
+            toy.build(name, path)
+        except KeyError as error:
+            raise UserError(f"model.path {_TOY}{name}: {error.args[0]}") from None
+    return path
+
+
+def model_identity(config: ModelConfig, folder: RunFolder) -> str:
+    """Return a fingerprint of what decides the model's numbers: adapter class, weights and dtype, not the device."""
+    path = resolve_model_path(config, folder)
+    weights = path_fingerprint(path) if isinstance(path, Path) else path
+    return fingerprint("model", config.name, weights, config.revision, config.dtype)
+
+
+def check_size(config: ModelConfig, folder: RunFolder, *, frames: int, height: int, width: int) -> None:
+    """Check, from its configuration alone, that the model can make clips of this size.
+
+    Raises:
+        UserError: If it cannot; the message names the nearest size that it can make.
+    """
+    path = resolve_model_path(config, folder)
+    load(MODELS, config.name).check_size(path, revision=config.revision, frames=frames, height=height, width=width)
+
+
+def load_model(config: ModelConfig, folder: RunFolder, *, parts: Collection[Part] = PARTS) -> VideoModel:
+    """Load the recipe's model, or the named parts of it, onto its device."""
+    model: VideoModel = load(MODELS, config.name).load(
+        resolve_model_path(config, folder),
+        revision=config.revision,
+        device=pick_device(config.device),
+        dtype=getattr(torch, config.dtype),
+        parts=parts,
+    )
+    return model
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is a GPU if there is one.
+
+    Raises:
+        UserError: If the name is no device, or the machine has no such one.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        raise UserError(f"model.device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return device

@@ -1,0 +1,34 @@
+"""From a prompt's row to what a model is asked, and to what identifies it."""
+
+from pathlib import Path
+
+from videogpa.errors import UserError
+from videogpa.models.base import GenerationRequest
+from videogpa.records import Prompt
+from videogpa.runs import fingerprint, path_fingerprint
+from videogpa.video import read_image
+
+
+def prompt_identity(prompt: Prompt, images: Path) -> str:
+    """Return a fingerprint of all that a model sees of the prompt. Image paths are relative to the folder `images`.
+
+    Raises:
+        UserError: If the image is missing.
+    """
+    image = _image(prompt, images)
+    return fingerprint("prompt", prompt.text, None if image is None else path_fingerprint(image))
+
+
+def request_for(prompt: Prompt, seed: int, images: Path) -> GenerationRequest:
+    """Return the request that the prompt and the seed stand for."""
+    image = _image(prompt, images)
+    return GenerationRequest(prompt.text, None if image is None else read_image(image), seed)
+
+
+def _image(prompt: Prompt, images: Path) -> Path | None:
+    if prompt.image is None:
+        return None
+    path = images / prompt.image
+    if not path.is_file():
+        raise UserError(f"the first frame of prompt {prompt.prompt!r} is missing: {path}. `videogpa generate` writes it again.")
+    return path
