@@ -30,6 +30,11 @@ def mse(
     return _weighted_mean(errors, torch.ones_like(errors) if mask is None else mask.to(errors))
 
 
+def cut_to_8_bits(images: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """Return the images as they come back from 8 bits by truncation (not rounding), as the paper's code stores colours."""
+    return (images * 255).floor().clamp(0, 255) / 255
+
+
 def psnr(mse: Float[Tensor, "*images"]) -> Float[Tensor, "*images"]:
     """Return -10 log10(mse), in decibels, for a peak of 1; infinite for equal images.
 

@@ -1,0 +1,178 @@
+"""From any reconstruction to scores: render the cloud back into the frames, and compare.
+
+Two kinds. The paper's (VideoGPA, https://arxiv.org/abs/2601.23286, and its official code): every frame is rendered from all
+points, its own included, and empty pixels count as error. Leave-one-out: every frame is rendered from the points of the other
+frames only, and judged where they cover it; what a frame says about itself counts for nothing.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from videogpa.critics.base import ReconstructionFailed
+from videogpa.maths import cameras, images
+from videogpa.maths.blending import blend_cloud
+from videogpa.maths.render import splat_cloud
+from videogpa.perceptual import Lpips
+from videogpa.records import Reconstruction
+
+LEAST_CONFIDENCE = 1e-5  # official code: points at or below it are no points
+LEAST_MSE = (1 / 255) ** 2 / 12  # the noise of rounding to 8 bits; an MSE of 0 would have no PSNR
+PARALLAX_TOLERANCE = 1.0  # pixels: points closer than that, seen from the median camera, are taken as one surface
+TRUSTED = 0.5  # of the upper quartile of confidence: at least this makes surfaces, less only fills holes
+
+Rendered = tuple[Float[Tensor, "frames 3 height width"], Bool[Tensor, "frames height width"]]
+"""Images, and the mask of the pixels that points cover."""
+
+
+def paper_scores(reconstruction: Reconstruction, perceptual: Lpips, drop_lowest_confidence: float = 0.0) -> dict[str, float]:
+    """Return the paper's 3DCS and its companions: `consistency, mse, lpips, psnr, ssim, motion, mvcs`.
+
+    `drop_lowest_confidence` is the fraction of the points to leave out, 0.2 for the least confident fifth. The paper's numbers
+    use LPIPS with `vgg`. `psnr` is that of the mean MSE, at most 58.9 dB (8-bit noise).
+
+    Raises:
+        ValueError: If `drop_lowest_confidence` is not in [0, 1).
+        ReconstructionFailed: If there are fewer than two frames, no usable point, or no overlap between adjacent frames.
+    """
+    frames = reconstruction.images
+    rendered, _ = paper_render(reconstruction, drop_lowest_confidence)
+    mse = images.mse(rendered, frames).mean().item()
+    lpips = perceptual(rendered, frames).mean().item()
+    matrices = reconstruction.intrinsics, reconstruction.camera_from_world
+    mvcs = cameras.mvcs(reconstruction.depth, *matrices).item()
+    if math.isnan(mvcs):
+        raise ReconstructionFailed("no pixel of a frame lands in the next one: the cameras or the depth are wrong")
+    return {
+        "consistency": mse + lpips,
+        "mse": mse,
+        "lpips": lpips,
+        "psnr": images.psnr(torch.tensor(max(mse, LEAST_MSE))).item(),
+        "ssim": images.ssim(rendered, frames).mean().item(),
+        "motion": cameras.paper_motion(reconstruction.camera_from_world).item(),
+        "mvcs": mvcs,
+    }
+
+
+def paper_render(reconstruction: Reconstruction, drop_lowest_confidence: float = 0.0) -> Rendered:
+    """Return every frame rendered from all points, in colours cut to 8 bits, black where there is none.
+
+    Raises:
+        ValueError: If `drop_lowest_confidence` is not in [0, 1).
+        ReconstructionFailed: If there are fewer than two frames, or no usable point.
+    """
+    if not 0 <= drop_lowest_confidence < 1:
+        raise ValueError(f"drop_lowest_confidence is a fraction in [0, 1), 0.2 for a fifth; got {drop_lowest_confidence}")
+    cloud = _cloud(reconstruction)
+    kept = math.ceil(len(cloud.confidence) * (1 - drop_lowest_confidence))
+    chosen = cloud.confidence.argsort(descending=True, stable=True)[:kept].sort().values
+    height, width = reconstruction.depth.shape[1:]
+    return splat_cloud(
+        cloud.points[chosen],
+        images.cut_to_8_bits(cloud.colors[chosen]),
+        reconstruction.intrinsics,
+        reconstruction.camera_from_world,
+        height=height,
+        width=width,
+    )
+
+
+def leave_one_out_scores(
+    reconstruction: Reconstruction, perceptual: Lpips, *, rendered: Rendered | None = None
+) -> dict[str, float]:
+    """Return `loo_mse, loo_lpips, loo_score, loo_coverage`, over the covered pixels of all frames together.
+
+    `loo_score` is the sum of the first two, lower = better. `loo_coverage` in (0, 1] is the share of pixels that were judged.
+    `rendered` is what `leave_one_out_render` returns, if the caller has it already.
+
+    Raises:
+        ReconstructionFailed: If there are fewer than two frames, no usable point, or nothing is covered.
+    """
+    seen, covered = rendered or leave_one_out_render(reconstruction)
+    coverage = covered.float().mean((1, 2))
+    judged = coverage > 0
+    if not bool(judged.any()):
+        raise ReconstructionFailed("no frame shows a point of another frame: there is nothing to compare")
+    seen, frames, covered, coverage = seen[judged], reconstruction.images[judged], covered[judged], coverage[judged]
+    share = coverage / coverage.sum()
+    mse = (share * images.mse(seen, frames, covered)).sum().item()
+    lpips = (share * perceptual(seen, frames, covered)).sum().item()
+    return {
+        "loo_mse": mse,
+        "loo_lpips": lpips,
+        "loo_score": mse + lpips,
+        "loo_coverage": coverage.sum().item() / len(reconstruction.images),
+    }
+
+
+def leave_one_out_render(reconstruction: Reconstruction) -> Rendered:
+    """Return every frame rendered from the points of the other frames, black where they do not cover it.
+
+    Depths that differ by less than a pixel of parallax at the median baseline are blended; see maths/blending.py.
+
+    Raises:
+        ReconstructionFailed: If there are fewer than two frames, or no usable point.
+    """
+    cloud = _cloud(reconstruction)
+    weights = cloud.confidence / cloud.confidence.max()
+    upper_quartile = weights.kthvalue(math.ceil(0.75 * len(weights))).values
+    height, width = reconstruction.depth.shape[1:]
+    return blend_cloud(
+        cloud.points,
+        cloud.colors,
+        reconstruction.intrinsics,
+        reconstruction.camera_from_world,
+        height=height,
+        width=width,
+        weights=weights,
+        trusted=weights >= TRUSTED * upper_quartile,
+        tolerance=parallax_tolerance(reconstruction.intrinsics, reconstruction.camera_from_world),
+        hidden_from=cloud.frame,
+    )
+
+
+def error_maps(reconstruction: Reconstruction, rendered: Rendered) -> Float[Tensor, "frames height width"]:
+    """Return the root mean squared error over the colours of every pixel, in [0, 1]; 0 where nothing covers it."""
+    seen, covered = rendered
+    return images.squared_error_map(seen, reconstruction.images).sqrt() * covered
+
+
+def parallax_tolerance(
+    intrinsics: Float[Tensor, "frames 3 3"], camera_from_world: Float[Tensor, "frames 4 4"]
+) -> Float[Tensor, " frames"]:
+    """Return the inverse depth by which a point moves one pixel between each camera and its median neighbour.
+
+    Infinite for a camera that has not moved from most of the others: there depth has no effect.
+    """
+    centers = cameras.camera_centers(camera_from_world)
+    distances = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist").sort(dim=1).values
+    baselines = distances[:, 1:].median(dim=1).values  # the first is the camera's distance from itself
+    return PARALLAX_TOLERANCE / (intrinsics[:, 0, 0] * baselines)
+
+
+@dataclass(frozen=True)
+class _Cloud:
+    points: Float[Tensor, "points 3"]
+    colors: Float[Tensor, "points 3"]
+    confidence: Float[Tensor, " points"]
+    frame: Int64[Tensor, " points"]
+
+
+def _cloud(reconstruction: Reconstruction) -> _Cloud:
+    """Return the usable points of all frames, in the order of frames and pixels."""
+    frames = len(reconstruction.images)
+    if frames < 2:
+        raise ReconstructionFailed(f"{frames} frame cannot be compared with another; at least two are needed")
+    confidence = reconstruction.confidence
+    points = reconstruction.points
+    usable = confidence.isfinite() & (confidence > LEAST_CONFIDENCE)
+    if points is None:
+        points = cameras.unproject(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world)
+        usable = usable & (reconstruction.depth > 0)
+    if not bool(usable.any()):
+        raise ReconstructionFailed("no pixel has a usable depth")
+    frame = torch.arange(frames, device=confidence.device)[:, None, None].expand_as(confidence)
+    return _Cloud(points[usable], reconstruction.images.movedim(1, -1)[usable], confidence[usable], frame[usable])

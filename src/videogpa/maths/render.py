@@ -1,0 +1,99 @@
+"""Render a coloured point cloud into many views at once, every point as one pixel, the nearest one winning.
+
+This is the renderer of the paper's 3DCS (VideoGPA, https://arxiv.org/abs/2601.23286). The official code sorts the points of
+every view by depth and writes them far to near, `canvas[v, u] = colour`: slow, and an indexed write with repeated indices has
+no defined order on a GPU, nor on a CPU with several threads. Here every point bids for its pixel with one integer, depth in the
+upper half and index in the lower, and the pixel keeps the minimum: the same on every run, and ties go to the first point.
+
+Cameras follow docs/conventions.md. Point i is not drawn in view `hidden_from[i]`, if that is given: with the frame that each
+point came from, this is leave-one-out.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool, Float, Int, Int64
+from torch import Tensor
+
+POINTS_AT_ONCE = 2**16  # what a view needs for these fits the cache of a CPU core; measured in benchmarks/render.py
+DEPTH_BITS = 32  # float32: the bit patterns of positive floats are ordered like the floats
+NOWHERE = 0x7F80_0000 << DEPTH_BITS  # the bid of an infinitely far point, and so of no point
+LARGEST_IMAGE = 2**24  # pixel numbers are computed in float32
+
+
+def splat_cloud(
+    points: Float[Tensor, "points 3"],
+    colors: Float[Tensor, "points 3"],
+    intrinsics: Float[Tensor, "views 3 3"],
+    camera_from_world: Float[Tensor, "views 4 4"],
+    *,
+    height: int,
+    width: int,
+    hidden_from: Int[Tensor, " points"] | None = None,
+) -> tuple[Float[Tensor, "views 3 height width"], Bool[Tensor, "views height width"]]:
+    """Return the image of the cloud in every view, and the mask of the pixels that a point covers.
+
+    A point in front of the camera falls on the pixel (round(u), round(v)), halves to even, as in the official code. Pixels
+    that no point covers are black.
+
+    Raises:
+        ValueError: If a point is not finite, or the image has more than 2^24 pixels.
+    """
+    check_cloud(points, height, width)
+    bids = torch.full((len(intrinsics), (height + 2) * (width + 2)), NOWHERE, dtype=torch.int64, device=points.device)
+    index = torch.arange(len(points), device=points.device)
+    for view, part, uv, depth in project_in_parts(points, intrinsics, camera_from_world, hidden_from):
+        bid = depth.view(torch.int32).to(torch.int64).bitwise_left_shift_(DEPTH_BITS).add_(index[part])
+        bids[view].scatter_reduce_(0, pixel_numbers(uv.round_(), height, width), bid, "amin")
+    nearest = crop_border(bids, height, width)
+    covered = nearest < NOWHERE
+    black = torch.cat([colors, colors.new_zeros(1, 3)])
+    winner = torch.where(covered, nearest & (2**DEPTH_BITS - 1), len(points))
+    return black[winner].permute(0, 3, 1, 2).contiguous(), covered
+
+
+def project_in_parts(
+    points: Float[Tensor, "points 3"],
+    intrinsics: Float[Tensor, "views 3 3"],
+    camera_from_world: Float[Tensor, "views 4 4"],
+    hidden_from: Int[Tensor, " points"] | None,
+) -> Iterator[tuple[int, slice, Float[Tensor, "2 part"], Float[Tensor, " part"]]]:
+    """Yield (view, part of the points, pixel coordinates, depth), a cache-sized part at a time.
+
+    Points that the view must not show (behind it, or hidden from it) have infinite depth, and finite coordinates. The tensors
+    are the caller's, to change in place.
+    """
+    pixels_from_world = intrinsics @ camera_from_world[:, :3]
+    rows = points.T.contiguous()
+    for start in range(0, len(points), POINTS_AT_ONCE):
+        part = slice(start, min(start + POINTS_AT_ONCE, len(points)))
+        for view, matrix in enumerate(pixels_from_world):
+            projected = torch.addmm(matrix[:, 3:], matrix[:, :3], rows[:, part])
+            depth = projected[2]
+            hidden = depth <= 0
+            if hidden_from is not None:
+                hidden |= hidden_from[part] == view
+            depth.masked_fill_(hidden, torch.inf)
+            yield view, part, projected[:2].div_(depth), depth
+
+
+def pixel_numbers(uv: Float[Tensor, "2 part"], height: int, width: int) -> Int64[Tensor, " part"]:
+    """Return the number of each pixel in an image with a border of one pixel, where all that is outside lands.
+
+    So no mask is needed. `uv` are whole numbers and are changed in place.
+    """
+    u, v = uv[0].clamp_(-1, width), uv[1].clamp_(-1, height)
+    return torch.add(u, v, alpha=width + 2).to(torch.int64).add_(width + 3)
+
+
+def crop_border(numbered: Tensor, height: int, width: int) -> Tensor:
+    """Return [... height width] of buffers indexed by `pixel_numbers`, [... pixels]."""
+    return numbered.view(*numbered.shape[:-1], height + 2, width + 2)[..., 1:-1, 1:-1]
+
+
+def check_cloud(points: Float[Tensor, "points 3"], height: int, width: int) -> None:
+    """Raise ValueError if a point is not finite, or the image is larger than `pixel_numbers` can count."""
+    if not bool(points.isfinite().all()):
+        raise ValueError("the cloud has points that are not finite; leave them out")
+    if (height + 2) * (width + 2) > LARGEST_IMAGE:
+        raise ValueError(f"images of {height} x {width} are too large to render, at most {LARGEST_IMAGE} pixels")
