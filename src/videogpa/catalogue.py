@@ -1,7 +1,7 @@
 """What the package offers, as tables: for `videogpa list`."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.table import Table
 
@@ -41,7 +41,7 @@ def _measures() -> Iterator[tuple[str, str, str, str]]:
         yield name, measure.better or "describes", measure.unit, measure.meaning
 
 
-_TABLES = {
+_TABLES: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[tuple[str, ...]]]]] = {
     "critics": (("critic", "about"), lambda: _plugins(CRITICS)),
     "models": (("model", "about"), lambda: _plugins(MODELS)),
     "recipes": (("recipe", "model", "about"), _recipes),

@@ -219,3 +219,7 @@ def _console(*, stderr: bool = True) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -136,3 +136,43 @@ class Reconstruction:
     reason: str | None = None
     measures: Mapping[str, float | int] = field(default_factory=dict)
     """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (keys of `Score`)."""
+
+
+class Change(BaseModel):
+    """Base against aligned by one measure, paired on prompt and seed.
+
+    `low` and `high` bound the mean difference aligned - base with 95 % confidence. Clips of one prompt are not independent:
+    the interval resamples prompts, and `n` counts them. A single prompt has no interval.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: float
+    aligned: float
+    difference: float
+    low: float | None
+    high: float | None
+    win_rate: float | None
+    """Share of clips on which the aligned model is better, ties counting half; None for what has no better direction."""
+    n: int
+    clips: int
+
+
+class CriticFindings(BaseModel):
+    """What one critic says of base and aligned model: how many clips it could judge, and the changes over those in both."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    taught: bool
+    """Whether this critic also chose the training pairs: then a gain may be no more than its own taste."""
+    base: dict[str, int]
+    aligned: dict[str, int]
+    changes: dict[str, Change]
+
+
+class Evaluation(BaseModel):
+    """evaluation.json: base against aligned, per critic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    critics: dict[str, CriticFindings]

@@ -197,4 +197,5 @@ def _shade(world: World, points: Tensor, surface: Tensor) -> Float[Tensor, "3 ra
     to_light = torch.tensor(LIGHT)[:, None] - points
     cosine = (_normals(world, points, surface) * to_light).sum(0) * to_light.square().sum(0).rsqrt()
     light = 0.55 + 0.45 * cosine.clamp_min(0)
-    return ((first + (second - first) * mix) * light).clamp(0, 1)
+    color: Tensor = (first + (second - first) * mix) * light
+    return color.clamp(0, 1)

@@ -53,14 +53,20 @@ def find_videos(paths: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        matches = [Path(path)] if Path(path).exists() else [Path(match) for match in sorted(glob.glob(path, recursive=True))]
-        videos = [video for match in matches for video in _videos_of(match)]
+        videos = [video for match in _matches(path) for video in _videos_of(match)]
         if not videos:
             raise UserError(f"no video at {path}" + (": the folder holds none" if Path(path).is_dir() else ""))
         found |= dict.fromkeys(videos)
     if not found:
         raise UserError("name at least one video, folder or glob, such as: videogpa score clips/")
     return list(found)
+
+
+def _matches(path: str) -> list[Path]:
+    """The path itself if it exists, whatever characters it holds; else what it matches as a glob."""
+    if Path(path).exists():
+        return [Path(path)]
+    return [Path(match) for match in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute ones
 
 
 def _videos_of(path: Path) -> list[Path]:

@@ -27,6 +27,6 @@ def mean_flow(frames: Float[Tensor, "frames 3 height width"]) -> float:
     height = max(round(WIDTH * frames.shape[-2] / frames.shape[-1]), 16)
     small = interpolate(frames, (height, WIDTH), mode="bilinear", antialias=True, align_corners=False)
     gray = (small.mean(dim=1) * 255).round().to(torch.uint8).cpu().numpy()
-    estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     lengths = [np.linalg.norm(cast(np.ndarray, estimator.calc(a, b, None)), axis=-1).mean() for a, b in pairwise(gray)]
     return float(np.mean(lengths)) / WIDTH

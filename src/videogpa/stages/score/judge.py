@@ -7,18 +7,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from videogpa.config import ScoreConfig
 from videogpa.critics import reprojection
 from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.maths.cameras import camera_jerk
-from videogpa.perceptual import Lpips
+from videogpa.perceptual import Lpips, Net
 from videogpa.records import Prompt, Reconstruction, Score, Source
 from videogpa.registry import CRITICS, load
 from videogpa.stages.score.flow import mean_flow
 from videogpa.video import UnreadableVideo, probe, read_frames, sample_indices
+
+LEAST_FOR_JERK = 4  # cameras: it is a third difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,8 @@ class Verdict:
 
     score: Score
     reconstruction: Reconstruction | None = None
-    rendered: Float[Tensor, "frames 3 height width"] | None = None
-    covered: Bool[Tensor, "frames height width"] | None = None
+    rendered: reprojection.Rendered | None = None
+    """The leave-one-out render, and which pixels it covers."""
 
 
 class Judge:
@@ -61,7 +63,7 @@ class Judge:
             footage = self.footage(video, prompt)
             row["flow"] = mean_flow(footage.frames[list(footage.judged)])
             reconstruction = self.reconstruct(footage)
-            numbers, rendered, covered = self._measure(reconstruction)
+            numbers, rendered = self._measure(reconstruction)
         except UnreadableVideo as error:
             return Verdict(Score(**row, status="unreadable", reason=error.reason))
         except ReconstructionFailed as failure:
@@ -69,7 +71,7 @@ class Judge:
             return Verdict(Score(**row, **failure.measures))
         row |= {"status": reconstruction.status, "reason": reconstruction.reason, "perceptual": self._config.perceptual}
         row |= {"frames": len(reconstruction.images), "seconds": time.perf_counter() - started}
-        return Verdict(Score(**row, **numbers), reconstruction, rendered, covered)
+        return Verdict(Score(**row, **numbers), reconstruction, rendered)
 
     def footage(self, video: Path | Tensor, prompt: Prompt | None = None) -> Footage:
         """Read the frames that the critic wants, evenly spread, and mark those to be judged.
@@ -100,14 +102,14 @@ class Judge:
         judged = tuple(sample_indices(count, self._config.frames))
         return Footage(read(indices), judged, Source(prompt, tuple(indices)))
 
-    def _measure(self, reconstruction: Reconstruction) -> tuple[dict[str, Any], Tensor, Tensor]:
-        rendered, covered = reprojection.leave_one_out_render(reconstruction)
+    def _measure(self, reconstruction: Reconstruction) -> tuple[dict[str, Any], reprojection.Rendered]:
         perceptual = _perceptual(self._config.perceptual)
+        rendered = reprojection.leave_one_out_render(reconstruction)
         numbers: dict[str, Any] = reprojection.paper_scores(reconstruction, perceptual)
-        numbers |= reprojection.leave_one_out_scores(reconstruction, perceptual)
-        if len(reconstruction.camera_from_world) >= 4:
+        numbers |= reprojection.leave_one_out_scores(reconstruction, perceptual, rendered=rendered)
+        if len(reconstruction.camera_from_world) >= LEAST_FOR_JERK:
             numbers["jerk"] = float(camera_jerk(reconstruction.camera_from_world))
-        return {**numbers, **reconstruction.measures}, rendered, covered
+        return {**numbers, **reconstruction.measures}, rendered
 
 
 def _check(video: Float[Tensor, "frames 3 height width"], least: int) -> None:
@@ -119,5 +121,5 @@ def _check(video: Float[Tensor, "frames 3 height width"], least: int) -> None:
 
 
 @cache
-def _perceptual(net: str) -> Lpips:
-    return Lpips(net=net).eval()
+def _perceptual(net: Net) -> Lpips:
+    return Lpips(net).eval()

@@ -1,0 +1,164 @@
+"""The whole loop through the real command line: what it leaves behind, and that killing it changes nothing."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "videogpa.cli"]
+SMALL = {
+    "prompts.world": "{train: 3, held_out: 2, frames: 5, height: 32, width: 32}",
+    "generate": "{candidates: 2, frames: 5, height: 32, width: 32, fps: 8, steps: 2, guidance: 1.0}",
+    "score.frames": "5",
+    "train": "{steps: 6, batch: 1, accumulate: 2, learning_rate: 1.0e-3, warmup: 1, rank: 4, alpha: 8, checkpoint_every: 2}",
+    "evaluate": "{critics: [oracle], seeds: 1}",
+}
+OVERRIDES = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]
+KILLS = 20
+
+
+def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "run", "mini", "--out", str(folder), *OVERRIDES, *more],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def finish(process: "subprocess.Popen[str]") -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything a run leaves behind, without the clock's readings and what only the training itself reads."""
+    files = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = str(file.relative_to(folder))
+        if file.suffix == ".jsonl":
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            files[name] = "\n".join(json.dumps({k: v for k, v in row.items() if k != "seconds"}) for row in rows).encode()
+        elif name != ".lock":
+            files[name] = file.read_bytes()
+    return files
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    started = time.monotonic()
+    finish(start(folder))
+    return folder, time.monotonic() - started
+
+
+def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterrupted: tuple[Path, float]) -> None:
+    folder, _ = uninterrupted
+    promised = [
+        "recipe.yaml",
+        "prompts.jsonl",
+        "clips.jsonl",
+        "scores.jsonl",
+        "pairs.jsonl",
+        "latents.jsonl",
+        "evaluation.json",
+    ]
+    promised += ["train/metrics.jsonl", "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "report.html"]
+    assert [name for name in promised if not (folder / name).is_file()] == []
+    lines = {name: len((folder / name).read_text().splitlines()) for name in promised if name.endswith(".jsonl")}
+    assert (lines["prompts.jsonl"], lines["clips.jsonl"], lines["scores.jsonl"], lines["pairs.jsonl"]) == (5, 6, 6, 3)
+    assert lines["train/metrics.jsonl"] == 6
+    findings = json.loads((folder / "evaluation.json").read_text())["critics"]["oracle"]
+    assert findings["taught"] is True
+    assert findings["base"] == findings["aligned"] == {"ok": 2}
+    assert {"loo_score", "motion", "flow"} <= set(findings["changes"])
+    assert findings["changes"]["loo_score"]["n"] == 2
+
+
+def test_a_finished_run_does_nothing_again(uninterrupted: tuple[Path, float]) -> None:
+    folder, _ = uninterrupted
+    stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "report.html")}
+    before = content(folder)
+    finish(start(folder))
+    assert content(folder) == before
+    assert [p for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp and p.name != "evaluation.json"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_at_twenty_random_moments_it_ends_as_if_it_had_not_been(
+    uninterrupted: tuple[Path, float], tmp_path: Path
+) -> None:
+    """kill -9 at random, twenty times, then once to the end: nothing lost, doubled or different."""
+    reference, duration = uninterrupted
+    folder, moments, stages = tmp_path / "run", random.Random(0), set()
+    kills = 0
+    while kills < KILLS:
+        process = start(folder)
+        try:
+            # A tenth of the run beyond the start-up, on average: twenty kills are spread over the whole of it.
+            process.wait(timeout=moments.uniform(0.05, 0.35) * duration)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            stages.add(max((p.name for p in folder.glob("*.json*")), default="nothing", key=len))
+        else:
+            finish(process)
+            break
+        finally:
+            assert process.stdout is not None
+            process.stdout.close()
+    finish(start(folder))
+    mine, theirs = content(folder), content(reference)
+    assert set(mine) == set(theirs)
+    assert [name for name in theirs if mine[name] != theirs[name] and name != "recipe.yaml"] == []
+
+
+def test_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
+    first = start(tmp_path / "run")
+    try:
+        while not (tmp_path / "run" / "recipe.yaml").exists():
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = start(tmp_path / "run")
+        output, _ = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert "is being worked on by process" in output.replace("\n", " ")
+        assert "Traceback" not in output
+    finally:
+        first.kill()
+        first.communicate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["run", "nowhere.yaml"], "no recipe at nowhere.yaml"),
+        (["run", "mini", "--set", "train.stepps=1"], "train.stepps: Extra inputs are not permitted"),
+        (["score", "nothing.mp4"], "no video at nothing.mp4"),
+        (["score", "."], "no video at .: the folder holds none"),
+        (["score", ".", "--frames", "1"], "frames: Input should be greater than or equal to 2"),
+        (["train", "mini"], "run `videogpa encode` first"),
+        (["run", "mini", "--set", "generate.height=63"], "64"),
+        (["run", "mini", "--set", "model.path=./nowhere"], "nowhere"),
+    ],
+)
+def test_what_is_the_users_to_mend_ends_with_one_message(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    done = subprocess.run([*COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert complaint in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", ["/proc/nothing-can-be-written-here", "a-file/run"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> None:
+    (tmp_path / "a-file").touch()
+    done = subprocess.run([*COMMAND, "run", "mini", "--out", where], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert where.split("/")[-1] in "".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
