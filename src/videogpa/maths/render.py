@@ -5,6 +5,9 @@ every view by depth and writes them far to near, `canvas[v, u] = colour`: slow, 
 no defined order on a GPU, nor on a CPU with several threads. Here every point bids for its pixel with one integer, depth in the
 upper half and index in the lower, and the pixel keeps the minimum: the same on every run, and ties go to the first point.
 
+Depths within 3e-5 of each other count as tied. Points of two frames often coincide (a camera that stands still, or slides along
+the image plane), and rounding, which differs between machines, must not decide which of the two is seen.
+
 Cameras follow docs/conventions.md. Point i is not drawn in view `hidden_from[i]`, if that is given: with the frame that each
 point came from, this is leave-one-out.
 """
@@ -16,8 +19,9 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 POINTS_AT_ONCE = 2**16  # what a view needs for these fits the cache of a CPU core; measured in benchmarks/render.py
-DEPTH_BITS = 32  # float32: the bit patterns of positive floats are ordered like the floats
-NOWHERE = 0x7F80_0000 << DEPTH_BITS  # the bid of an infinitely far point, and so of no point
+INDEX_BITS = 32
+DROPPED_BITS = 8  # of the 23 of a float32 depth; the bit patterns of positive floats are ordered like the floats
+NOWHERE = (0x7F80_0000 >> DROPPED_BITS) << INDEX_BITS  # the bid of an infinitely far point, and so of no point
 LARGEST_IMAGE = 2**24  # pixel numbers are computed in float32
 
 
@@ -43,12 +47,13 @@ def splat_cloud(
     bids = torch.full((len(intrinsics), (height + 2) * (width + 2)), NOWHERE, dtype=torch.int64, device=points.device)
     index = torch.arange(len(points), device=points.device)
     for view, part, uv, depth in project_in_parts(points, intrinsics, camera_from_world, hidden_from):
-        bid = depth.view(torch.int32).to(torch.int64).bitwise_left_shift_(DEPTH_BITS).add_(index[part])
+        rank = depth.view(torch.int32).add_(1 << DROPPED_BITS - 1).bitwise_right_shift_(DROPPED_BITS)
+        bid = rank.to(torch.int64).bitwise_left_shift_(INDEX_BITS).add_(index[part])
         bids[view].scatter_reduce_(0, pixel_numbers(uv.round_(), height, width), bid, "amin")
     nearest = crop_border(bids, height, width)
     covered = nearest < NOWHERE
     black = torch.cat([colors, colors.new_zeros(1, 3)])
-    winner = torch.where(covered, nearest & (2**DEPTH_BITS - 1), len(points))
+    winner = torch.where(covered, nearest & (2**INDEX_BITS - 1), len(points))
     return black[winner].permute(0, 3, 1, 2).contiguous(), covered
 
 
