@@ -1,0 +1,96 @@
+"""Statistics for comparing two treatments on the same items, and for judging a score. In float64, on the CPU.
+
+Paired bootstrap: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile interval).
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+RESAMPLES_AT_ONCE = 1000  # bounds the memory: this times the number of pairs
+
+
+def paired_bootstrap(
+    first: Float[Tensor, " items"],
+    second: Float[Tensor, " items"],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return (mean, low, high) of second - first: the mean difference and its percentile bootstrap interval.
+
+    Items are resampled, so the two values of an item stay together. The same seed gives the same interval.
+
+    Raises:
+        ValueError: With fewer than two items, or a confidence outside (0, 1).
+    """
+    if len(first) < 2:
+        raise ValueError(f"an interval needs at least two items, got {len(first)}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence}")
+    difference = second.double().cpu() - first.double().cpu()
+    generator = torch.Generator().manual_seed(seed)
+    means = []
+    for start in range(0, resamples, RESAMPLES_AT_ONCE):
+        count = min(RESAMPLES_AT_ONCE, resamples - start)
+        drawn = torch.randint(len(difference), (count, len(difference)), generator=generator)
+        means.append(difference[drawn].mean(1))
+    tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
+    low, high = torch.cat(means).quantile(tails).tolist()
+    return difference.mean().item(), low, high
+
+
+def win_rate(
+    first: Float[Tensor, " items"], second: Float[Tensor, " items"], *, lower_is_better: bool, tie: float = 0.0
+) -> float:
+    """Return the share of items on which the second is better, ties counting half; nan without items.
+
+    Values that differ by at most `tie` are tied.
+    """
+    wins, losses, ties = _outcomes(first, second, lower_is_better=lower_is_better, tie=tie)
+    total = wins + losses + ties
+    return (wins + 0.5 * ties) / total if total else math.nan
+
+
+def sign_test(first: Float[Tensor, " items"], second: Float[Tensor, " items"], *, tie: float = 0.0) -> float:
+    """Return the two-sided p-value of the exact sign test of "neither is greater more often than the other".
+
+    Ties say nothing and are left out; without any other item the p-value is 1.
+    """
+    wins, losses, _ = _outcomes(first, second, lower_is_better=False, tie=tie)
+    total, fewer = wins + losses, min(wins, losses)
+    tail = sum(math.comb(total, k) for k in range(fewer + 1))
+    return min(1.0, 2 * tail / (1 << total))
+
+
+def spearman(first: Float[Tensor, " items"], second: Float[Tensor, " items"]) -> float:
+    """Return the rank correlation in [-1, 1], ties sharing their mean rank; nan where all items of one side are tied."""
+    a, b = (ranks(x) - ranks(x).mean() for x in (first, second))
+    spread = (a.square().sum() * b.square().sum()).sqrt()
+    return ((a * b).sum() / spread).item() if spread > 0 else math.nan
+
+
+def auc(low: Float[Tensor, " lows"], high: Float[Tensor, " highs"]) -> float:
+    """Return the chance that a random value of `high` exceeds one of `low`, ties counting half: area under the ROC curve.
+
+    nan if one of them is empty.
+    """
+    if not len(low) or not len(high):
+        return math.nan
+    among_all = ranks(torch.cat([low, high]))[len(low) :].sum()
+    return ((among_all - len(high) * (len(high) + 1) / 2) / (len(low) * len(high))).item()
+
+
+def ranks(values: Float[Tensor, " items"]) -> Float[Tensor, " items"]:
+    """Return the rank of every value from 1 up, float64; equal values share the mean of their ranks."""
+    _, group, counts = torch.unique(values.double().cpu(), return_inverse=True, return_counts=True)
+    mean_rank: Tensor = counts.cumsum(0) - (counts - 1).double() / 2
+    return mean_rank[group]
+
+
+def _outcomes(first: Tensor, second: Tensor, *, lower_is_better: bool, tie: float) -> tuple[int, int, int]:
+    gain = (first - second if lower_is_better else second - first).double()
+    return int((gain > tie).sum()), int((gain < -tie).sum()), int((gain.abs() <= tie).sum())
