@@ -5,7 +5,8 @@ be one, the nearer wins the pixel, whichever it is. This one serves the leave-on
 pixels around it, bilinearly, and
 - the front of a pixel is the nearest point that has a fair share in it (a sliver of a share must not hide what is behind);
 - trusted points make the front; the others do so only where no trusted one does, so that they fill holes;
-- all points within the tolerance of the front are blended, by share times weight.
+- all points within the tolerance of the front are blended, by share times weight; what is nearer still, a sliver
+  or not trusted, is left out like what is behind.
 
 The tolerance is in inverse depth: to be wrong by d in inverse depth moves a point by focal length x baseline x d pixels.
 
@@ -59,10 +60,10 @@ def blend_cloud(
     sums = torch.zeros(views, 4, pixels, dtype=torch.int64, device=points.device)  # colour, weight
     values = torch.cat([colors, torch.ones_like(colors[:, :1])], dim=1).T * (FIXED_POINT * weights)
     for view, part, uv, depth in project_in_parts(points, *cameras, hidden_from):
-        reach = torch.where(depth < torch.inf, depth.reciprocal() + tolerance[view], 0.0)
+        near = torch.where(depth < torch.inf, depth.reciprocal(), torch.nan)  # nan is within no tolerance
         for pixel, share in _taps(uv, height, width):
             surface = front[view][pixel]
-            share = torch.where((surface > 0) & (reach >= surface), share, 0.0)
+            share = torch.where((surface > 0) & ((near - surface).abs() <= tolerance[view]), share, 0.0)
             sums[view].scatter_add_(1, pixel.expand(4, -1), (values[:, part] * share).to(torch.int64))
     return _normalise(crop_border(sums, height, width))
 
