@@ -1,0 +1,66 @@
+"""The plots, as plotly's JSON. Colours come from the page, which knows whether it is light or dark."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from videogpa.measures import MEASURES
+
+
+@dataclass(frozen=True)
+class Point:
+    """A clip in the scatter: the element `anchor` of the page is shown when it is clicked."""
+
+    name: str
+    x: float
+    y: float
+    anchor: str
+
+
+def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
+    """Plot measure `y` against measure `x`, one colour per series; series after the first are hollow."""
+    figure = go.Figure(layout=_layout(_axis_title(x), _axis_title(y)))
+    for number, (name, points) in enumerate(series.items()):
+        figure.add_scatter(
+            name=name,
+            mode="markers",
+            x=[point.x for point in points],
+            y=[point.y for point in points],
+            text=[point.name for point in points],
+            customdata=[point.anchor for point in points],
+            marker={"size": 11, "symbol": "circle-open" if number else "circle", "line": {"width": 2 if number else 0}},
+            hovertemplate=f"<b>%{{text}}</b><br>{y} %{{y:.4f}}<br>{x} %{{x:.4f}}<extra></extra>",
+        )
+    return str(figure.to_json())
+
+
+def curves(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], *, reference: float | None) -> str:
+    """Plot quantities against the training step; a dotted line at `reference`, the value of an untrained policy."""
+    figure = go.Figure(layout=_layout("step", ""))
+    for name, (steps, values) in lines.items():
+        figure.add_scatter(name=name, mode="lines", x=list(steps), y=list(values), line={"width": 2})
+    if reference is not None:
+        figure.add_hline(y=reference, line={"dash": "dot", "width": 1, "color": "grey"})
+    return str(figure.to_json())
+
+
+def _layout(x: str, y: str) -> go.Layout:
+    return go.Layout(
+        template="none",
+        xaxis={"title": {"text": x}, "zeroline": False, "automargin": True},
+        yaxis={"title": {"text": y}, "zeroline": False, "automargin": True},
+        margin={"l": 60, "r": 16, "t": 16, "b": 52},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hovermode="closest",
+        showlegend=None,
+    )
+
+
+def _axis_title(measure: str) -> str:
+    described = MEASURES[measure]
+    unit = f", {described.unit}" if described.unit else ""
+    better = f" ({described.better} is better)" if described.better else ""
+    return f"{measure}{unit}{better}"

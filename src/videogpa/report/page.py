@@ -1,0 +1,55 @@
+"""One HTML file from a template: styles, scripts, plots and pictures all inside."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from videogpa.measures import MEASURES
+from videogpa.runs import write_text
+
+ARROWS = {"lower": "↓", "higher": "↑", None: ""}
+DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", None: "neither direction is better"}
+
+# So that a column's decimal points stand below each other; all others have four decimals.
+_DECIMALS = {"psnr": 2, "seconds": 1, "points": 0, "registered": 0, "loo_coverage": 3, "epipolar": 3, "focal_widths": 2}
+
+
+def write_page(path: Path, template: str, **content: Any) -> None:
+    """Render a template of this package into one self-contained file, atomically. The same content gives the same bytes."""
+    environment = Environment(
+        loader=PackageLoader("videogpa.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["signed"] = signed
+    environment.filters["picture"] = picture
+    environment.filters["embedded"] = embedded
+    shared = {"measures": MEASURES, "arrows": ARROWS, "directions": DIRECTIONS, "plotly": Markup(get_plotlyjs())}
+    write_text(path, environment.get_template(template).render(**shared, **content))
+
+
+def number(value: float | None, measure: str) -> str:
+    """Format a measure with the decimals of its kind; a dash for what was not measured."""
+    return "–" if value is None else f"{value:.{_DECIMALS.get(measure, 4)}f}"
+
+
+def signed(value: float, measure: str) -> str:
+    """Format a change of a measure, with its sign."""
+    return f"{value:+.{_DECIMALS.get(measure, 4)}f}".replace("-", "−")
+
+
+def picture(jpeg: bytes) -> str:
+    """Return a JPEG as a data URI."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def embedded(json: str) -> Markup:
+    """Return JSON that may stand inside a script element, whatever names of clips it holds."""
+    return Markup(json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

@@ -1,0 +1,90 @@
+"""The report of `videogpa score`: what was judged, how it ranks, what the judge saw, and what could not be judged."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from videogpa.records import Score
+from videogpa.report.charts import Point, scatter
+from videogpa.report.page import write_page
+from videogpa.report.strips import ERROR_SCALE, FRAMES_SHOWN, legend_gradient
+from videogpa.video import sample_indices
+
+MOTION = "flow"
+"""The motion that stands beside every score: unlike the camera's path, it has a unit that all clips share."""
+
+COLUMNS = (
+    *("loo_score", MOTION, "motion", "loo_coverage", "loo_mse", "loo_lpips"),
+    *("consistency", "mse", "lpips", "psnr", "ssim", "mvcs", "epipolar", "jerk"),
+)
+"""Of the table, in order; those that no clip has are left out."""
+
+_STATUSES = ("ok", "partial", "no_parallax", "failed", "unreadable")
+
+
+@dataclass(frozen=True)
+class ClipCard:
+    """A row, and the clip's strip (see `videogpa.report.strips.make_strip`) if it could be reconstructed."""
+
+    score: Score
+    strip: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """The last two parts of the clip's path: what tells clips apart without filling the page."""
+        return "/".join(Path(self.score.clip).parts[-2:])
+
+    @property
+    def shown(self) -> str:
+        """The numbers of the judged frames in the strip, counted from one."""
+        frames = self.score.frames or FRAMES_SHOWN
+        return ", ".join(str(i + 1) for i in sample_indices(frames, min(FRAMES_SHOWN, frames)))
+
+
+def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> None:
+    """Write the report of scored clips into one HTML file that opens offline.
+
+    Ranked by `loo_score`; partial clips follow, unranked, and those without a number stand in a table of reasons. Nothing in
+    the file depends on the time or the machine.
+    """
+    ordered = sorted(cards, key=lambda card: (_STATUSES.index(card.score.status), card.score.loo_score or 0.0, card.score.clip))
+    scored = [card for card in ordered if card.score.loo_score is not None]
+    anchors = {id(card): f"clip-{number}" for number, card in enumerate(scored, start=1)}
+    counts = Counter(str(card.score.status) for card in cards)
+    write_page(
+        path,
+        "scores.html.j2",
+        title=title,
+        counts={status: counts[status] for status in _STATUSES if counts[status]},
+        facts=_facts(cards),
+        columns=[name for name in COLUMNS if any(getattr(card.score, name) is not None for card in scored)],
+        motion=MOTION,
+        clips=[(anchors[id(card)], card) for card in scored],
+        worst=max((card.score.loo_score or 0.0 for card in scored), default=0.0) or 1.0,
+        failures=[card for card in ordered if card.score.loo_score is None],
+        chart=_scatter(scored, anchors),
+        gradient=legend_gradient(),
+        error_scale=ERROR_SCALE,
+    )
+
+
+def _facts(cards: Sequence[ClipCard]) -> dict[str, str]:
+    """What the clips were judged by, once for all; several values where they differ."""
+    scores = [card.score for card in cards]
+    found = {
+        "critic": {score.critic for score in scores},
+        "perceptual net": {f"LPIPS {score.perceptual}" for score in scores if score.perceptual},
+        "judged frames per clip": {str(score.frames) for score in scores if score.frames},
+    }
+    return {name: ", ".join(sorted(values)) for name, values in found.items() if values}
+
+
+def _scatter(scored: Sequence[ClipCard], anchors: dict[int, str]) -> str | None:
+    """Score against motion; None if no clip has both."""
+    series: dict[str, list[Point]] = {}
+    for card in scored:
+        motion, score = getattr(card.score, MOTION), card.score.loo_score
+        if motion is not None and score is not None:
+            series.setdefault(card.score.status, []).append(Point(card.name, motion, score, anchors[id(card)]))
+    return scatter(series, x=MOTION, y="loo_score") if series else None

@@ -1,0 +1,129 @@
+"""What the reports show of clips: small JPEGs, kept beside the rows so that a resumed run still has them."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from videogpa.critics.reprojection import error_maps
+from videogpa.records import Reconstruction
+from videogpa.runs import atomic_path
+from videogpa.video import jpeg_bytes, sample_indices
+
+FRAMES_SHOWN = 3
+"""Rows of a strip: the first, the middle and the last judged frame."""
+
+ERROR_SCALE = 0.3
+"""Root mean squared error over RGB at the bright end of the colour map. One scale for all clips, so that they compare."""
+
+_CELL_WIDTH, _GAP, _QUALITY = 272, 4, 75  # pixels, pixels, JPEG quality: at most 0.1 MB a strip; 30 fit beside plotly.js
+_FILM_HEIGHT = 120
+_GREY, _CHECKER = 0.5, (0.62, 0.72)
+
+
+def make_strip(
+    reconstruction: Reconstruction,
+    rendered: Float[Tensor, "frames 3 height width"],
+    covered: Bool[Tensor, "frames height width"],
+    frames_shown: int = FRAMES_SHOWN,
+) -> bytes:
+    """Return a JPEG: a row for each of `frames_shown` frames, in columns frame | leave-one-out render | error map.
+
+    `rendered` and `covered` are what `leave_one_out_render` returned. Pixels that no other frame's points cover are a grey
+    checker. The error map is the root mean squared error over RGB, dark for 0, bright from `ERROR_SCALE` on.
+    """
+    errors = error_maps(reconstruction, (rendered, covered))
+    rows = []
+    for i in sample_indices(len(rendered), min(frames_shown, len(rendered))):
+        frame, visible = reconstruction.images[i].cpu(), covered[i].cpu()
+        checker = _checker(*visible.shape)
+        render = torch.where(visible, rendered[i].cpu(), checker)
+        error = torch.where(visible, error_colors(errors[i].cpu()), checker)
+        rows.append(_row([_cell(picture) for picture in (frame, render, error)]))
+    return jpeg_bytes(_column(rows).clamp(0, 1), _QUALITY)
+
+
+def make_film(frames: Float[Tensor, "frames 3 height width"], count: int = 6) -> bytes:
+    """Return a JPEG of `count` frames side by side, evenly spread, first and last included."""
+    chosen = frames[sample_indices(len(frames), min(count, len(frames)))].cpu()
+    scale = _FILM_HEIGHT / chosen.shape[-2]
+    return jpeg_bytes(_row([_scaled(frame, scale) for frame in chosen]).clamp(0, 1), _QUALITY)
+
+
+def error_colors(error: Float[Tensor, "height width"]) -> Float[Tensor, "3 height width"]:
+    """Colour an error map with inferno, whose lightness grows evenly from 0 to `ERROR_SCALE`."""
+    level = (error / ERROR_SCALE).clamp(0, 1).mul(255).round().long()
+    return _palette()[level].movedim(-1, 0)
+
+
+def legend_gradient(stops: int = 12) -> str:
+    """Return the colours of the error map as a CSS gradient, left to right."""
+    colors = _palette()[torch.linspace(0, 255, stops).round().long()].mul(255).round().int().tolist()
+    return f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in colors)})"
+
+
+def save_strip(folder: Path, critic: str, clip: str, strip: bytes) -> Path:
+    """Write a clip's strip into `folder`, whole or not at all; return its path."""
+    path = strip_path(folder, critic, clip)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(strip)
+    return path
+
+
+def load_strip(folder: Path, critic: str, clip: str) -> bytes | None:
+    """Return what `save_strip` wrote for this critic and clip; None if it wrote nothing."""
+    path = strip_path(folder, critic, clip)
+    return path.read_bytes() if path.exists() else None
+
+
+def strip_path(folder: Path, critic: str, clip: str) -> Path:
+    """Where a strip lies. Named by a digest, since the names of clips may be paths of any length."""
+    return folder / f"{hashlib.sha256(f'{critic} {clip}'.encode()).hexdigest()[:16]}.jpg"
+
+
+@cache
+def _palette() -> Float[Tensor, "256 3"]:
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    return torch.from_numpy(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.float32) / 255)
+
+
+def _checker(height: int, width: int) -> Float[Tensor, "3 height width"]:
+    """A grey checker of 16 squares across, so that its squares are equally large in every strip."""
+    square = max(width // 16, 1)
+    y, x = torch.arange(height)[:, None] // square, torch.arange(width)[None] // square
+    dark, light = _CHECKER
+    return torch.where((x + y) % 2 == 0, dark, light).float().expand(3, -1, -1)
+
+
+def _cell(picture: Float[Tensor, "3 height width"]) -> Tensor:
+    return _scaled(picture, _CELL_WIDTH / picture.shape[-1])
+
+
+def _scaled(picture: Tensor, scale: float) -> Tensor:
+    """Shrink by averaging areas; enlarge by whole factors only, pixels staying squares."""
+    if scale >= 1:
+        factor = int(scale)
+        return picture.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    height, width = (max(round(side * scale), 1) for side in picture.shape[-2:])
+    return interpolate(picture[None], (height, width), mode="area")[0]
+
+
+def _row(cells: list[Tensor]) -> Tensor:
+    return _joined(cells, axis=2)
+
+
+def _column(rows: list[Tensor]) -> Tensor:
+    return _joined(rows, axis=1)
+
+
+def _joined(pictures: list[Tensor], axis: int) -> Tensor:
+    shape = list(pictures[0].shape)
+    shape[axis] = _GAP
+    gap = torch.full(shape, _GREY)
+    return torch.cat([part for picture in pictures for part in (gap, picture)][1:], dim=axis)

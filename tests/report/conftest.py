@@ -1,0 +1,65 @@
+"""Example data for the reports: clips of a flat wall, whose geometry is exact, some of them damaged."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from videogpa.critics.reprojection import leave_one_out_render
+from videogpa.records import Reconstruction, Score
+from videogpa.report.scores import ClipCard
+from videogpa.report.strips import make_strip
+
+
+def wall(frames: int = 4, height: int = 48, width: int = 64, step: float = 4.0, noise: float = 0.0) -> Reconstruction:
+    """A camera that trucks along a textured wall at depth 2, by `step` pixels a frame."""
+    generator = torch.Generator().manual_seed(1)
+    texture = torch.rand(3, height, width + int(step) * frames, generator=generator)
+    texture = torch.nn.functional.avg_pool2d(texture[None], 5, 1, 2)[0]
+    images = torch.stack([texture[:, :, i * int(step) : i * int(step) + width] for i in range(frames)])
+    images = (images + noise * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    camera_from_world = torch.eye(4).repeat(frames, 1, 1)
+    camera_from_world[:, 0, 3] = -torch.arange(frames) * step * 2.0 / width
+    intrinsics = torch.tensor([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]]).repeat(frames, 1, 1)
+    depth = torch.full((frames, height, width), 2.0)
+    return Reconstruction(images, depth, torch.ones_like(depth), intrinsics, camera_from_world)
+
+
+def card(name: str, noise: float, *, status: str = "ok") -> ClipCard:
+    reconstruction = wall(noise=noise)
+    rendered, covered = leave_one_out_render(reconstruction)
+    mse = ((rendered - reconstruction.images).square().mean(1)[covered]).mean().item()
+    score = Score(
+        clip=name,
+        critic="sfm",
+        status=status,
+        reason="3 of 4 frames have a camera" if status == "partial" else None,
+        perceptual="alex",
+        frames=4,
+        loo_mse=mse,
+        loo_lpips=4 * mse,
+        loo_score=5 * mse,
+        loo_coverage=covered.float().mean().item(),
+        motion=0.1,
+        flow=4 / 64,
+    )
+    return ClipCard(score, make_strip(reconstruction, rendered, covered))
+
+
+@pytest.fixture(scope="session")
+def make_wall() -> Callable[..., Reconstruction]:
+    return wall
+
+
+@pytest.fixture(scope="session")
+def cards() -> list[ClipCard]:
+    failed = Score(clip="clips/noise.mp4", critic="sfm", status="failed", flow=0.3, reason="2 of 10 frames have a camera")
+    cut = Score(clip="clips/</script><b>.mp4", critic="sfm", status="unreadable", reason="is truncated: 3 < 49 frames")
+    return [
+        card("clips/rough.mp4", 0.2),
+        card("clips/clean.mp4", 0.0),
+        card("clips/half.mp4", 0.01, status="partial"),
+        card('clips/a <i>name</i> & "quotes".mp4', 0.1),
+        ClipCard(failed),
+        ClipCard(cut),
+    ]

@@ -1,0 +1,100 @@
+"""The reports in a real browser: the scripts run, the plots are drawn, nothing is fetched."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videogpa.report.run import Comparison, Judged, Panel, RunSummary, write_run_report
+from videogpa.report.scores import ClipCard, write_score_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+
+OBSERVE = """<script>
+  addEventListener("load", () => {
+    document.body.dataset.fetched = JSON.stringify(performance.getEntriesByType("resource").map((entry) => entry.name));
+  });
+</script></body>"""
+
+
+def opened(page: Path, script: str = "") -> tuple[str, list[str], list[str]]:
+    """Open a page; return its elements after its scripts ran, what it said on the console, and the addresses it loaded.
+
+    A request that the page's security policy stops is a line on the console.
+    """
+    watched = page.with_name("watched.html")
+    watched.write_text(page.read_text(encoding="utf-8").replace("</body>", script + OBSERVE), encoding="utf-8")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]
+    command += [f"--user-data-dir={page.parent / 'profile'}", "--enable-logging=stderr"]
+    command += ["--window-size=1280,1600", "--virtual-time-budget=8000", "--dump-dom", watched.as_uri()]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
+    console = [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
+    return ended.stdout, console, noted(ended.stdout, "fetched")
+
+
+def noted(elements: str, name: str) -> Any:
+    """What a script left on the body, as JSON."""
+    return json.loads(html.unescape(re.search(rf'data-{name}="([^"]*)"', elements)[1]))
+
+
+def test_score_report(tmp_path: Path, cards: list[ClipCard]) -> None:
+    write_score_report(tmp_path / "report.html", cards, title="Scores")
+    elements, console, addresses = opened(tmp_path / "report.html")
+    assert console == []
+    assert addresses == []
+    assert len(re.findall(r'<path class="point"', elements)) == 4  # one for each clip with a score and a motion
+    ranking = re.search(r'<table class="ranking">.*?</table>', elements, re.DOTALL)[0]
+    assert len(re.findall(r"<tr>", ranking)) == 1 + 4
+    failures = re.search(r'<table class="failures">.*?</table>', elements, re.DOTALL)[0]
+    assert len(re.findall(r"<tr>", failures)) == 1 + 2
+
+
+def test_sorting_and_jumping(tmp_path: Path, cards: list[ClipCard]) -> None:
+    """Clicks on a column's head and on a point of the plot, made by a script that the test appends."""
+    write_score_report(tmp_path / "report.html", cards, title="Scores")
+    clicks = """<script>
+      addEventListener("load", () => {
+        const head = [...document.querySelectorAll(".ranking thead button")].find((b) => b.textContent.includes("loo_score"));
+        head.click();
+        const order = [...document.querySelectorAll(".ranking tbody tr")].map((row) => row.children[1].dataset.value);
+        document.querySelector(".chart").emit("plotly_click", {points: [{customdata: "clip-2"}]});
+        const result = {order, hash: location.hash, target: document.querySelector(":target")?.id};
+        document.body.dataset.result = JSON.stringify(result);
+      });
+    </script>"""
+    elements, console, _ = opened(tmp_path / "report.html", clicks)
+    assert console == []
+    result = noted(elements, "result")
+    scores = [float(value) for value in result["order"]]
+    assert scores == sorted(scores, reverse=True)
+    assert (result["hash"], result["target"]) == ("#clip-2", "clip-2")
+
+
+def test_run_report(tmp_path: Path) -> None:
+    summary = RunSummary(
+        name="mini",
+        comparisons=[Comparison("sfm", "loo_score", 0.12, 0.1, -0.02, -0.03, -0.01, 8)],
+        recipe="name: mini",
+        panels=[Panel("gain", {"winner": ([1, 2, 3], [0.0, 0.1, 0.2]), "loser": ([1, 2, 3], [0.0, -0.1, -0.1])}, 0.0)],
+        judged=[Judged("a/1", "base", 0.12, 0.02), Judged("a/1", "aligned", 0.1, 0.018)],
+    )
+    write_run_report(tmp_path / "report.html", summary)
+    elements, console, addresses = opened(tmp_path / "report.html")
+    assert console == []
+    assert addresses == []
+    assert len(re.findall(r'<path class="point"', elements)) == 2
+    assert len(re.findall(r'<path class="js-line"', elements)) == 2
+
+
+def test_a_reference_to_the_network_would_be_noticed(tmp_path: Path) -> None:
+    write_score_report(tmp_path / "report.html", [], title="Nothing")
+    _, console, addresses = opened(tmp_path / "report.html", '<img src="https://example.invalid/a.png" alt="">')
+    assert len(console) + len(addresses) > 0

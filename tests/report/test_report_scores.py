@@ -1,0 +1,119 @@
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from videogpa.records import Score
+from videogpa.report.page import number, signed
+from videogpa.report.scores import ClipCard, write_score_report
+
+
+class Page(HTMLParser):
+    """The page's cells, pictures and links; scripts apart."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.anchors: list[str] = []
+        self.targets: list[str] = []
+        self.alts: list[str] = []
+        self.text: list[str] = []
+        self._scripts = 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.sources += [given[key] for key in ("src", "srcset", "data", "action") if given.get(key)]
+        if tag == "a":
+            self.anchors.append(given["href"])
+        elif given.get("href"):
+            self.sources.append(given["href"])
+        if given.get("id"):
+            self.targets.append(given["id"])
+        if tag == "img":
+            self.alts.append(given["alt"])
+        self._scripts += tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._scripts -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self._scripts and data.strip():
+            self.text.append(data.strip())
+
+
+@pytest.fixture
+def report(tmp_path: Path, cards: list[ClipCard]) -> Path:
+    write_score_report(tmp_path / "report.html", cards, title="Scores of six clips")
+    return tmp_path / "report.html"
+
+
+def test_is_one_file_without_references(report: Path) -> None:
+    page = Page(report)
+    assert all(source.startswith("data:") for source in page.sources)
+    assert len([source for source in page.sources if source.startswith("data:image/jpeg")]) == 4
+    assert {anchor[1:] for anchor in page.anchors} <= set(page.targets)
+    assert all(page.alts)
+    assert "default-src 'none'" in report.read_text(encoding="utf-8")
+    assert [path.name for path in report.parent.iterdir()] == ["report.html"]
+
+
+def test_ranks_by_score_with_motion_beside_it(report: Path, cards: list[ClipCard]) -> None:
+    text = Page(report).text
+    names = ["clips/clean.mp4", 'clips/a <i>name</i> & "quotes".mp4', "clips/rough.mp4", "clips/half.mp4"]
+    names[1] = 'i> & "quotes".mp4'  # its last two parts, as a path
+    places = [next(i for i, part in enumerate(text) if part.endswith(name)) for name in names]
+    assert places == sorted(places)
+    best = next(card for card in cards if card.score.clip == "clips/clean.mp4").score
+    assert text[places[0] + 1 : places[0] + 3] == [number(best.loo_score, "loo_score"), number(best.flow, "flow")]
+    assert text[places[3] + 1] == "partial"
+
+
+def test_failures_have_reasons_and_no_numbers(report: Path) -> None:
+    text = Page(report).text
+    assert "2 of 10 frames have a camera" in text
+    assert "is truncated: 3 < 49 frames" in text
+    assert text[text.index("2 of 10 frames have a camera") - 3 :][:3] == ["clips/noise.mp4", "failed", "0.3000"]
+
+
+def test_names_of_clips_cannot_break_out(report: Path) -> None:
+    source = report.read_text(encoding="utf-8")
+    assert "<i>name" not in source
+    assert "<b>.mp4" not in source
+    figure = json.loads(re.search(r'<script type="application/json">(.*?)</script>', source)[1])
+    points = {name: y for trace in figure["data"] for name, y in zip(trace["text"], trace["y"], strict=True)}
+    assert len(points) == 4
+
+
+def test_same_content_same_bytes(report: Path, cards: list[ClipCard], tmp_path: Path) -> None:
+    write_score_report(tmp_path / "again.html", list(reversed(cards)), title="Scores of six clips")
+    assert (tmp_path / "again.html").read_bytes() == report.read_bytes()
+
+
+def test_thirty_clips_stay_under_ten_megabytes(tmp_path: Path, cards: list[ClipCard]) -> None:
+    strip = b"\xff" * 100_000  # more than a strip of a detailed photograph takes
+    many = [ClipCard(cards[0].score.model_copy(update={"clip": f"{i}.mp4"}), strip) for i in range(30)]
+    write_score_report(tmp_path / "report.html", many, title="Thirty")
+    assert (tmp_path / "report.html").stat().st_size < 10_000_000
+
+
+def test_nothing_scored_needs_no_plot(tmp_path: Path, cards: list[ClipCard]) -> None:
+    write_score_report(tmp_path / "report.html", [card for card in cards if card.strip is None], title="Nothing")
+    assert (tmp_path / "report.html").stat().st_size < 50_000
+    write_score_report(tmp_path / "report.html", [], title="Empty")
+    assert "Empty" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_card_without_frames_or_strip(tmp_path: Path) -> None:
+    row = Score(clip="a.mp4", critic="oracle", status="ok", loo_score=0.1)
+    write_score_report(tmp_path / "report.html", [ClipCard(row)], title="One")
+    assert "a.mp4" in Page(tmp_path / "report.html").text
+
+
+def test_numbers() -> None:
+    assert number(None, "psnr") == "–"
+    assert number(22.126, "psnr") == "22.13"
+    assert signed(-0.02, "loo_score") == "−0.0200"
+    assert signed(0.5, "psnr") == "+0.50"

@@ -1,0 +1,103 @@
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from videogpa.critics.reprojection import leave_one_out_render
+from videogpa.records import Reconstruction
+from videogpa.report.strips import (
+    ERROR_SCALE,
+    error_colors,
+    legend_gradient,
+    load_strip,
+    make_film,
+    make_strip,
+    save_strip,
+    strip_path,
+)
+
+
+def decoded(jpeg: bytes) -> torch.Tensor:
+    return torch.from_numpy(np.array(Image.open(BytesIO(jpeg)))).permute(2, 0, 1) / 255
+
+
+def cell(strip: torch.Tensor, row: int, column: int, rows: int) -> torch.Tensor:
+    """One picture of a strip, the gaps of 4 pixels left out."""
+    height, width = (strip.shape[1] - 4 * (rows - 1)) // rows, (strip.shape[2] - 8) // 3
+    top, left = row * (height + 4), column * (width + 4)
+    return strip[:, top : top + height, left : left + width]
+
+
+def test_a_strip_shows_frame_render_and_error(make_wall: Callable[..., Reconstruction]) -> None:
+    reconstruction = make_wall(frames=4)
+    rendered, covered = leave_one_out_render(reconstruction)
+    strip = decoded(make_strip(reconstruction, rendered, covered, frames_shown=2))
+    first, render, error = (cell(strip, 0, column, 2) for column in range(3))
+    enlarged = reconstruction.images[0].repeat_interleave(4, 1).repeat_interleave(4, 2)
+    assert first.shape == enlarged.shape == render.shape == error.shape
+    assert (first - enlarged).abs().mean() < 0.03
+    assert (cell(strip, 1, 0, 2) - reconstruction.images[3].repeat_interleave(4, 1).repeat_interleave(4, 2)).abs().mean() < 0.03
+    seen = covered[0].repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert (render - first).abs()[:, seen].mean() < 0.05  # exact geometry: the render is the frame
+    assert error[:, seen].mean() < 0.12  # and the error is the dark end of the map
+
+
+def test_uncovered_pixels_are_a_grey_checker(make_wall: Callable[..., Reconstruction]) -> None:
+    reconstruction = make_wall(frames=2)
+    rendered, covered = torch.zeros_like(reconstruction.images), torch.zeros(2, 48, 64, dtype=torch.bool)
+    strip = decoded(make_strip(reconstruction, rendered, covered))
+    for column in (1, 2):
+        picture = cell(strip, 0, column, 2)
+        assert picture.min() > 0.55
+        assert picture.max() < 0.8
+        assert (picture.amax(0) - picture.amin(0)).max() < 0.02  # grey
+        assert picture.std() > 0.03  # but not flat
+
+
+def test_large_frames_shrink(make_wall: Callable[..., Reconstruction]) -> None:
+    reconstruction = make_wall(frames=3, height=360, width=640)
+    jpeg = make_strip(reconstruction, *leave_one_out_render(reconstruction))
+    _, height, width = decoded(jpeg).shape
+    assert (height, width) == (3 * 153 + 8, 3 * 272 + 8)
+    assert len(jpeg) < 100_000
+
+
+def test_error_colours() -> None:
+    levels = torch.linspace(0, ERROR_SCALE, 256)
+    colors = error_colors(levels[None])[:, 0]
+    lightness = cv2.cvtColor(colors.T[None].contiguous().numpy(), cv2.COLOR_RGB2LAB)[0, :, 0]
+    steps = np.diff(lightness)
+    assert steps.min() > -0.1  # never darker for a larger error
+    assert steps.max() < 3 * steps.mean()  # and evenly so
+    beyond = error_colors(torch.tensor([[ERROR_SCALE, 2 * ERROR_SCALE]]))
+    torch.testing.assert_close(beyond[..., 0], beyond[..., 1])
+    assert legend_gradient(2) == "linear-gradient(to right, rgb(0 0 4), rgb(252 255 164))"  # the ends of inferno
+
+
+def test_film(make_wall: Callable[..., Reconstruction]) -> None:
+    film = decoded(make_film(make_wall(frames=9).images, 3))
+    assert film.shape == (3, 96, 3 * 128 + 8)
+    assert decoded(make_film(make_wall(frames=2).images, 6)).shape == (3, 96, 2 * 128 + 4)
+
+
+def test_strips_survive_on_disk(tmp_path: Path) -> None:
+    assert load_strip(tmp_path, "sfm", "a/1.mp4") is None
+    path = save_strip(tmp_path / "strips", "sfm", "a/1.mp4", b"one")
+    save_strip(tmp_path / "strips", "vggt", "a/1.mp4", b"two")
+    save_strip(tmp_path / "strips", "sfm", "x" * 999, b"long")
+    assert load_strip(tmp_path / "strips", "sfm", "a/1.mp4") == b"one"
+    assert load_strip(tmp_path / "strips", "vggt", "a/1.mp4") == b"two"
+    assert load_strip(tmp_path / "strips", "sfm", "x" * 999) == b"long"
+    assert path == strip_path(tmp_path / "strips", "sfm", "a/1.mp4")
+    assert len(list((tmp_path / "strips").iterdir())) == 3
+
+
+def test_more_frames_than_there_are(make_wall: Callable[..., Reconstruction]) -> None:
+    reconstruction = make_wall(frames=2)
+    strip = decoded(make_strip(reconstruction, *leave_one_out_render(reconstruction), frames_shown=5))
+    assert strip.shape[1] == pytest.approx(2 * 192 + 4)
