@@ -50,7 +50,7 @@ def test_score_report(tmp_path: Path, cards: list[ClipCard]) -> None:
     elements, console, addresses = opened(tmp_path / "report.html")
     assert console == []
     assert addresses == []
-    assert len(re.findall(r'<path class="point"', elements)) == 4  # one for each clip with a score and a motion
+    assert len(re.findall(r'<path class="point[ "]', elements)) == 4  # one for each clip with a score and a motion
     ranking = re.search(r'<table class="ranking">.*?</table>', elements, re.DOTALL)[0]
     assert len(re.findall(r"<tr>", ranking)) == 1 + 4
     failures = re.search(r'<table class="failures">.*?</table>', elements, re.DOTALL)[0]
@@ -90,8 +90,8 @@ def test_run_report(tmp_path: Path) -> None:
     elements, console, addresses = opened(tmp_path / "report.html")
     assert console == []
     assert addresses == []
-    assert len(re.findall(r'<path class="point"', elements)) == 2
-    assert len(re.findall(r'<path class="js-line"', elements)) == 2
+    assert len(re.findall(r'<path class="point[ "]', elements)) == 2
+    assert len(re.findall(r'<path class="js-line"', elements)) == 2 + 2  # and in the legend
 
 
 def test_a_reference_to_the_network_would_be_noticed(tmp_path: Path) -> None:
