@@ -1,0 +1,72 @@
+"""When a clip has no parallax: how well plane-to-plane mappings explain it. A pan, a zoom, a static camera, a flat scene."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pycolmap
+from jaxtyping import Float32, Float64
+
+from videogpa.critics.classical.features import Features, PairMatches
+
+MAX_ERROR = 2.0
+"""Pixels, in frames of 432 on the short side: half of what a fundamental matrix is allowed."""
+
+MIN_EXPLAINED = 0.94
+"""Share of matches that homographies must explain. It is no pass mark, only the absence of parallax: a melting clip had .95."""
+
+Homography = Float64[np.ndarray, "3 3"]
+
+
+def fit_homographies(
+    features: Sequence[Features], pairs: Sequence[PairMatches]
+) -> tuple[dict[tuple[int, int], Homography], float]:
+    """Return the second-from-first homography of each pair that has one, and the share of all matches that they explain."""
+    options = pycolmap.RANSACOptions(max_error=MAX_ERROR, random_seed=0)
+    found, explained, total = {}, 0, 0
+    for pair in pairs:
+        a = features[pair.first].keypoints[pair.matches[:, 0]].astype(np.float64)
+        b = features[pair.second].keypoints[pair.matches[:, 1]].astype(np.float64)
+        fit = pycolmap.estimate_homography_matrix(a, b, options)
+        total += len(a)
+        if fit is not None:
+            found[pair.first, pair.second] = fit["H"]
+            explained += int(fit["num_inliers"])
+    return found, explained / total if total else 0.0
+
+
+def leave_one_out_error(
+    frames: Float32[np.ndarray, "frames height width 3"],
+    homographies: dict[tuple[int, int], Homography],
+    judged: Sequence[int],
+    scale: float,
+) -> float | None:
+    """Return the mean squared error, RGB in [0, 1], between each judged frame and its warped neighbours in time.
+
+    The prediction is the mean of those judged neighbours that reach the pixel. `homographies` are between consecutive judged
+    frames, at `1 / scale` times the size of `frames`. None if no frame has a neighbour.
+    """
+    errors, pixels = 0.0, 0
+    for position, index in enumerate(judged):
+        total = np.zeros((*frames[index].shape[:2], 4), np.float32)
+        for other in [*judged[max(position - 1, 0) : position], *judged[position + 1 : position + 2]]:
+            if (min(index, other), max(index, other)) in homographies:
+                matrix = homographies[min(index, other), max(index, other)]
+                total += _warp(frames[other], np.linalg.inv(matrix) if other > index else matrix, scale)
+        covered = total[:, :, 3] > 0.999
+        predicted = total[covered][:, :3] / total[covered][:, 3:]
+        errors += float(((predicted - frames[index][covered]) ** 2).sum(dtype=np.float64)) / 3
+        pixels += int(covered.sum())
+    return errors / pixels if pixels else None
+
+
+def _warp(
+    frame: Float32[np.ndarray, "height width 3"], this_from_other: Homography, scale: float
+) -> Float32[np.ndarray, "height width 4"]:
+    """Return the frame mapped by the homography, with how much of each pixel it covers as the fourth channel."""
+    # Scaling keeps pixel edges, not centres: x' + .5 = scale (x + .5).
+    resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
+    matrix = resize @ this_from_other @ np.linalg.inv(resize)
+    layered = np.dstack([frame, np.ones(frame.shape[:2], np.float32)])
+    warped: np.ndarray = cv2.warpPerspective(layered, matrix, (frame.shape[1], frame.shape[0]))
+    return warped
