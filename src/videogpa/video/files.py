@@ -1,0 +1,136 @@
+"""Open a file's video stream, list its frames without decoding, and say what is wrong with it."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import av
+
+from videogpa.errors import UserError
+
+
+class UnreadableVideo(UserError):  # noqa: N818 - a finding about the file, not an error of the program
+    """The file cannot be used as a video. The message names the file and the cause; `reason` is the cause alone."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a file's main video stream; whatever FFmpeg finds wrong, until it is closed, becomes an `UnreadableVideo`."""
+    if not path.exists():
+        raise UnreadableVideo(path, "there is no such file")
+    if path.is_dir():
+        raise UnreadableVideo(path, "is a folder, not a video")
+    if path.stat().st_size == 0:
+        raise UnreadableVideo(path, "is empty (0 bytes)")
+    try:
+        # "file:" and the whitelist: neither a colon in the name nor a playlist's content may lead to the network.
+        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+            stream = _main_stream(path, container)
+            stream.thread_type = "AUTO"
+            yield container, stream
+    except av.FFmpegError as error:
+        raise UnreadableVideo(path, _explain(path, error)) from error
+
+
+def _explain(path: Path, error: av.FFmpegError) -> str:
+    if isinstance(error, PermissionError):
+        return "may not be read (permission denied)"
+    if not isinstance(error, av.InvalidDataError):
+        return f"cannot be read ({error.strerror})"
+    return _TRUNCATED_MP4 if _is_mp4(path) else "is not a video, or is damaged (no known format fits its data)"
+
+
+_TRUNCATED_MP4 = "is truncated or damaged: an MP4 whose index cannot be read"
+
+
+def _is_mp4(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(8)[4:] == b"ftyp"
+
+
+def _main_stream(path: Path, container: Any) -> Any:
+    # A cover picture in a music file is a video stream too.
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams and not container.streams and _is_mp4(path):
+        raise UnreadableVideo(path, _TRUNCATED_MP4)
+    if not streams:
+        found = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        raise UnreadableVideo(path, f"has no video stream (found: {found})")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise UnreadableVideo(path, "is coded in a way that this FFmpeg cannot decode")
+    return stream
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The shown frames of a stream, as its packets tell without decoding."""
+
+    packets: list[tuple[int | None, bool]]
+    """Presentation time and "is a keyframe", in order of decoding."""
+    time_base: Fraction
+
+    @cached_property
+    def times(self) -> list[int]:
+        """Presentation times in order; empty if the packets do not name distinct ones (raw streams, some AVI)."""
+        times = [time for time, _ in self.packets if time is not None]
+        return sorted(times) if len(set(times)) == len(self.packets) else []
+
+    @cached_property
+    def position(self) -> dict[int | None, int]:
+        """Place of each time in the order of decoding."""
+        return {time: i for i, (time, _) in enumerate(self.packets)}
+
+    def start_for(self, time: int) -> int | None:
+        """The last keyframe shown at `time` or before: what follows it there needs nothing older.
+
+        This holds for open groups too, where frames decoded after the keyframe but shown before it do need older ones.
+        """
+        after = bisect_right(self._keyframes, time)
+        return self._keyframes[after - 1] if after else None
+
+    @cached_property
+    def _keyframes(self) -> list[int]:
+        return sorted(time for time, is_key in self.packets if is_key and time is not None)
+
+
+def timeline_of(path: Path) -> Timeline:
+    """List the frames of a file from its packets, none of them decoded; refuse a file of which a part is missing."""
+    with opened(path) as (container, stream):
+        packets: list[tuple[int | None, bool]] = []
+        found, end = 0, 0.0
+        for packet in container.demux():
+            if packet.size == 0:  # the flush at the end, or "same picture again" of AVI
+                continue
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index == stream.index:
+                if packet.is_corrupt:
+                    raise UnreadableVideo(path, f"is truncated or damaged after {found} frames")
+                found += 1
+                if not packet.is_discard:  # cut away by an edit list
+                    packets.append((packet.pts, packet.is_keyframe))
+        if found < len(stream.index_entries):
+            raise UnreadableVideo(path, f"is truncated: its index lists {len(stream.index_entries)} frames, {found} are there")
+        _refuse_early_end(path, container, end)
+        return Timeline(packets, stream.time_base)
+
+
+def _refuse_early_end(path: Path, container: Any, end: float) -> None:
+    """Matroska and WebM have no index of all frames; a file that ends a quarter second before its duration was cut off."""
+    if "matroska" not in container.format.name or container.duration is None:
+        return
+    declared = container.duration / av.time_base + min(container.start_time or 0, 0) / av.time_base
+    if end < declared - 0.25:
+        raise UnreadableVideo(path, f"is truncated: {declared:.2f} s long by its header, {end:.2f} s are there")
