@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -37,6 +37,7 @@ class Sampling:
     guidance: float
 
 
+@runtime_checkable
 class VideoModel(Protocol):
     """A video diffusion model, loaded from a diffusers folder or hub id. The only place that knows its conventions.
 
@@ -50,6 +51,8 @@ class VideoModel(Protocol):
     """Whether a request must have a first frame."""
     lora_targets: tuple[str, ...]
     """Names of the linear layers that adapt, as PEFT matches them."""
+    transformer: Module
+    """The network that is trained, if that part was loaded. Adapters are put into it in place."""
 
     @classmethod
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
@@ -71,11 +74,6 @@ class VideoModel(Protocol):
         parts: Collection[Part] = PARTS,
     ) -> "VideoModel":
         """Load the named parts of the model at `path`."""
-        ...
-
-    @property
-    def transformer(self) -> Module:
-        """The network that is trained. Adapters are put into it in place."""
         ...
 
     def generate(

@@ -43,6 +43,7 @@ class CogVideoXImageToVideo:
         self._pipeline = pipeline
         self._text_tokens = text_tokens
         self._pipeline.set_progress_bar_config(disable=True)
+        self.transformer: Module = pipeline.transformer
 
     @classmethod
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
@@ -87,12 +88,6 @@ class CogVideoXImageToVideo:
         if pipeline.transformer is not None:
             pipeline.transformer.requires_grad_(False)
         return cls(pipeline, text_tokens=transformer["max_text_seq_length"])
-
-    @property
-    def transformer(self) -> Module:
-        """See `VideoModel.transformer`."""
-        transformer: Module = self._pipeline.transformer
-        return transformer
 
     def generate(
         self, requests: Iterable[GenerationRequest], sampling: Sampling

@@ -5,7 +5,7 @@ They take the code path of the models they stand for, on a CPU in a fraction of 
 
 from collections.abc import Callable
 from pathlib import Path
-from string import ascii_lowercase, digits, punctuation
+from string import ascii_letters, digits, punctuation
 
 import torch
 from diffusers import (
@@ -23,6 +23,11 @@ from videogpa.models.folders import atomic_folder
 _TEXT_FEATURES = 32
 _TEXT_TOKENS = 48
 _LATENT_CHANNELS = 16  # the real VAE's
+_WORDS = (
+    *("A", "a", "The", "the", "Everything", "only", "with", "without", "to", "quiet", "still", "room", "few", "objects"),
+    *("camera", "stands", "moves", "moving", "orbits", "slides", "turns", "rises", "sinks", "slowly"),
+    *("forward", "backward", "left", "right"),
+)
 
 
 def build(name: str, path: Path) -> None:
@@ -98,11 +103,10 @@ def _scheduler() -> CogVideoXDPMScheduler:
 
 
 def _tokenizer() -> T5Tokenizer:
-    """Spells everything out, but for some words of the miniature world."""
-    words = ("a", "the", "of", "and", "in", "with", "room", "camera", "scene", "static", "objects", "textured", "moves")
+    """Knows the words of the miniature world, and spells out all others."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]  # at the ids that T5 has them
-    letters = [(character, -10.0) for character in f"▁{ascii_lowercase}{ascii_lowercase.upper()}{digits}{punctuation}"]
-    return T5Tokenizer(vocab=[*special, *letters, *((f"▁{word}", -5.0) for word in words)], extra_ids=0)
+    letters = [(character, -10.0) for character in f"▁{ascii_letters}{digits}{punctuation}"]
+    return T5Tokenizer(vocab=[*special, *letters, *((f"▁{word}", -5.0) for word in _WORDS)], extra_ids=0)
 
 
 TOYS: dict[str, Callable[[], CogVideoXImageToVideoPipeline]] = {

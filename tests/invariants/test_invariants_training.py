@@ -1,0 +1,115 @@
+"""What holds for every training: killed = not killed, and accumulated = batched."""
+
+import json
+import multiprocessing
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from toys import encoded_run, run_all, toy_recipe
+from videogpa.config import Recipe
+from videogpa.runs import RunFolder
+from videogpa.stages import train
+
+RECIPE = toy_recipe()
+MOST_KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return encoded_run(tmp_path_factory.mktemp("invariants") / "run", RECIPE)
+
+
+def copy(folder: RunFolder, to: Path) -> RunFolder:
+    shutil.copytree(folder.path, to)
+    return RunFolder(to)
+
+
+def metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in (folder / "train/metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def contents(folder: RunFolder) -> dict[str, object]:
+    """Every file of a run; of the metrics, all but how long a step took. What a kill leaves half-made is not part of it."""
+    files = [file for file in folder.path.rglob("*") if file.is_file() and ".tmp" not in str(file)]
+    read: dict[str, object] = {str(file.relative_to(folder.path)): file.read_bytes() for file in files}
+    read["train/metrics.jsonl"] = metrics(folder)
+    return read
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 5])
+def test_resumed_is_uninterrupted_bit_for_bit(
+    stop: int, encoded: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of step `stop`, with checkpoints after every second."""
+    whole, resumed = copy(encoded, tmp_path / "whole"), copy(encoded, tmp_path / "resumed")
+    train.run(RECIPE, whole)
+
+    from videogpa.stages.train import trainer
+
+    real, calls = trainer.pair_loss, iter(range(100))
+
+    def stopping(*arguments: Any) -> Any:
+        if next(calls) == RECIPE.train.accumulate * stop + 1:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "pair_loss", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(RECIPE, resumed)
+    torch.manual_seed(99)  # of no account
+    train.run(RECIPE, resumed)
+    assert contents(resumed) == contents(whole)
+    assert [row["step"] for row in metrics(resumed)] == list(range(6))
+
+
+def test_accumulated_is_batched(encoded: RunFolder, tmp_path: Path) -> None:
+    one_by_one, at_once = copy(encoded, tmp_path / "1x4"), copy(encoded, tmp_path / "4x1")
+    train.run(toy_recipe(train={"batch": 1, "accumulate": 4}), one_by_one)
+    train.run(toy_recipe(train={"batch": 4, "accumulate": 1}), at_once)
+    for a, b in zip(metrics(one_by_one), metrics(at_once), strict=True):
+        a.pop("fingerprint"), b.pop("fingerprint")
+        assert a == pytest.approx(b, rel=1e-3, abs=2e-6)
+    a, b = (load_file(folder / "adapter/adapter_model.safetensors") for folder in (one_by_one, at_once))
+    for name in a:
+        # Adam divides by the gradient's own size: where that is rounding only, so is its step.
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=2e-5)
+
+
+def run_in_a_child(context: Any, path: Path, recipe: Recipe, seconds: float | None = None) -> bool:
+    """Run everything in a process of its own, killed after so many seconds. Returns whether it finished."""
+    process = context.Process(target=run_all, args=(path, recipe))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return bool(process.exitcode == 0)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_is_uninterrupted(tmp_path: Path) -> None:
+    """SIGKILL in the middle of generate, encode and train, again and again, changes nothing of what is there in the end."""
+    recipe = toy_recipe(train={"steps": 12, "checkpoint_every": 1})
+    context = multiprocessing.get_context("forkserver")  # whose children find everything imported
+    context.set_forkserver_preload(
+        ["toys", "videogpa.models.toy", "videogpa.models.cogvideox", "videogpa.stages.train.trainer"]
+    )
+    run_in_a_child(context, tmp_path / "first", recipe)
+    begin = time.monotonic()
+    assert run_in_a_child(context, tmp_path / "whole", recipe)
+    whole, moments, kills = time.monotonic() - begin, random.Random(0), 0
+    while kills < MOST_KILLS and not run_in_a_child(context, tmp_path / "killed", recipe, moments.uniform(0.05, 0.6) * whole):
+        kills += 1
+    assert kills >= 2, "the run was over before it could be killed"
+    assert kills < MOST_KILLS or run_in_a_child(context, tmp_path / "killed", recipe)
+    assert contents(RunFolder(tmp_path / "killed")) == contents(RunFolder(tmp_path / "whole"))

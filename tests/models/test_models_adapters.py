@@ -1,0 +1,146 @@
+"""Adapters: made, saved, loaded, put on and taken off."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch.nn import Module
+from torch.testing import assert_close
+
+from videogpa.errors import UserError
+from videogpa.models import toy
+from videogpa.models.adapters import CONFIG_FILE, WEIGHTS_FILE, adapted, check_folder, new_adapter, save_adapter
+
+TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+def transformer() -> Module:
+    network: Module = toy.cogvideox_image_to_video().transformer.requires_grad_(False)
+    return network
+
+
+def forward(network: Module) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        output: torch.Tensor = network(
+            hidden_states=torch.randn(1, 1, 32, 4, 4, generator=generator),
+            encoder_hidden_states=torch.randn(1, 4, 32, generator=generator),
+            timestep=torch.tensor([3]),
+            return_dict=False,
+        )[0]
+    return output
+
+
+def trained_adapter(network: Module, rank: int = 4, seed: int = 0) -> PeftModel:
+    """As after a training: its second halves are no longer zero."""
+    adapter = new_adapter(network, targets=TARGETS, rank=rank, alpha=8, seed=seed)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in adapter.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return adapter
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    save_adapter(trained_adapter(transformer()), folder)
+    return folder
+
+
+def test_a_fresh_adapter_changes_nothing_and_is_all_that_is_trained() -> None:
+    network = transformer()
+    before = forward(network)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    adapter = new_adapter(network, targets=TARGETS, rank=4, alpha=8, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(forward(network), before)
+    trained = [name for name, parameter in adapter.named_parameters() if parameter.requires_grad]
+    assert len(trained) == 2 * 4 * 2  # A and B, of q, k, v and out, in two blocks
+    assert all("lora_" in name for name in trained)
+
+
+def test_its_weights_follow_the_seed() -> None:
+    weights = [
+        get_peft_model_state_dict(new_adapter(transformer(), targets=TARGETS, rank=4, alpha=8, seed=seed)) for seed in (0, 0, 1)
+    ]
+    assert_close(weights[0], weights[1], rtol=0, atol=0)
+    assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+def test_its_weights_are_float32_beside_a_bfloat16_model() -> None:
+    adapter = new_adapter(transformer().to(torch.bfloat16), targets=TARGETS, rank=4, alpha=8, seed=0)
+    assert {parameter.dtype for parameter in adapter.parameters() if parameter.requires_grad} == {torch.float32}
+
+
+def test_it_is_put_on_and_taken_off(saved: Path) -> None:
+    expected = trained_adapter(transformer())
+    network = transformer()
+    before, names = forward(network), [name for name, _ in network.named_parameters()]
+    for _ in range(2):  # as often as one likes
+        with adapted(network, saved):
+            assert_close(forward(network), forward(expected), rtol=0, atol=0)
+            assert not torch.allclose(forward(network), before)
+        assert torch.equal(forward(network), before)
+        assert [name for name, _ in network.named_parameters()] == names
+
+
+def test_peft_itself_loads_it(saved: Path) -> None:
+    loaded = PeftModel.from_pretrained(transformer(), saved)
+    assert_close(forward(loaded), forward(trained_adapter(transformer())), rtol=0, atol=0)
+
+
+def test_equal_adapters_are_equal_bytes(saved: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    again.mkdir()
+    save_adapter(trained_adapter(transformer()), again)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        assert (again / name).read_bytes() == (saved / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, WEIGHTS_FILE])
+def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(UserError, match=name):
+        check_folder(saved)
+    with pytest.raises(UserError, match=name), adapted(transformer(), saved):
+        pass
+
+
+@pytest.mark.parametrize("fault", ["missing", "unknown", "of another shape"])
+def test_mismatching_keys_are_named_and_the_model_is_left_as_it_was(saved: Path, fault: str) -> None:
+    weights = load_file(saved / WEIGHTS_FILE)
+    name = sorted(weights)[3]
+    tensor = weights.pop(name)
+    if fault == "unknown":
+        weights[name] = tensor.clone()
+        name = name.replace("transformer_blocks.0", "transformer_blocks.7")
+    if fault != "missing":
+        weights[name] = tensor[:-1].contiguous() if fault == "of another shape" else tensor
+    save_file(weights, saved / WEIGHTS_FILE)
+    network = transformer()
+    before = forward(network)
+    with pytest.raises(UserError) as caught, adapted(network, saved):
+        pass
+    assert f"1 {fault}" in str(caught.value)
+    assert name in str(caught.value)
+    assert torch.equal(forward(network), before)
+
+
+def test_targets_the_model_lacks_are_refused(saved: Path) -> None:
+    config = json.loads((saved / CONFIG_FILE).read_text())
+    (saved / CONFIG_FILE).write_text(json.dumps({**config, "target_modules": ["nowhere"]}))
+    with pytest.raises(UserError, match="nowhere"), adapted(transformer(), saved):
+        pass
+
+
+def test_broken_weights_are_refused(saved: Path) -> None:
+    (saved / WEIGHTS_FILE).write_bytes(b"not safetensors")
+    with pytest.raises(UserError, match="cannot be read"), adapted(transformer(), saved):
+        pass

@@ -1,0 +1,50 @@
+"""Miniature diffusers folders."""
+
+from pathlib import Path
+
+import pytest
+from diffusers import CogVideoXImageToVideoPipeline
+
+from videogpa.models import toy
+from videogpa.runs import path_fingerprint
+from videogpa.world.paths import PATHS
+from videogpa.world.prompts import STATIC
+
+
+@pytest.mark.parametrize("name", toy.TOYS)
+def test_two_builds_are_the_same_bytes(name: str, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        toy.build(name, tmp_path / place)
+    assert path_fingerprint(tmp_path / "a") == path_fingerprint(tmp_path / "b")
+
+
+def test_it_is_an_ordinary_folder_of_a_tiny_model(tmp_path: Path) -> None:
+    toy.build("cogvideox-i2v", tmp_path / "model")
+    pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tmp_path / "model")
+    assert sum(parameter.numel() for parameter in pipeline.transformer.parameters()) < 1_000_000
+    assert len(pipeline.vae.config.block_out_channels) == 4
+    assert sum(file.stat().st_size for file in (tmp_path / "model").rglob("*")) < 5_000_000
+    assert not list((tmp_path / "model").rglob("*.bin"))
+
+
+def test_no_prompt_of_the_world_is_cut_off(tmp_path: Path) -> None:
+    toy.build("cogvideox-i2v", tmp_path / "model")
+    pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tmp_path / "model")
+    prompts = [f"{STATIC} {sentence}" for _, _, sentence in PATHS.values()]
+    lengths = [len(ids) for ids in pipeline.tokenizer(prompts).input_ids]
+    assert max(lengths) <= pipeline.transformer.config.max_text_seq_length
+    assert len({tuple(ids) for ids in pipeline.tokenizer(prompts).input_ids}) == len(set(prompts))
+
+
+def test_what_a_killed_build_left_is_swept_away(tmp_path: Path) -> None:
+    leftover = tmp_path / ".model.tmp"
+    leftover.mkdir()
+    (leftover / "half").write_text("a file")
+    toy.build("cogvideox-i2v", tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (tmp_path / "model" / "half").exists()
+
+
+def test_an_unknown_miniature_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="cogvideox-i2v"):
+        toy.build("sora", tmp_path / "model")

@@ -1,0 +1,100 @@
+"""encode: the paired clips and their prompts, made once, and again only where something has changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from toys import encoded_run, toy_recipe
+from videogpa import manifests
+from videogpa.errors import UserError
+from videogpa.models.base import GenerationRequest
+from videogpa.models.loading import load_model
+from videogpa.records import Pair
+from videogpa.runs import RunFolder
+from videogpa.stages import encode
+from videogpa.video import read_frames, read_image, write_image, write_video
+
+RECIPE = toy_recipe()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return encoded_run(tmp_path_factory.mktemp("encode") / "run", RECIPE)
+
+
+@pytest.fixture
+def folder(made: RunFolder, tmp_path: Path) -> RunFolder:
+    shutil.copytree(made.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def times(folder: RunFolder) -> dict[str, int]:
+    latents = folder / "latents"
+    return {str(file.relative_to(latents)): file.stat().st_mtime_ns for file in latents.rglob("*.safetensors")}
+
+
+def remade(folder: RunFolder) -> set[str]:
+    before = times(folder)
+    encode.run(RECIPE, folder)
+    return {name for name, time in times(folder).items() if before.get(name) != time}
+
+
+def test_latents_and_conditions_are_the_models(folder: RunFolder) -> None:
+    rows = manifests.latents(folder).rows()
+    assert [row.clip for row in rows] == [f"train-{i:04d}/{seed}" for i in range(3) for seed in (0, 1)]
+    model = load_model(RECIPE.model, folder)
+    prompts = {prompt.prompt: prompt for prompt in manifests.prompts(folder).rows()}
+    for row in rows:
+        video = read_frames(folder / f"clips/{row.clip}.mp4")
+        assert_close(load_file(folder / row.path)["latents"], model.encode_video(video), rtol=0, atol=0)
+        prompt = prompts[row.prompt]
+        request = GenerationRequest(prompt.text, read_image(folder / str(prompt.image)), RECIPE.generate.seed)
+        condition = model.encode_condition(request, height=32, width=32)
+        assert_close(load_file(folder / row.condition), condition, rtol=0, atol=0)
+
+
+def test_only_paired_clips_are_encoded(folder: RunFolder) -> None:
+    rows = manifests.pairs(folder)
+    rows.path.unlink()
+    rows.append(Pair(prompt="train-0000", dropped="the gap is too small"))
+    rows.append(Pair(prompt="train-0001", winner="train-0001/1", loser="train-0001/0"))
+    assert [row.clip for row in encode.run(RECIPE, folder)] == ["train-0001/1", "train-0001/0"]
+    rows.path.unlink()
+    rows.append(Pair(prompt="train-0000", dropped="the gap is too small"))
+    assert encode.run(RECIPE, folder) == []
+    assert (folder / "latents.jsonl").exists()
+
+
+def test_only_what_depends_on_a_change_is_made_again(folder: RunFolder) -> None:
+    assert remade(folder) == set()
+    (folder / "latents/train-0000/1.safetensors").unlink()
+    assert remade(folder) == {"train-0000/1.safetensors"}
+    write_video(folder / "clips/train-0001/0.mp4", torch.rand(9, 3, 32, 32), 8)
+    assert remade(folder) == {"train-0001/0.safetensors"}
+    write_image(folder / "prompts/train-0002.png", torch.zeros(3, 32, 32))
+    assert remade(folder) == {"train-0002/0.safetensors", "train-0002/1.safetensors", "conditions/train-0002.safetensors"}
+    (folder / "latents/conditions/train-0000.safetensors").write_bytes(b"broken")
+    (folder / "latents/train-0000/1.safetensors").unlink()
+    assert remade(folder) == {"train-0000/1.safetensors", "conditions/train-0000.safetensors"}
+    assert remade(folder) == set()
+
+
+def test_nothing_is_loaded_when_nothing_is_left_to_do(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("videogpa.stages.encode.stage.load_model", lambda *_, **__: pytest.fail("loaded"))
+    assert len(encode.run(RECIPE, folder)) == 6
+
+
+def test_missing_clips_are_named(folder: RunFolder) -> None:
+    (folder / "clips/train-0001/0.mp4").unlink()
+    with pytest.raises(UserError, match="paired clips are missing: train-0001/0"):
+        encode.run(RECIPE, folder)
+
+
+def test_a_clip_of_another_size_is_refused(folder: RunFolder) -> None:
+    write_video(folder / "clips/train-0001/0.mp4", torch.rand(9, 3, 32, 48), 8)
+    with pytest.raises(UserError, match=r"train-0001/0.mp4 is \(9, 32, 48\)"):
+        encode.run(RECIPE, folder)

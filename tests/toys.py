@@ -1,0 +1,48 @@
+"""A run at toy size, for the tests of the stages: real stages, real model classes, 32x32, a second or two."""
+
+from pathlib import Path
+
+from videogpa import manifests
+from videogpa.config import GenerateConfig, ModelConfig, PromptsConfig, Recipe, TrainConfig, WorldPrompts
+from videogpa.records import Pair
+from videogpa.runs import RunFolder
+from videogpa.stages import encode, generate, prompts, train
+
+
+def toy_recipe(**changes: object) -> Recipe:
+    recipe = Recipe(
+        name="toy",
+        prompts=PromptsConfig(world=WorldPrompts(train=3, held_out=2, frames=9, height=32, width=32)),
+        model=ModelConfig(name="cogvideox-i2v", path="toy:cogvideox-i2v", device="cpu"),
+        generate=GenerateConfig(candidates=2, frames=9, height=32, width=32, steps=2),
+        train=TrainConfig(
+            steps=6, batch=1, accumulate=2, warmup=2, learning_rate=1e-3, rank=4, alpha=8, checkpoint_every=2, beta=500
+        ),
+    )
+    return Recipe.model_validate(
+        {**recipe.model_dump(), **{k: {**getattr(recipe, k).model_dump(), **v} for k, v in changes.items()}}
+    )
+
+
+def pair_up(recipe: Recipe, folder: RunFolder) -> None:
+    """Seed 0 wins against seed 1, whatever they look like."""
+    rows = manifests.pairs(folder)
+    wanted = {prompt.prompt: "" for prompt in manifests.prompts(folder).rows() if prompt.split == "train"}
+    for name in rows.resume(wanted):
+        rows.append(Pair(prompt=name, winner=f"{name}/0", loser=f"{name}/1", gap=0.1))
+    rows.settle(wanted)
+
+
+def run_all(path: Path, recipe: Recipe) -> None:
+    """Everything up to the adapter."""
+    folder = RunFolder(path)
+    for stage in (prompts.run, generate.run, pair_up, encode.run, train.run):
+        stage(recipe, folder)
+
+
+def encoded_run(path: Path, recipe: Recipe) -> RunFolder:
+    """Everything up to what training reads."""
+    folder = RunFolder(path)
+    for stage in (prompts.run, generate.run, pair_up, encode.run):
+        stage(recipe, folder)
+    return folder
