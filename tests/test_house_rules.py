@@ -19,6 +19,7 @@ FLOORS = [  # each may import those before it, and its own
     {"manifests", "workers", "provenance"},
     {"world"},
     {"critics", "models"},
+    {"report"},
     {"stages"},
     {"pipeline", "api"},
     {"catalogue", "doctor"},

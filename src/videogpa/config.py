@@ -32,7 +32,7 @@ class WorldPrompts(Config):
     """Prompts that are scenes of the miniature world, whose exact geometry is known."""
 
     train: Positive = 8
-    held_out: Positive = 4
+    held_out: Annotated[int, Field(ge=2)] = 4  # an interval takes two or more
     seed: NonNegative = 0
     frames: Annotated[int, Field(ge=2)] = 9
     height: Positive = 64

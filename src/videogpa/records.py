@@ -142,7 +142,7 @@ class Change(BaseModel):
     """Base against aligned by one measure, paired on prompt and seed.
 
     `low` and `high` bound the mean difference aligned - base with 95 % confidence. Clips of one prompt are not independent:
-    the interval resamples prompts, and `n` counts them. A single prompt has no interval.
+    the interval resamples prompts, and `n` counts them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -150,8 +150,8 @@ class Change(BaseModel):
     base: float
     aligned: float
     difference: float
-    low: float | None
-    high: float | None
+    low: float
+    high: float
     win_rate: float | None
     """Share of clips on which the aligned model is better, ties counting half; None for what has no better direction."""
     n: int

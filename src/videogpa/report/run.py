@@ -17,7 +17,7 @@ MOTIONS = ("flow", "motion")
 class Comparison:
     """One measure of one critic, base against aligned, paired by prompt and seed.
 
-    `low` and `high` bound `change` (aligned - base); `n` counts the pairs of clips that both could be scored.
+    `low` and `high` bound `change` (aligned - base) with 95 % confidence; `n` counts the prompts that were resampled for it.
     """
 
     critic: str

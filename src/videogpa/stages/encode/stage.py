@@ -61,9 +61,15 @@ def _plan(recipe: Recipe, folder: RunFolder) -> list[_Job]:
     prompts = {prompt.prompt: prompt for prompt in manifests.prompts(folder).rows()}
     pairs = [pair for pair in manifests.pairs(folder).rows() if pair.dropped is None]
     names = dict.fromkeys(name for pair in pairs for name in (pair.winner, pair.loser) if name is not None)
-    missing = [name for name in names if name not in clips or not (folder / clips[name].path).exists()]
+    missing = [
+        name
+        for name in names
+        if name not in clips or clips[name].prompt not in prompts or not (folder / clips[name].path).exists()
+    ]
     if missing:
-        raise UserError(f"paired clips are missing: {', '.join(missing[:5])}. Run `videogpa run` to make and pair them again.")
+        raise UserError(
+            f"paired clips, or their prompts, are missing: {', '.join(missing[:5])}. Run `videogpa run` to make and pair them again."
+        )
     identity = model_identity(recipe.model, folder) if names else ""
     return [_job(clips[name], prompts[clips[name].prompt], identity, recipe.generate, folder) for name in names]
 

@@ -17,11 +17,13 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
     """Compare base and aligned model on the held-out prompts.
 
     Raises:
-        UserError: If no prompt is held out, or there is no adapter.
+        UserError: If fewer than two prompts are held out, or there is no adapter.
     """
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
-    if not prompts:
-        raise UserError(f"{folder / 'prompts.jsonl'} has no prompt with the split `held_out`: nothing to evaluate on")
+    if len(prompts) < 2:
+        raise UserError(
+            f"{folder / 'prompts.jsonl'} has {len(prompts)} prompts with the split `held_out`: a comparison takes two or more"
+        )
     base, aligned = _score_models(recipe, folder, prompts)
     evaluation = Evaluation(
         critics={

@@ -2,17 +2,20 @@
 
 import glob
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from videogpa import manifests
 from videogpa.config import ScoreConfig
 from videogpa.errors import UserError
 from videogpa.records import Score
-from videogpa.runs import RunFolder, fingerprint, path_fingerprint
+from videogpa.report.scores import ClipCard, write_score_report
+from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
+from videogpa.runs import Manifest, RunFolder, fingerprint, path_fingerprint
 from videogpa.stages.score.judge import Judge, Verdict
 from videogpa.stages.score.output import ranked, write_columns, write_csv
 from videogpa.workers import map_items
 
+STRIPS = "strips"
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
 
 
@@ -29,20 +32,31 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Sc
     folder = RunFolder(out)
     with folder.lock():
         wanted = {f"{config.critic} {clip}": fingerprint(config, path_fingerprint(path)) for clip, path in files.items()}
-        rows = manifests.scores(folder)
+        rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
         missing = set(rows.resume(wanted))
+        judge = cache(lambda: Judge(config))  # loaded at the first clip: a finished folder loads nothing
         todo = [clip for clip in files if f"{config.critic} {clip}" in missing]
-        if todo:
-            judge = Judge(config)
-            for verdict in map_items(lambda clip: judge.judge(files[clip], clip=clip), todo, label=f"score ({config.critic})"):
-                _keep_strip(verdict, folder)
-                key = f"{config.critic} {verdict.score.clip}"
-                rows.append(verdict.score.model_copy(update={"fingerprint": wanted[key]}))
+        for verdict in map_items(lambda clip: judge().judge(files[clip], clip=clip), todo, label=f"score ({config.critic})"):
+            _keep_strip(verdict, folder)
+            key = f"{config.critic} {verdict.score.clip}"
+            rows.append(verdict.score.model_copy(update={"fingerprint": wanted[key]}))
         scores = ranked(rows.settle(wanted))
         write_columns(folder / "columns.json")
         write_csv(folder / "scores.csv", scores)
-        _write_report(scores, folder, config)
+        cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
+        write_score_report(folder / "report.html", cards, title=f"{len(scores)} clips scored by {config.critic}")
     return scores
+
+
+def _strips_of(row: Score, folder: RunFolder) -> list[Path]:
+    """The picture that a scored row promises."""
+    return [strip_path(folder / STRIPS, row.critic, row.clip)] if row.loo_score is not None else []
+
+
+def _keep_strip(verdict: Verdict, folder: RunFolder) -> None:
+    if verdict.reconstruction is not None and verdict.rendered is not None:
+        strip = make_strip(verdict.reconstruction, *verdict.rendered)
+        save_strip(folder / STRIPS, verdict.score.critic, verdict.score.clip, strip)
 
 
 def find_videos(paths: Sequence[str]) -> list[Path]:

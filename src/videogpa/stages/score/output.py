@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from videogpa.measures import MEASURES
 from videogpa.records import Score
 from videogpa.runs import write_text
 
-SHOWN = ("loo_score", "loo_coverage", "flow", "motion", "consistency", "epipolar", "jerk", "seconds")
+SHOWN = ("loo_score", "flow", "motion", "consistency", "epipolar")  # what fits 80 columns; the rest is in the files
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 
 
@@ -40,17 +43,23 @@ def write_csv(path: Path, scores: Sequence[Score]) -> None:
     write_text(path, text.getvalue())
 
 
-def score_table(scores: Sequence[Score]) -> Table:
-    """Return the table for the terminal: geometry with motion beside it, failures with their reasons."""
+def score_table(scores: Sequence[Score]) -> Group:
+    """Return what the terminal shows: geometry with motion beside it, then the reasons of those without numbers."""
     table = Table(title="best first; arrows point to the better direction", title_justify="left")
     table.add_column("clip", overflow="fold")
-    table.add_column("status")
-    for name in SHOWN:
-        table.add_column(f"{name}{ARROWS[MEASURES[name].better]}", justify="right")
-    for row in scores:
-        numbers = [getattr(row, name) for name in SHOWN]
-        style = None if row.status == "ok" else "dim"
-        table.add_row(row.clip, row.status, *("" if n is None else f"{n:.3g}" for n in numbers), style=style)
-        if row.reason:
-            table.add_row(f"  {row.reason}", "", style="yellow")
-    return table
+    table.add_column("status", no_wrap=True)
+    for measure in SHOWN:
+        table.add_column(f"{measure}{ARROWS[MEASURES[measure].better]}", justify="right", no_wrap=True)
+    names = short_names([row.clip for row in scores])
+    for name, row in zip(names, scores, strict=True):
+        numbers = [getattr(row, measure) for measure in SHOWN]
+        table.add_row(Text(name), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
+    reasons = [Text(f"{name}: {row.reason}") for name, row in zip(names, scores, strict=True) if row.reason]
+    return Group(table, *reasons)
+
+
+def short_names(clips: Sequence[str]) -> list[str]:
+    """Leave out the folders that all clips share."""
+    parts = [PurePath(clip).parts for clip in clips]
+    shared = len(os.path.commonprefix([part[:-1] for part in parts]))
+    return [str(PurePath(*part[shared:])) for part in parts]
