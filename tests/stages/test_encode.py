@@ -90,7 +90,10 @@ def test_nothing_is_loaded_when_nothing_is_left_to_do(folder: RunFolder, monkeyp
 
 def test_missing_clips_are_named(folder: RunFolder) -> None:
     (folder / "clips/train-0001/0.mp4").unlink()
-    with pytest.raises(UserError, match="paired clips are missing: train-0001/0"):
+    with pytest.raises(UserError, match="are missing: train-0001/0"):
+        encode.run(RECIPE, folder)
+    manifests.prompts(folder).resume({})
+    with pytest.raises(UserError, match="are missing: train-0000/0"):
         encode.run(RECIPE, folder)
 
 
