@@ -22,7 +22,7 @@ FLOORS = [  # each may import those before it, and its own
     {"report"},
     {"stages"},
     {"pipeline", "api"},
-    {"catalogue", "doctor"},
+    {"catalogue", "doctor", "summary"},
     {"cli"},
 ]
 

@@ -112,7 +112,10 @@ def test_an_atomic_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_second_process_is_refused_and_told_who_works_there(tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from videogpa.runs import RunFolder\nwith RunFolder(Path(sys.argv[1])).lock(): pass"
+    script = (
+        "import sys; from pathlib import Path; from videogpa.runs import RunFolder\n"
+        "with RunFolder(Path(sys.argv[1])).lock(): pass"
+    )
     folder = RunFolder(tmp_path)
     with folder.lock():
         second = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)

@@ -29,10 +29,12 @@ class RunArguments:
     def run(self, stages: list[str]) -> None:
         """Run the stages, and say where their result is."""
         from videogpa.pipeline import open_run, run
+        from videogpa.summary import summarise
 
         recipe, folder = open_run(self.target, self.set, self.out)
-        run(recipe, folder, stages, announce=lambda stage: _console().rule(f"[bold]{stage}", align="left"))
-        _console().print(f"Done: {folder.path}")
+        for stage, work in run(recipe, folder, stages):
+            _console().rule(f"[bold]{stage}", align="left")
+            _console().print(summarise(work()))
 
 
 @dataclass(frozen=True)

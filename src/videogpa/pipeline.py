@@ -1,6 +1,7 @@
 """The whole method: prompts -> candidates -> scores -> pairs -> latents -> adapter -> base against aligned -> report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ STAGES: dict[str, tuple[str, str | None]] = {
 """Stage -> its module, imported when its turn comes, and the file of the stage before that it cannot do without."""
 
 
-def run(recipe: Recipe, folder: RunFolder, stages: list[str], *, announce: Callable[[str], None]) -> None:
-    """Run the stages in the run folder. What is there already for the same settings is kept.
+def run(recipe: Recipe, folder: RunFolder, stages: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield every stage with the call that runs it in the run folder, which is held from the first to the last.
+
+    What is there already for the same settings is kept.
 
     Raises:
         RunFolderBusy: If another process works in the folder.
@@ -33,8 +36,7 @@ def run(recipe: Recipe, folder: RunFolder, stages: list[str], *, announce: Calla
     with folder.lock():
         write_recipe(recipe, folder)
         for stage in stages:
-            announce(stage)
-            run_stage(stage, recipe, folder)
+            yield stage, partial(run_stage, stage, recipe, folder)
 
 
 def run_stage(stage: str, recipe: Recipe, folder: RunFolder) -> Any:

@@ -81,7 +81,7 @@ def _panels(metrics: Path) -> list[Panel]:
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     steps = [row["step"] for row in rows]
 
-    def curves(*names: str) -> dict[str, tuple[list[float], list[float]]]:
+    def curves(*names: str) -> dict[str, tuple[list[int], list[float]]]:
         return {name.replace("_", " "): (steps, [row[name] for row in rows]) for name in names}
 
     return [

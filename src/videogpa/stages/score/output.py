@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path, PurePath
 
 from rich.console import Group
@@ -61,5 +61,6 @@ def score_table(scores: Sequence[Score]) -> Group:
 def short_names(clips: Sequence[str]) -> list[str]:
     """Leave out the folders that all clips share."""
     parts = [PurePath(clip).parts for clip in clips]
-    shared = len(os.path.commonprefix([part[:-1] for part in parts]))
+    levels = zip(*(part[:-1] for part in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     return [str(PurePath(*part[shared:])) for part in parts]
