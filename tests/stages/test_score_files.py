@@ -1,0 +1,158 @@
+"""`videogpa score` on real clips of the miniature world, judged by the real weight-free critic."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import videogpa
+from videogpa.config import ScoreConfig
+from videogpa.errors import UserError
+from videogpa.measures import MEASURES
+from videogpa.records import Score
+from videogpa.stages.score.files import find_videos, score_files
+from videogpa.stages.score.flow import mean_flow
+from videogpa.stages.score.output import ranked, short_names
+from videogpa.video import read_frames, write_video
+
+PAPER = ("consistency", "mse", "lpips", "psnr", "ssim", "motion", "mvcs")
+OURS = (
+    "loo_mse",
+    "loo_lpips",
+    "loo_score",
+    "loo_coverage",
+    "epipolar",
+    "jerk",
+    "registered",
+    "points",
+    "focal_widths",
+    "seconds",
+)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
+    """A real clip, a frozen one, noise, and files that are no videos."""
+    folder = tmp_path_factory.mktemp("clips")
+    real = read_frames(shared / "clips/realestate/10.mp4", 25)
+    write_video(folder / "real.mp4", real[:, :, ::2, ::2].contiguous(), 8)
+    write_video(folder / "frozen.mp4", real[:1, :, ::4, ::4].repeat(12, 1, 1, 1), 8)
+    write_video(folder / "noise.mp4", torch.rand(12, 3, 96, 128, generator=torch.Generator().manual_seed(0)), 8)
+    write_video(folder / "short.mp4", real[:3, :, ::4, ::4].contiguous(), 8)
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("this is no video")
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(clips: Path) -> tuple[Path, list[Score]]:
+    out = clips.parent / "scores"
+    return out, score_files([str(clips)], ScoreConfig(), out)
+
+
+def test_every_clip_has_a_row_with_numbers_or_a_reason(results: tuple[Path, list[Score]]) -> None:
+    rows = {Path(row.clip).stem: row for row in results[1]}
+    assert set(rows) == {"real", "frozen", "noise", "short", "empty", "text"}
+    assert rows["real"].status == "ok"
+    assert [name for name in (*PAPER, *OURS) if getattr(rows["real"], name) is None] == []
+    assert rows["real"].loo_score == pytest.approx(rows["real"].loo_mse + rows["real"].loo_lpips)  # type: ignore[operator]
+    assert rows["frozen"].status in ("failed", "no_parallax")
+    assert rows["noise"].status in ("failed", "no_parallax")
+    for name in ("short", "empty", "text"):
+        assert rows[name].status == "unreadable"
+    assert "3 frames" in (rows["short"].reason or "")
+    for name in ("frozen", "noise", "short", "empty", "text"):
+        assert rows[name].reason
+        assert (rows[name].loo_score, rows[name].consistency) == (None, None)
+    assert rows["frozen"].flow == pytest.approx(0.0, abs=1e-4)
+
+
+def test_the_files_say_the_same_and_what_the_columns_mean(results: tuple[Path, list[Score]]) -> None:
+    out, rows = results
+    lines = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert {"clip", "critic", "status", "reason", *PAPER, *OURS} <= set(lines[0])
+    with (out / "scores.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert [line["clip"] for line in table] == [row.clip for row in rows]
+    assert float(table[0]["loo_score"]) == rows[0].loo_score
+    columns = json.loads((out / "columns.json").read_text())
+    assert columns["loo_score"]["better"] == "lower"
+    assert columns["psnr"]["better"] == "higher"
+    assert set(columns) == set(MEASURES)
+    report = (out / "report.html").read_text()
+    assert "real.mp4" in report
+    assert rows[-1].reason is not None
+    assert len(report) < 10_000_000
+
+
+def test_scoring_again_keeps_what_is_there_and_redoes_what_changed(results: tuple[Path, list[Score]], clips: Path) -> None:
+    out, rows = results
+    kept = (out / "scores.jsonl").read_bytes()
+    assert score_files([str(clips)], ScoreConfig(), out) == rows
+    assert (out / "scores.jsonl").read_bytes() == kept
+    (clips / "short.mp4").write_bytes((clips / "empty.mp4").read_bytes())  # another file under the old name
+    again = {Path(row.clip).stem: row for row in score_files([str(clips)], ScoreConfig(), out)}
+    assert again["short"].reason == again["empty"].reason
+    assert again["real"] == next(row for row in rows if row.clip.endswith("real.mp4"))
+
+
+def test_from_python_a_path_and_a_tensor_give_the_row_of_the_command(results: tuple[Path, list[Score]], clips: Path) -> None:
+    expected = next(row for row in results[1] if row.clip.endswith("real.mp4"))
+    given = videogpa.score(read_frames(clips / "real.mp4"), critic="sfm")
+    same = {"fingerprint", "clip", "seconds"}
+    assert given.model_dump(exclude=same) == expected.model_dump(exclude=same)
+    geometry = videogpa.reconstruct(clips / "real.mp4")
+    assert geometry.depth.shape[0] == geometry.camera_from_world.shape[0] == 10
+
+
+def test_impossible_input_from_python_is_refused() -> None:
+    with pytest.raises(ValueError, match="3 frames, fewer than the 10"):
+        videogpa.score(torch.zeros(3, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        videogpa.score(torch.full((10, 3, 32, 32), 2.0))
+    with pytest.raises(UserError, match="oracle, sfm"):
+        videogpa.score(torch.zeros(10, 3, 32, 32), critic="vgtt")
+
+
+def test_finding_videos(tmp_path: Path) -> None:
+    for name in ("a.mp4", "sub/b.MOV", "sub/c[1].webm", "d.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = lambda *paths: [p.name for p in find_videos([str(tmp_path / path) for path in paths])]  # noqa: E731
+    assert names("") == ["a.mp4", "b.MOV", "c[1].webm"]
+    assert names("sub/*", "a.mp4", "sub") == ["b.MOV", "c[1].webm", "a.mp4"]
+    assert names("sub/c[1].webm") == ["c[1].webm"]
+    assert names("d.txt") == ["d.txt"]  # named by hand: tried, and its row will say what it is
+    for nothing in ("e.mp4", "*.avi"):
+        with pytest.raises(UserError, match="no video at"):
+            names(nothing)
+
+
+def test_ranking_puts_unranked_rows_last() -> None:
+    rows = [
+        Score(clip="c", critic="x", status="failed"),
+        Score(clip="p", critic="x", status="partial", loo_score=0.01),
+        Score(clip="b", critic="x", status="ok", loo_score=0.2),
+        Score(clip="a", critic="x", status="ok", loo_score=0.1),
+    ]
+    assert [row.clip for row in ranked(rows)] == ["a", "b", "p", "c"]
+
+
+def test_short_names_leave_out_what_all_share() -> None:
+    assert short_names(["x/y/a.mp4", "x/z/a.mp4"]) == ["y/a.mp4", "z/a.mp4"]
+    assert short_names(["x/y/a.mp4"]) == ["a.mp4"]
+    assert short_names([]) == []
+
+
+def test_flow_measures_a_shift_in_image_widths() -> None:
+    texture = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(0)), (160, 320), mode="bicubic"
+    ).clamp(0, 1)[0]
+    moving = torch.stack([texture[:, :, 4 * i : 4 * i + 256] for i in range(5)])
+    assert mean_flow(moving) == pytest.approx(4 / 256, rel=0.1)
+    assert mean_flow(moving[:1].repeat(3, 1, 1, 1)) == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(ValueError, match="two frames"):
+        mean_flow(moving[:1])
