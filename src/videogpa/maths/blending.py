@@ -62,7 +62,7 @@ def blend_cloud(
     for view, part, uv, depth in project_in_parts(points, *cameras, hidden_from):
         near = torch.where(depth < torch.inf, depth.reciprocal(), torch.nan)  # nan is within no tolerance
         for pixel, share in _taps(uv, height, width):
-            surface = front[view][pixel]
+            surface = front[view].index_select(0, pixel)
             share = torch.where((surface > 0) & ((near - surface).abs() <= tolerance[view]), share, 0.0)
             sums[view].scatter_add_(1, pixel.expand(4, -1), (values[:, part] * share).to(torch.int64))
     return _normalise(crop_border(sums, height, width))

@@ -18,7 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-POINTS_AT_ONCE = 2**16  # what a view needs for these fits the cache of a CPU core; measured in benchmarks/render.py
+# On a CPU: a part stays in the cache of its core, and is too small for torch to split (from 2^15 values on). Split, it is at
+# best a third faster, and on a busy machine ten times slower, since threads wait for each other at every operation.
+POINTS_AT_ONCE = 2**13
 INDEX_BITS = 32
 DROPPED_BITS = 8  # of the 23 of a float32 depth; the bit patterns of positive floats are ordered like the floats
 NOWHERE = (0x7F80_0000 >> DROPPED_BITS) << INDEX_BITS  # the bid of an infinitely far point, and so of no point
@@ -49,7 +51,9 @@ def splat_cloud(
     for view, part, uv, depth in project_in_parts(points, intrinsics, camera_from_world, hidden_from):
         rank = depth.view(torch.int32).add_(1 << DROPPED_BITS - 1).bitwise_right_shift_(DROPPED_BITS)
         bid = rank.to(torch.int64).bitwise_left_shift_(INDEX_BITS).add_(index[part])
-        bids[view].scatter_reduce_(0, pixel_numbers(uv.round_(), height, width), bid, "amin")
+        for coordinate in uv:  # one by one: `round_` is split between threads from 2^14 values on
+            coordinate.round_()
+        bids[view].scatter_reduce_(0, pixel_numbers(uv, height, width), bid, "amin")
     nearest = crop_border(bids, height, width)
     covered = nearest < NOWHERE
     black = torch.cat([colors, colors.new_zeros(1, 3)])
@@ -63,17 +67,21 @@ def project_in_parts(
     camera_from_world: Float[Tensor, "views 4 4"],
     hidden_from: Int[Tensor, " points"] | None,
 ) -> Iterator[tuple[int, slice, Float[Tensor, "2 part"], Float[Tensor, " part"]]]:
-    """Yield (view, part of the points, pixel coordinates, depth), a cache-sized part at a time.
+    """Yield (view, part of the points, pixel coordinates, depth), a cache-sized part at a time (on a CPU).
 
     Points that the view must not show (behind it, or hidden from it) have infinite depth, and finite coordinates. The tensors
     are the caller's, to change in place.
     """
     pixels_from_world = intrinsics @ camera_from_world[:, :3]
     rows = points.T.contiguous()
-    for start in range(0, len(points), POINTS_AT_ONCE):
-        part = slice(start, min(start + POINTS_AT_ONCE, len(points)))
+    at_once = POINTS_AT_ONCE if points.device.type == "cpu" else max(1, len(points))
+    for start in range(0, len(points), at_once):
+        part = slice(start, min(start + at_once, len(points)))
         for view, matrix in enumerate(pixels_from_world):
-            projected = torch.addmm(matrix[:, 3:], matrix[:, :3], rows[:, part])
+            x, y, z, shift = matrix.unbind(1)
+            # Not a matrix product: its library starts threads for any size, and rounds as the machine at hand suits it.
+            projected = rows[0, part] * x[:, None]
+            projected.addcmul_(rows[1, part], y[:, None]).addcmul_(rows[2, part], z[:, None]).add_(shift[:, None])
             depth = projected[2]
             hidden = depth <= 0
             if hidden_from is not None:
