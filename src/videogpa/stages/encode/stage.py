@@ -68,7 +68,7 @@ def _plan(recipe: Recipe, folder: RunFolder) -> list[_Job]:
     ]
     if missing:
         raise UserError(
-            f"paired clips, or their prompts, are missing: {', '.join(missing[:5])}. Run `videogpa run` to make and pair them again."
+            f"paired clips, or their prompts, are missing: {', '.join(missing[:5])}. `videogpa run` makes them again."
         )
     identity = model_identity(recipe.model, folder) if names else ""
     return [_job(clips[name], prompts[clips[name].prompt], identity, recipe.generate, folder) for name in names]
