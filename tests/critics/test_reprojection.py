@@ -112,7 +112,7 @@ def test_a_frame_does_not_explain_itself(alex):
     images[2, :, 30:60, 40:80] = 1 - images[2, :, 30:60, 40:80]  # something only frame 2 shows
     odd = dataclasses.replace(reconstruction, images=images)
     (before, _), (after, covered) = leave_one_out_render(reconstruction), leave_one_out_render(odd)
-    assert torch.equal(before[2], after[2])
+    assert torch.allclose(before[2], after[2], atol=0.005)  # but for the one gain of its exposure
     errors = error_maps(odd, (after, covered))[2]
     assert errors[32:58, 42:78].mean() > 0.2
     assert errors[:25].mean() < 0.02

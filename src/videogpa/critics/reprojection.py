@@ -15,6 +15,7 @@ from torch import Tensor
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
+from videogpa.maths.exposure import exposure_gains
 from videogpa.maths.render import splat_cloud
 from videogpa.perceptual import Lpips
 from videogpa.records import Reconstruction
@@ -111,7 +112,8 @@ def leave_one_out_scores(
 def leave_one_out_render(reconstruction: Reconstruction) -> Rendered:
     """Return every frame rendered from the points of the other frames, black where they do not cover it.
 
-    Depths that differ by less than a pixel of parallax at the median baseline are blended; see maths/blending.py.
+    Depths that differ by less than a pixel of parallax at the median baseline are blended; see maths/blending.py. Points are
+    brought to the exposure of the frame they are rendered into, one gain per frame; see maths/exposure.py.
 
     Raises:
         ReconstructionFailed: If there are fewer than two frames, or no usable point.
@@ -120,18 +122,20 @@ def leave_one_out_render(reconstruction: Reconstruction) -> Rendered:
     weights = cloud.confidence / cloud.confidence.max()
     upper_quartile = weights.kthvalue(math.ceil(0.75 * len(weights))).values
     height, width = reconstruction.depth.shape[1:]
-    return blend_cloud(
+    matrices = reconstruction.intrinsics, reconstruction.camera_from_world
+    gains = exposure_gains(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
+    rendered, covered = blend_cloud(
         cloud.points,
-        cloud.colors,
-        reconstruction.intrinsics,
-        reconstruction.camera_from_world,
+        cloud.colors / gains[cloud.frame, None],
+        *matrices,
         height=height,
         width=width,
         weights=weights,
         trusted=weights >= TRUSTED * upper_quartile,
-        tolerance=parallax_tolerance(reconstruction.intrinsics, reconstruction.camera_from_world),
+        tolerance=parallax_tolerance(*matrices),
         hidden_from=cloud.frame,
     )
+    return (rendered * gains[:, None, None, None]).clamp(0, 1), covered
 
 
 def error_maps(reconstruction: Reconstruction, rendered: Rendered) -> Float[Tensor, "frames height width"]:

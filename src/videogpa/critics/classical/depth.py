@@ -14,13 +14,13 @@ _NEIGHBOURS = 5
 """Frames each depth map is matched against; the better half counts."""
 
 _GOOD_ANGLE = 3.0
-"""Degrees between the rays of two frames to a point: less says little about depth, more changes what is seen."""
+"""Degrees between the rays of two frames to a point: less says little of depth, more changes what is seen."""
 
 _NEAR_MARGIN, _FAR_MARGIN = 0.45, 2.0
 """The planes reach from 0.45 times the 1st percentile of the sparse points' depths to twice the 98th."""
 
 _TOLERANCE = 1.0
-"""Pixels of parallax, at the median baseline, within which two depths are one. In per cent of depth, low-parallax clips fail."""
+"""Pixels of parallax, at the median baseline, within which two depths are one. Per cent of depth would fail low parallax."""
 
 _VIEWS = 2
 """Other frames that must confirm a depth: one may be wrong in the same way."""
