@@ -156,7 +156,7 @@ def severity_correlation(scores: list[float | None]) -> float | None:
 def tables(arguments: argparse.Namespace, rows: list[str], series: list[float | None], moved: list[str], missing: int) -> str:
     """Return the report in Markdown."""
     known = [value for value in series if value is not None]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
     return "\n".join(
         [
             "# Damage done to real clips, and the leave-one-out score",
