@@ -1,6 +1,7 @@
 """The whole loop through the real command line: what it leaves behind, and that killing it changes nothing."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "videogpa.cli"]
 SMALL = {
-    "prompts.world": "{train: 3, held_out: 2, frames: 5, height: 32, width: 32}",
-    "generate": "{candidates: 2, frames: 5, height: 32, width: 32, fps: 8, steps: 2, guidance: 1.0}",
-    "score.frames": "5",
+    "prompts.world": "{train: 3, held_out: 2, frames: 9, height: 32, width: 32}",
+    "generate": "{candidates: 2, frames: 9, height: 32, width: 32, fps: 8, steps: 2, guidance: 1.0}",
+    "score.frames": "9",
     "train": "{steps: 6, batch: 1, accumulate: 2, learning_rate: 1.0e-3, warmup: 1, rank: 4, alpha: 8, checkpoint_every: 2}",
     "evaluate": "{critics: [oracle], seeds: 1}",
 }
@@ -25,6 +26,7 @@ KILLS = 20
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "run", "mini", "--out", str(folder), *OVERRIDES, *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # the pictures are small: a second thread only waits
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from videogpa.errors import UserError
 from videogpa.records import Clip
-from videogpa.runs import Manifest, RunFolder, RunFolderBusy, atomic_path, fingerprint, path_fingerprint
+from videogpa.runs import Manifest, RunFolder, RunFolderBusy, atomic_folder, atomic_path, fingerprint, path_fingerprint
 
 
 def clip(name: str, mark: str = "a") -> Clip:
@@ -124,6 +124,34 @@ def test_a_second_process_is_refused_and_told_who_works_there(tmp_path: Path) ->
     )
     third = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert third.returncode == 0, third.stderr
+
+
+def test_taking_the_lock_sweeps_what_a_killed_process_left_half_written(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    for name in ("kept.mp4", "clips/kept.mp4", ".a.txt.123.tmp.txt", "clips/.b.mp4.123.tmp.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / ".adapter.123.tmp").mkdir()
+    (tmp_path / ".adapter.123.tmp" / ".x.tmp").touch()
+    with RunFolder(tmp_path).lock():
+        left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file() or ".tmp" in p.name}
+    assert left == {"kept.mp4", "clips/kept.mp4", ".lock"}
+
+
+def test_an_atomic_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    target = tmp_path / "adapter"
+
+    def write_half() -> None:
+        with atomic_folder(target) as temporary:
+            (temporary / "a").write_text("ha")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="space"):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+    for content in ("first", "second"):
+        with atomic_folder(target) as temporary:
+            (temporary / content).write_text(content)
+        assert [p.name for p in target.iterdir()] == [content]
 
 
 def test_the_lock_is_refused_within_a_process_too(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 from transformers.utils import logging as transformers_logging
 
-from videogpa.models.folders import atomic_folder
+from videogpa.runs import atomic_folder
 
 _TEXT_FEATURES = 32
 _TEXT_TOKENS = 48

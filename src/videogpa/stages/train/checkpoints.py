@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 
 from videogpa.models.adapters import load_weights, save_adapter
-from videogpa.models.folders import atomic_folder
+from videogpa.runs import atomic_folder
 
 _KEPT = 2  # the newest, and one to fall back on
 _NOTE = "checkpoint.json"

@@ -14,9 +14,8 @@ from videogpa.config import TrainConfig
 from videogpa.errors import UserError
 from videogpa.models.adapters import new_adapter, save_adapter
 from videogpa.models.base import VideoModel
-from videogpa.models.folders import atomic_folder
 from videogpa.records import Row
-from videogpa.runs import Manifest, RunFolder
+from videogpa.runs import Manifest, RunFolder, atomic_folder
 from videogpa.stages.train import checkpoints
 from videogpa.stages.train.dpo import pair_loss
 from videogpa.stages.train.pairs import EncodedPair, load_batch
