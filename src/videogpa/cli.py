@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    _console().print(f"error: {message}", style="red", markup=False, highlight=False)
+    _console().print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(1)
 
 

@@ -152,7 +152,8 @@ class Manifest(Generic[R]):
             current = wanted.get(self.key(row)) == row.fingerprint
             if current and all(file.exists() for file in self._files(row)):
                 kept[self.key(row)] = row
-        self._rewrite(list(kept.values()))
+        if self.path.exists():
+            self._rewrite(list(kept.values()))
         return [key for key in wanted if key not in kept]
 
     def append(self, row: R) -> None:
@@ -170,7 +171,10 @@ class Manifest(Generic[R]):
                 raise
 
     def settle(self, order: Mapping[str, str]) -> list[R]:
-        """Put the rows in the order of the work list, and return them. To be called when all are made."""
+        """Put the rows in the order of the work list, and return them. To be called when all are made.
+
+        Leaves a file even without rows: the next stage can then tell "nothing was found" from "was not run".
+        """
         by_key = {self.key(row): row for row in self.rows()}
         rows = [by_key[key] for key in order if key in by_key]
         self._rewrite(rows)
@@ -178,8 +182,6 @@ class Manifest(Generic[R]):
 
     def _rewrite(self, rows: list[R]) -> None:
         text = "".join(row.model_dump_json() + "\n" for row in rows)
-        if not self.path.exists() and not rows:
-            return
         if not self.path.exists() or self.path.read_text(encoding="utf-8") != text:
             write_text(self.path, text)
 

@@ -52,7 +52,6 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
 
         for row in map_items(encode, left, label="encode"):
             rows.append(row)
-    _touch(rows.path)
     return rows.settle(wanted)
 
 
@@ -121,9 +120,3 @@ def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -
         raise UserError(f"the model encodes {path.stem} to what is not a number. Try model.dtype bfloat16 or float32.")
     with atomic_path(path) as temporary:
         save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary, metadata=metadata)
-
-
-def _touch(path: Path) -> None:
-    """Leave a manifest even where no pair was found, so that `train` can say why there is nothing to do."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
