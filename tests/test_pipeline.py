@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -23,9 +24,10 @@ OVERRIDES = [part for name, value in SMALL.items() for part in ("--set", f"{name
 KILLS = 20
 
 
-def start(folder: Path, *more: str) -> subprocess.Popen[str]:
+def start(folder: Path, *, largest_file: int = resource.RLIM_INFINITY) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "run", "mini", "--out", str(folder), *OVERRIDES, *more],
+        [*COMMAND, "run", "mini", "--out", str(folder), *OVERRIDES],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)),
         env={**os.environ, "OMP_NUM_THREADS": "1"},  # the pictures are small: a second thread only waits
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -118,6 +120,20 @@ def test_killed_at_twenty_random_moments_it_ends_as_if_it_had_not_been(uninterru
     mine, theirs = content(uninterrupted), content(uninterrupted)
     assert set(mine) == set(theirs)
     assert [name for name in theirs if mine[name] != theirs[name] and name != "recipe.yaml"] == []
+
+
+@pytest.mark.parametrize("largest_file", [30_000, 100_000, 3_000_000])
+def test_a_disk_that_takes_no_more_is_said_and_finished_work_is_kept(
+    uninterrupted: Path, tmp_path: Path, largest_file: int
+) -> None:
+    """A limit on the size of files stands in for a full disk: it is met while weights, an adapter, the report are written."""
+    process = start(tmp_path / "run", largest_file=largest_file)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "Finished work is kept" in output
+    assert "Traceback" not in output
+    finish(start(tmp_path / "run"))
+    assert content(tmp_path / "run") == content(uninterrupted)
 
 
 def test_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ borders only; the maths takes them one by one, so that axis names bind across al
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
@@ -40,7 +40,8 @@ class Scene(BaseModel):
 class Prompt(Row):
     """What a clip is to show: a text, a first frame for image-to-video, and the scene if its geometry is known."""
 
-    prompt: str
+    prompt: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Its id, which names files."""
     text: str
     image: str | None = None
     scene: Scene | None = None

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
 
 from videogpa.errors import UserError
 from videogpa.records import Row
@@ -65,7 +67,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
-        yield temporary
+        with _disk_errors(path):
+            yield temporary
         _sync(temporary)
         temporary.replace(path)
         _sync(path.parent)
@@ -77,19 +80,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
+        with _disk_errors(path):
+            yield temporary
         for file in [*temporary.rglob("*"), temporary]:
             _sync(file)
         if path.exists():
-            shutil.rmtree(path)
+            remove_folder(path)
         temporary.rename(path)
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that it is never there in part: under its name it is whole or gone."""
+    doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn what safetensors says of a full disk, in an error of its own, into the system's error."""
+    try:
+        yield
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -16,6 +16,9 @@ _NEIGHBOURS = 5
 _GOOD_ANGLE = 3.0
 """Degrees between the rays of two frames to a point: less says little of depth, more changes what is seen."""
 
+_GRID = (9, 16)
+"""Rows and columns of the rays on which neighbours are chosen."""
+
 _NEAR_MARGIN, _FAR_MARGIN = 0.45, 2.0
 """The planes reach from 0.45 times the 1st percentile of the sparse points' depths to twice the 98th."""
 
@@ -54,7 +57,7 @@ def estimate_depth(
     `grays` are all frames in [0, 1], `intrinsics` those of their size.
     """
     poses = np.stack([model.camera_from_world[frame] for frame in judged])
-    neighbours = [choose_neighbours(model, frame) for frame in judged]
+    neighbours = [choose_neighbours(model, frame, intrinsics, *grays.shape[1:]) for frame in judged]
     ranges = [inverse_depth_range(model, frame) for frame in judged]
 
     def volume(index: int) -> Int16[np.ndarray, "height planes width"]:
@@ -92,27 +95,50 @@ def _solve(
     return np.stack([depth for depth, _ in solved]), np.stack([inner for _, inner in solved])
 
 
-def choose_neighbours(model: SparseModel, frame: int) -> list[int]:
-    """Return up to five frames that see most of what this one sees, at angles of about 3 degrees; best first."""
-    centers = {index: _center(pose) for index, pose in model.camera_from_world.items()}
+def choose_neighbours(
+    model: SparseModel, frame: int, intrinsics: Float64[np.ndarray, "3 3"], height: int, width: int
+) -> list[int]:
+    """Return up to five frames to match a frame against, such that every part of it is seen from a good angle by some of them.
+
+    Greedy in the sum over a grid of rays of sqrt(sum of the chosen frames' worth): the root makes frames that see what is
+    unseen so far count most. Choosing by common points alone leaves the borders of a turning camera's frames unmatched.
+    """
+    worth = _worth(model, frame, intrinsics, height, width)
+    chosen: list[int] = []
+    total = np.zeros(_GRID[0] * _GRID[1])
+    for _ in range(min(_NEIGHBOURS, len(worth))):
+        gains = {other: np.sqrt(total + worth[other]).sum() for other in worth if other not in chosen}
+        best = max(gains, key=lambda other: (gains[other], -other))
+        total = total + worth[best]
+        chosen.append(best)
+    return chosen
+
+
+def _worth(
+    model: SparseModel, frame: int, intrinsics: Float64[np.ndarray, "3 3"], height: int, width: int
+) -> dict[int, Float64[np.ndarray, " rays"]]:
+    """Return for every other frame what it is worth on a grid of rays: 1 at the best angle, 0 where it does not see.
+
+    The rays end at the median inverse depth of the frame's points. Worth rises with the angle up to the best, then falls.
+    """
+    pose = model.camera_from_world[frame]
+    depth = 1 / np.median(1 / _depths(model, frame))
+    v, u = np.meshgrid(*(np.linspace(0, size - 1, count) for size, count in zip((height, width), _GRID, strict=True)))
+    rays = np.stack([u.ravel(), v.ravel(), np.ones(u.size)], axis=1) @ np.linalg.inv(intrinsics).T
+    points = (depth * rays - pose[:3, 3]) @ pose[:3, :3]
     worth = {}
-    for other in model.camera_from_world:
-        common = np.intersect1d(model.visible[frame], model.visible[other])
-        if other != frame and len(common):
-            rays = [centers[index] - model.points[common] for index in (frame, other)]
-            cosine = (rays[0] * rays[1]).sum(1) / np.linalg.norm(rays[0], axis=1) / np.linalg.norm(rays[1], axis=1)
-            angle = np.degrees(np.arccos(np.clip(np.median(cosine), -1, 1)))
-            # Log-normal in the angle, 1/e of it at 8 and at 1.1 degrees; MVSNet (Yao et al. 2018) uses a Gaussian around 5.
-            worth[other] = len(common) * np.exp(-(np.log(max(angle, 1e-3) / _GOOD_ANGLE) ** 2))
-    return sorted(worth, key=lambda other: (-worth[other], other))[:_NEIGHBOURS]
+    for other, camera in model.camera_from_world.items():
+        if other != frame:
+            x, y, z = ((points @ camera[:3, :3].T + camera[:3, 3]) @ intrinsics.T).T
+            seen = (z > 0) & (x >= 0) & (x <= (width - 1) * z) & (y >= 0) & (y <= (height - 1) * z)
+            angle = np.degrees(_angles(points - _center(pose), points - _center(camera)))
+            worth[other] = seen * np.minimum(angle / _GOOD_ANGLE, _GOOD_ANGLE / np.maximum(angle, 1e-9))
+    return worth
 
 
 def inverse_depth_range(model: SparseModel, frame: int) -> Float32[np.ndarray, " planes"]:
     """Return the planes for a frame, from the depths of the sparse points that it sees."""
-    points = model.points[model.visible[frame]]
-    pose = model.camera_from_world[frame]
-    depths = (points @ pose[:3, :3].T + pose[:3, 3])[:, 2]
-    near, far = np.percentile(depths[depths > 0], [1, 98])
+    near, far = np.percentile(_depths(model, frame), [1, 98])
     return sweep.inverse_depths(_NEAR_MARGIN * near, _FAR_MARGIN * far)
 
 
@@ -130,3 +156,16 @@ def median_baseline(model: SparseModel, judged: Sequence[int], neighbours: Seque
 def _center(pose: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, " 3"]:
     center: np.ndarray = -pose[:3, :3].T @ pose[:3, 3]
     return center
+
+
+def _depths(model: SparseModel, frame: int) -> Float64[np.ndarray, " points"]:
+    """Return the depths, in front of the camera, of the sparse points that a frame sees."""
+    pose = model.camera_from_world[frame]
+    depths: np.ndarray = model.points[model.visible[frame]] @ pose[2, :3] + pose[2, 3]
+    return depths[depths > 0]
+
+
+def _angles(first: Float64[np.ndarray, "rays 3"], second: Float64[np.ndarray, "rays 3"]) -> Float64[np.ndarray, " rays"]:
+    """Return the angles between rays, in radians; accurate for tiny ones, where the arc cosine is not."""
+    angles: np.ndarray = np.arctan2(np.linalg.norm(np.cross(first, second), axis=1), (first * second).sum(axis=1))
+    return angles

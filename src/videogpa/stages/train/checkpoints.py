@@ -7,7 +7,7 @@ noticed and the one before it used.
 import hashlib
 import json
 import logging
-import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 
 from videogpa.models.adapters import load_weights, save_adapter
-from videogpa.runs import atomic_folder
+from videogpa.runs import atomic_folder, remove_folder
 
 _KEPT = 2  # the newest, and one to fall back on
 _NOTE = "checkpoint.json"
@@ -28,15 +28,22 @@ def save(folder: Path, step: int, adapter: PeftModel, optimizer: torch.optim.Opt
     """Write the checkpoint of `step` finished steps into `folder`, and remove all but the newest two."""
     with atomic_folder(folder / f"{step:08d}") as temporary:
         save_adapter(adapter, temporary)
-        torch.save(optimizer.state_dict(), temporary / _OPTIMIZER)
+        state = BytesIO()  # written to a file, torch hides a full disk behind an error about positions
+        torch.save(optimizer.state_dict(), state)
+        (temporary / _OPTIMIZER).write_bytes(state.getbuffer())
         note = {"step": step, "files": {file.name: _digest(file) for file in sorted(temporary.iterdir())}}
         (temporary / _NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    _prune(folder)
+
+
+def _prune(folder: Path) -> None:
     for old in _newest_first(folder)[_KEPT:]:
-        shutil.rmtree(old)
+        remove_folder(old)
 
 
 def restore(folder: Path, adapter: PeftModel, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest whole checkpoint, and return how many steps it has behind it: 0 if there is none."""
+    _prune(folder)  # where a killed process did not come to it
     for path in _newest_first(folder):
         step = _step_of(path)
         if step is None:
