@@ -17,7 +17,7 @@ SMALL = {
     "prompts.world": "{train: 3, held_out: 2, frames: 9, height: 32, width: 32}",
     "generate": "{candidates: 2, frames: 9, height: 32, width: 32, fps: 8, steps: 2, guidance: 1.0}",
     "score.frames": "9",
-    "train": "{steps: 6, batch: 1, accumulate: 2, learning_rate: 1.0e-3, warmup: 1, rank: 4, alpha: 8, checkpoint_every: 2}",
+    "train": "{steps: 6, batch: 1, accumulate: 2, learning_rate: 1.0e-3, warmup: 1, rank: 4, alpha: 8, checkpoint_every: 1}",
     "evaluate": "{critics: [oracle], seeds: 1}",
 }
 OVERRIDES = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]

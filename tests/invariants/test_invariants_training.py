@@ -1,11 +1,7 @@
-"""What holds for every training: killed = not killed, and accumulated = batched."""
+"""What holds for every training: resumed = uninterrupted, and accumulated = batched. (Kills: tests/test_pipeline.py.)"""
 
 import json
-import multiprocessing
-import random
 import shutil
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from toys import encoded_run, run_all, toy_recipe
-from videogpa.config import Recipe
+from toys import encoded_run, toy_recipe
 from videogpa.runs import RunFolder
 from videogpa.stages import train
 
 RECIPE = toy_recipe()
-MOST_KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -83,33 +77,3 @@ def test_accumulated_is_batched(encoded: RunFolder, tmp_path: Path) -> None:
     for name in a:
         # Adam divides by the gradient's own size: where that is rounding only, so is its step.
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=2e-5)
-
-
-def run_in_a_child(context: Any, path: Path, recipe: Recipe, seconds: float | None = None) -> bool:
-    """Run everything in a process of its own, killed after so many seconds. Returns whether it finished."""
-    process = context.Process(target=run_all, args=(path, recipe))
-    process.start()
-    process.join(seconds)
-    process.kill()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return bool(process.exitcode == 0)
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_is_uninterrupted(tmp_path: Path) -> None:
-    """SIGKILL in the middle of generate, encode and train, again and again, changes nothing of what is there in the end."""
-    recipe = toy_recipe(train={"steps": 12, "checkpoint_every": 1})
-    context = multiprocessing.get_context("forkserver")  # whose children find everything imported
-    context.set_forkserver_preload(
-        ["toys", "videogpa.models.toy", "videogpa.models.cogvideox", "videogpa.stages.train.trainer"]
-    )
-    run_in_a_child(context, tmp_path / "first", recipe)
-    begin = time.monotonic()
-    assert run_in_a_child(context, tmp_path / "whole", recipe)
-    whole, moments, kills = time.monotonic() - begin, random.Random(0), 0
-    while kills < MOST_KILLS and not run_in_a_child(context, tmp_path / "killed", recipe, moments.uniform(0.05, 0.6) * whole):
-        kills += 1
-    assert kills >= 2, "the run was over before it could be killed"
-    assert kills < MOST_KILLS or run_in_a_child(context, tmp_path / "killed", recipe)
-    assert contents(RunFolder(tmp_path / "killed")) == contents(RunFolder(tmp_path / "whole"))
