@@ -22,14 +22,14 @@ from videogpa.world.raycast import render
 from videogpa.world.scenes import World, make_world
 
 FRAMES, HEIGHT, WIDTH = 25, 288, 480
-SEED, CAMERA = 14, "orbit-left"
+SEED, CAMERA = 19, "truck-right"
 WAVES, FINEST = 24, 12.0  # plane waves per texture, and how many a metre the finest has
-DRIFT = 0.35  # metres that one object moves in the course of the clip
+DRIFT = 0.5  # metres that one object moves in the course of the clip
 
 
 def film(drift: float) -> Float[Tensor, "frames 3 height width"]:
     """Render the scene frame by frame, its first box moving on as the camera does."""
-    world, camera, path = _detailed(make_world(SEED)), intrinsics(HEIGHT, WIDTH), camera_path(CAMERA, FRAMES)
+    world, camera, path = _detailed(make_world(SEED)), intrinsics(HEIGHT, WIDTH), camera_path(CAMERA, 2 * FRAMES)[:FRAMES]
     frames = [
         render(_moved(world, drift * i / (FRAMES - 1)), camera, path[i : i + 1], height=HEIGHT, width=WIDTH).images
         for i in range(FRAMES)

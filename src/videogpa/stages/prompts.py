@@ -11,16 +11,15 @@ from videogpa.errors import UserError
 from videogpa.records import Prompt
 from videogpa.runs import RunFolder, atomic_path, fingerprint, path_fingerprint
 from videogpa.video import write_image
+from videogpa.workers import fill
 from videogpa.world.prompts import view, world_prompts
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     """Write the prompts and their first frames; those that are there already, for the same recipe, are kept."""
     prompts = {row.prompt: row for row in _prompts(recipe.prompts)}
-    rows = manifests.prompts(folder)
-    for key in rows.resume({key: row.fingerprint for key, row in prompts.items()}):
-        rows.append(_with_image(prompts[key], recipe.prompts, folder))
-    return rows.settle({key: row.fingerprint for key, row in prompts.items()})
+    wanted = {key: row.fingerprint for key, row in prompts.items()}
+    return fill(manifests.prompts(folder), wanted, lambda key: _with_image(prompts[key], folder), label="prompts")
 
 
 def _prompts(config: PromptsConfig) -> list[Prompt]:
@@ -65,7 +64,7 @@ def _image(path: Path, where: str) -> Path:
     return path
 
 
-def _with_image(row: Prompt, config: PromptsConfig, folder: RunFolder) -> Prompt:
+def _with_image(row: Prompt, folder: RunFolder) -> Prompt:
     """Put the prompt's first frame into the run folder, so that the run is whole without the files it came from."""
     if row.scene is not None and row.image is not None:
         write_image(folder / row.image, view(row.scene).images[0])

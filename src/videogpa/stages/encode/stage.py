@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from videogpa.models.requests import prompt_identity, request_for
 from videogpa.records import Clip, Latents, Prompt
 from videogpa.runs import RunFolder, atomic_path, fingerprint, path_fingerprint
 from videogpa.video import read_frames
-from videogpa.workers import map_items
+from videogpa.workers import fill
 
 
 @dataclass(frozen=True)
@@ -39,20 +40,15 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
     """
     jobs = {job.row.clip: job for job in _plan(recipe, folder)}
     wanted = {name: job.row.fingerprint for name, job in jobs.items()}
-    rows = manifests.latents(folder)
-    left = rows.resume(wanted)
-    if left:
-        model = load_model(recipe.model, folder, parts=("text", "vae"))
+    model = cache(lambda: load_model(recipe.model, folder, parts=("text", "vae")))
 
-        def encode(name: str) -> Latents:
-            job = jobs[name]
-            _encode_condition(job, model, recipe.generate, folder)
-            _save({"latents": model.encode_video(_read(job.clip, recipe.generate, folder))}, folder / job.row.path, {})
-            return job.row
+    def encode(name: str) -> Latents:
+        job = jobs[name]
+        _encode_condition(job, model(), recipe.generate, folder)
+        _save({"latents": model().encode_video(_read(job.clip, recipe.generate, folder))}, folder / job.row.path, {})
+        return job.row
 
-        for row in map_items(encode, left, label="encode"):
-            rows.append(row)
-    return rows.settle(wanted)
+    return fill(manifests.latents(folder), wanted, encode, label="encode")
 
 
 def _plan(recipe: Recipe, folder: RunFolder) -> list[_Job]:

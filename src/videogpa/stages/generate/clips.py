@@ -13,7 +13,7 @@ from videogpa.models.requests import prompt_identity, request_for
 from videogpa.records import Clip, Prompt
 from videogpa.runs import RunFolder, fingerprint, path_fingerprint
 from videogpa.video import write_video
-from videogpa.workers import map_items
+from videogpa.workers import fill
 
 
 def make_clips(
@@ -44,22 +44,20 @@ def make_clips(
     }
     wanted = {name: made_from for name, (_, _, made_from) in planned.items()}
     rows = manifests.clips(folder)
-    left = rows.resume(wanted)
-    if left:
-        loaded = model()
-        _check_images(loaded, prompts)
+    if not rows.resume(wanted):
+        return rows.settle(wanted)
+    loaded = model()
+    _check_images(loaded, prompts)
 
-        def make(name: str) -> Clip:
-            prompt, seed, made_from = planned[name]
-            row = Clip(clip=name, prompt=prompt.prompt, seed=seed, path=f"clips/{name}.mp4", fingerprint=made_from)
-            [video] = loaded.generate([request_for(prompt, seed, images)], sampling)
-            write_video(folder / row.path, video, config.fps)
-            return row
+    def make(name: str) -> Clip:
+        prompt, seed, _ = planned[name]
+        row = Clip(clip=name, prompt=prompt.prompt, seed=seed, path=f"clips/{name}.mp4")
+        [video] = loaded.generate([request_for(prompt, seed, images)], sampling)
+        write_video(folder / row.path, video, config.fps)
+        return row
 
-        with _with_adapter(loaded, adapter):
-            for row in map_items(make, left, label="generate"):
-                rows.append(row)
-    return rows.settle(wanted)
+    with _with_adapter(loaded, adapter):
+        return fill(rows, wanted, make, label="generate")
 
 
 def _sampling(config: GenerateConfig) -> Sampling:

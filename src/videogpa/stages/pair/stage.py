@@ -5,6 +5,7 @@ from videogpa.config import Recipe
 from videogpa.records import Pair, Score
 from videogpa.runs import RunFolder, fingerprint
 from videogpa.stages.pair.pairing import choose_pair
+from videogpa.workers import fill
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
@@ -17,8 +18,4 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
         prompt: fingerprint(recipe.pair, recipe.score.critic, [(row.clip, row.fingerprint) for row in rows])
         for prompt, rows in groups.items()
     }
-    pairs = manifests.pairs(folder)
-    for prompt in pairs.resume(wanted):
-        row = choose_pair(prompt, groups[prompt], recipe.pair)
-        pairs.append(row.model_copy(update={"fingerprint": wanted[prompt]}))
-    return pairs.settle(wanted)
+    return fill(manifests.pairs(folder), wanted, lambda prompt: choose_pair(prompt, groups[prompt], recipe.pair), label="pair")

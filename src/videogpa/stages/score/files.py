@@ -13,7 +13,7 @@ from videogpa.report.strips import load_strip, make_strip, save_strip, strip_pat
 from videogpa.runs import Manifest, RunFolder, fingerprint, path_fingerprint
 from videogpa.stages.score.judge import Judge, Verdict
 from videogpa.stages.score.output import ranked, write_columns, write_csv
-from videogpa.workers import map_items
+from videogpa.workers import fill
 
 STRIPS = "strips"
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
@@ -28,19 +28,19 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Sc
         UserError: If a path names nothing.
         RunFolderBusy: If another process writes to the folder.
     """
-    files = {str(path): path for path in find_videos(paths)}
+    files = {f"{config.critic} {path}": path for path in find_videos(paths)}
+    wanted = {key: fingerprint(config, path_fingerprint(path)) for key, path in files.items()}
     folder = RunFolder(out)
+    judge = cache(lambda: Judge(config))  # loaded at the first clip: a finished folder loads nothing
+
+    def score(key: str) -> Score:
+        verdict = judge().judge(files[key], clip=str(files[key]))
+        _keep_strip(verdict, folder)
+        return verdict.score
+
     with folder.lock():
-        wanted = {f"{config.critic} {clip}": fingerprint(config, path_fingerprint(path)) for clip, path in files.items()}
         rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
-        missing = set(rows.resume(wanted))
-        judge = cache(lambda: Judge(config))  # loaded at the first clip: a finished folder loads nothing
-        todo = [clip for clip in files if f"{config.critic} {clip}" in missing]
-        for verdict in map_items(lambda clip: judge().judge(files[clip], clip=clip), todo, label=f"score ({config.critic})"):
-            _keep_strip(verdict, folder)
-            key = f"{config.critic} {verdict.score.clip}"
-            rows.append(verdict.score.model_copy(update={"fingerprint": wanted[key]}))
-        scores = ranked(rows.settle(wanted))
+        scores = ranked(fill(rows, wanted, score, label="score"))
         write_columns(folder / "columns.json")
         write_csv(folder / "scores.csv", scores)
         cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
