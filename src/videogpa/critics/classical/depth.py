@@ -100,16 +100,22 @@ def choose_neighbours(
 ) -> list[int]:
     """Return up to five frames to match a frame against, such that every part of it is seen from a good angle by some of them.
 
-    Greedy in the sum over a grid of rays of sqrt(sum of the chosen frames' worth): the root makes frames that see what is
-    unseen so far count most. Choosing by common points alone leaves the borders of a turning camera's frames unmatched.
+    Greedy in the sum, over a grid of rays, of sqrt(worth of the chosen earlier frames) + sqrt(worth of the chosen later ones).
+    The root makes frames count most that see what is unseen so far, or the other side of what hides it. The five with most
+    points in common leave the borders of a turning camera's frames unmatched: on one real clip the leave-one-out score was .21
+    so, and is .11 like this.
     """
     worth = _worth(model, frame, intrinsics, height, width)
     chosen: list[int] = []
-    total = np.zeros(_GRID[0] * _GRID[1])
+    total = np.zeros((2, _GRID[0] * _GRID[1]))
     for _ in range(min(_NEIGHBOURS, len(worth))):
-        gains = {other: np.sqrt(total + worth[other]).sum() for other in worth if other not in chosen}
+        gains = {
+            other: (np.sqrt(total[int(other > frame)] + worth[other]) - np.sqrt(total[int(other > frame)])).sum()
+            for other in worth
+            if other not in chosen
+        }
         best = max(gains, key=lambda other: (gains[other], -other))
-        total = total + worth[best]
+        total[int(best > frame)] += worth[best]
         chosen.append(best)
     return chosen
 
@@ -119,7 +125,8 @@ def _worth(
 ) -> dict[int, Float64[np.ndarray, " rays"]]:
     """Return for every other frame what it is worth on a grid of rays: 1 at the best angle, 0 where it does not see.
 
-    The rays end at the median inverse depth of the frame's points. Worth rises with the angle up to the best, then falls.
+    The rays end at the median inverse depth of the frame's points. Worth rises with the angle to the best, as depth becomes
+    more certain, and falls with its square beyond, as views differ more.
     """
     pose = model.camera_from_world[frame]
     depth = 1 / np.median(1 / _depths(model, frame))
@@ -132,7 +139,7 @@ def _worth(
             x, y, z = ((points @ camera[:3, :3].T + camera[:3, 3]) @ intrinsics.T).T
             seen = (z > 0) & (x >= 0) & (x <= (width - 1) * z) & (y >= 0) & (y <= (height - 1) * z)
             angle = np.degrees(_angles(points - _center(pose), points - _center(camera)))
-            worth[other] = seen * np.minimum(angle / _GOOD_ANGLE, _GOOD_ANGLE / np.maximum(angle, 1e-9))
+            worth[other] = seen * np.minimum(angle / _GOOD_ANGLE, (_GOOD_ANGLE / np.maximum(angle, 1e-9)) ** 2)
     return worth
 
 
