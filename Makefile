@@ -37,7 +37,7 @@ format: $(READY)
 CLIPS ?= ../shared/clips
 bench: $(READY)
 	$(BIN)/python benchmarks/render.py
-	$(BIN)/python benchmarks/separation.py --clips $(CLIPS)
+	$(BIN)/python benchmarks/separation.py --real $(CLIPS)/realestate --generated $(CLIPS)/cogvid $(CLIPS)/wan
 	$(BIN)/python benchmarks/damage.py --clips $(CLIPS)/realestate
 
 clean:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything of Hugging Face is imported
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is: see videogpa.cli
 
 from jaxtyping import install_import_hook
 
