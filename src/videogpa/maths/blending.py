@@ -19,12 +19,13 @@ import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from videogpa.maths.render import check_cloud, crop_border, pixel_numbers, project_in_parts
+from videogpa.maths.render import check_cloud, crop_border, one_thread, pixel_numbers, project_in_parts
 
 FAIR_SHARE = 0.1  # of a point in a pixel, to set its front; where points are 1.3 pixels apart every pixel has one with .12
 FIXED_POINT = 2**24  # sums of share x weight x colour, in units of this; 2^39 full points may fall on one pixel
 
 
+@one_thread()
 def blend_cloud(
     points: Float[Tensor, "points 3"],
     colors: Float[Tensor, "points 3"],
