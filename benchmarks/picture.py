@@ -1,6 +1,8 @@
-"""Make the README's picture: a scene of the miniature world filmed twice, once with an object that drifts, both scored by `sfm`.
+"""Make the README's picture: a scene of the miniature world filmed twice, once with an object that drifts.
 
     python benchmarks/picture.py docs/images
+
+Both clips are scored by `sfm`; their strips and scores are the picture.
 """
 
 import argparse
