@@ -36,15 +36,6 @@ def test_no_prompt_of_the_world_is_cut_off(tmp_path: Path) -> None:
     assert len({tuple(ids) for ids in pipeline.tokenizer(prompts).input_ids}) == len(set(prompts))
 
 
-def test_what_a_killed_build_left_is_swept_away(tmp_path: Path) -> None:
-    leftover = tmp_path / ".model.tmp"
-    leftover.mkdir()
-    (leftover / "half").write_text("a file")
-    toy.build("cogvideox-i2v", tmp_path / "model")
-    assert [path.name for path in tmp_path.iterdir()] == ["model"]
-    assert not (tmp_path / "model" / "half").exists()
-
-
 def test_an_unknown_miniature_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match="cogvideox-i2v"):
         toy.build("sora", tmp_path / "model")
