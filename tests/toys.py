@@ -7,6 +7,7 @@ from videogpa.config import GenerateConfig, ModelConfig, PromptsConfig, Recipe, 
 from videogpa.records import Pair
 from videogpa.runs import RunFolder
 from videogpa.stages import encode, generate, prompts, train
+from videogpa.workers import fill
 
 
 def toy_recipe(**changes: object) -> Recipe:
@@ -27,10 +28,9 @@ def toy_recipe(**changes: object) -> Recipe:
 def pair_up(recipe: Recipe, folder: RunFolder) -> None:
     """Seed 0 wins against seed 1, whatever they look like."""
     rows = manifests.pairs(folder)
-    wanted = {prompt.prompt: "" for prompt in manifests.prompts(folder).rows() if prompt.split == "train"}
-    for name in rows.resume(wanted):
-        rows.append(Pair(prompt=name, winner=f"{name}/0", loser=f"{name}/1", gap=0.1))
-    rows.settle(wanted)
+    names = [prompt.prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
+    chosen = [Pair(prompt=name, winner=f"{name}/0", loser=f"{name}/1", gap=0.1) for name in names]
+    fill(rows, {rows.key(row): "" for row in chosen}, {rows.key(row): row for row in chosen}.__getitem__, label="pair")
 
 
 def run_all(path: Path, recipe: Recipe) -> None:

@@ -94,12 +94,15 @@ class ScoreConfig(Config):
 
 
 class PairConfig(Config):
-    """Which candidates become pairs: best against worst of a group, by one measure."""
+    """Which candidates become pairs: best against worst of a group, by one measure, at equal motion."""
 
     measure: str = "loo_score"
     min_gap: Annotated[float, Field(ge=0)] = 0.05  # the paper's, for its 3DCS
-    min_motion: Annotated[float, Field(ge=0)] = 0.001  # the paper's
+    winner_threshold: float | None = None  # a winner is at least this good by the measure; official code: set, never applied
+    motion: Literal["flow", "motion"] = "flow"  # the paper's is `motion`, in a unit that differs between reconstructions
+    min_motion: Annotated[float, Field(ge=0)] = 0.001  # the paper's, for `motion`; of flow, a thousandth of the image's width
     keep_motion: Fraction = 0.9  # the winner's share of the loser's motion: geometry rewards favour frozen clips
+    per_group: Positive = 1  # pairs of a group at most, widest gap first, no clip twice
 
     @field_validator("measure")
     @classmethod

@@ -22,8 +22,8 @@ def scores(folder: RunFolder) -> Manifest[Score]:
 
 
 def pairs(folder: RunFolder) -> Manifest[Pair]:
-    """One row per prompt: its preference pair, or why there is none."""
-    return Manifest(folder / "pairs.jsonl", Pair, "prompt")
+    """One row per preference pair, and per group that gave none, with the reason."""
+    return Manifest(folder / "pairs.jsonl", Pair, "prompt rank")
 
 
 def latents(folder: RunFolder) -> Manifest[Latents]:

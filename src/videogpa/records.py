@@ -89,13 +89,21 @@ class Score(Row):
 
 
 class Pair(Row):
-    """A preference pair, or the reason why its group gave none."""
+    """A preference pair, or the reason why its group gave none. Scores are those of the measure that the recipe pairs by."""
 
     prompt: str
+    rank: int = 0
+    """0 for the pair with the widest gap of its group, 1 for the next, ..."""
     winner: str | None = None
     loser: str | None = None
+    winner_score: float | None = None
+    loser_score: float | None = None
     gap: float | None = None
+    """How much better the winner is; of a dropped group, the widest gap that motion and threshold allowed."""
+    spread: float | None = None
+    """How much better the group's best candidate is than its worst, whatever their motion."""
     motion_ratio: float | None = None
+    """The winner's motion as a share of the loser's."""
     dropped: str | None = None
 
 

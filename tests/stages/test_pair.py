@@ -1,69 +1,99 @@
+import io
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from videogpa import manifests
 from videogpa.config import PairConfig, load_recipe
 from videogpa.pipeline import recipes_folder
-from videogpa.records import Clip, Score, Status
+from videogpa.records import Clip, Pair, Score, Status
 from videogpa.runs import RunFolder
 from videogpa.stages import pair
-from videogpa.stages.pair.pairing import FEW_MOVING, FEW_SCORED, MOTION_LOST, SMALL_GAP, choose_pair
+from videogpa.stages.pair.funnel import distribution
+from videogpa.stages.pair.pairing import FEW_MOVING, FEW_SCORED, MOTION_LOST, NO_WINNER, SMALL_GAP, choose_pairs
+from videogpa.summary import summarise
 
 
-def score(clip: str, error: float | None, motion: float | None = 1.0, status: Status = "ok") -> Score:
-    return Score(clip=clip, critic="oracle", status=status, loo_score=error, motion=motion)
+def score(clip: str, error: float | None, flow: float | None = 1.0, status: Status = "ok") -> Score:
+    return Score(clip=clip, critic="oracle", status=status, loo_score=error, flow=flow)
+
+
+def choose_pair(candidates: list[Score], config: PairConfig) -> Pair:
+    [row] = choose_pairs("p", candidates, config)
+    return row
 
 
 def test_best_against_worst() -> None:
-    row = choose_pair("p", [score("a", 0.3), score("b", 0.1), score("c", 0.5)], PairConfig())
+    row = choose_pair([score("a", 0.3), score("b", 0.1), score("c", 0.5)], PairConfig())
     assert (row.winner, row.loser, row.gap, row.motion_ratio) == ("b", "c", pytest.approx(0.4), 1.0)
+    assert (row.winner_score, row.loser_score, row.spread) == (0.1, 0.5, row.gap)
 
 
 def test_higher_is_better_where_the_measure_says_so() -> None:
-    rows = [Score(clip=c, critic="x", status="ok", psnr=v, motion=1) for c, v in (("a", 10.0), ("b", 20.0))]
-    row = choose_pair("p", rows, PairConfig(measure="psnr"))
-    assert (row.winner, row.loser) == ("b", "a")
+    rows = [Score(clip=c, critic="x", status="ok", psnr=v, flow=1) for c, v in (("a", 10.0), ("b", 20.0))]
+    assert choose_pair(rows, PairConfig(measure="psnr")).winner == "b"
+    assert choose_pair(rows, PairConfig(measure="psnr", winner_threshold=20.0)).winner == "b"
+    assert choose_pair(rows, PairConfig(measure="psnr", winner_threshold=21.0)).dropped == NO_WINNER
 
 
 def test_a_frozen_winner_gives_way_to_one_that_moves() -> None:
-    candidates = [score("frozen", 0.0, motion=0.1), score("good", 0.2, motion=0.95), score("bad", 0.5, motion=1.0)]
-    assert choose_pair("p", candidates, PairConfig()).winner == "good"
-    assert choose_pair("p", candidates, PairConfig(keep_motion=0.0)).winner == "frozen"
+    candidates = [score("frozen", 0.0, flow=0.1), score("good", 0.2, flow=0.95), score("bad", 0.5, flow=1.0)]
+    row = choose_pair(candidates, PairConfig())
+    assert (row.winner, row.gap, row.spread) == ("good", pytest.approx(0.3), 0.5)
+    assert choose_pair(candidates, PairConfig(keep_motion=0.0)).winner == "frozen"
+
+
+def test_motion_is_the_one_that_the_recipe_names() -> None:
+    rows = [
+        Score(clip=clip, critic="x", status="ok", loo_score=error, flow=flow, motion=motion)
+        for clip, error, flow, motion in (("a", 0.1, 1.0, 0.1), ("b", 0.5, 1.0, 1.0))
+    ]
+    assert choose_pair(rows, PairConfig()).winner == "a"
+    assert choose_pair(rows, PairConfig(motion="motion")).dropped == MOTION_LOST
 
 
 @pytest.mark.parametrize(
     ("candidates", "reason"),
     [
         ([score("a", 0.1), score("b", None, status="failed"), score("c", 0.9, status="partial")], FEW_SCORED),
-        ([score("a", 0.1), score("b", 0.9, motion=None)], FEW_SCORED),
-        ([score("a", 0.1), score("b", 0.9, motion=0.0)], FEW_MOVING),
-        ([score("a", 0.1, motion=0.5), score("b", 0.9, motion=1.0)], MOTION_LOST),
+        ([score("a", 0.1), score("b", 0.9, flow=None)], FEW_SCORED),
+        ([score("a", 0.1), score("b", 0.9, flow=0.0)], FEW_MOVING),
+        ([score("a", 0.1, flow=0.5), score("b", 0.9, flow=1.0)], MOTION_LOST),
+        ([score("a", 0.1, flow=0.5), score("b", 0.9, flow=1.0), score("c", 0.88, flow=0.95)], MOTION_LOST),
         ([score("a", 0.10), score("b", 0.14)], SMALL_GAP),
         ([score("a", 0.1), score("b", 0.1)], SMALL_GAP),
+        ([score("a", 0.7), score("b", 0.9)], NO_WINNER),
     ],
 )
 def test_a_group_without_a_pair_says_why(candidates: list[Score], reason: str) -> None:
-    row = choose_pair("p", candidates, PairConfig())
+    row = choose_pair(candidates, PairConfig(winner_threshold=0.6))
     assert (row.dropped, row.winner, row.loser) == (reason, None, None)
+
+
+def test_several_pairs_of_a_group_share_no_clip() -> None:
+    candidates = [score(clip, error) for clip, error in (("a", 0.1), ("b", 0.2), ("c", 0.5), ("d", 0.7), ("e", 0.21))]
+    rows = choose_pairs("p", candidates, PairConfig(per_group=3))
+    assert [(row.rank, row.winner, row.loser) for row in rows] == [(0, "a", "d"), (1, "b", "c")]  # e is left alone
+    assert [(row.winner, row.loser) for row in choose_pairs("p", candidates, PairConfig())] == [("a", "d")]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1)), min_size=2, max_size=6))
 def test_a_pair_keeps_its_promises(values: list[tuple[float, float]]) -> None:
     config = PairConfig()
     by_clip = {str(i): score(str(i), *value) for i, value in enumerate(values)}
-    row = choose_pair("p", list(by_clip.values()), config)
+    row = choose_pair(list(by_clip.values()), config)
     admissible = [
         loser.loo_score - winner.loo_score
         for winner in by_clip.values()
         for loser in by_clip.values()
-        if winner.motion >= config.keep_motion * loser.motion  # type: ignore[operator]
+        if winner.flow >= config.keep_motion * loser.flow  # type: ignore[operator]
     ]
     if row.dropped is None:
         assert row.winner is not None
-        assert row.loser is not None
         assert row.gap == max(admissible) >= config.min_gap
     else:
         assert max(admissible) < config.min_gap
@@ -71,15 +101,37 @@ def test_a_pair_keeps_its_promises(values: list[tuple[float, float]]) -> None:
 
 def test_the_stage_counts_its_losses_and_redoes_only_what_changed(tmp_path: Path) -> None:
     recipe, folder = load_recipe(recipes_folder() / "mini.yaml", ["pair.min_gap=0.05"]), RunFolder(tmp_path)
-    errors = {"p0/0": 0.1, "p0/1": 0.5, "p1/0": 0.1, "p1/1": 0.12, "p2/0": 0.1}
+    errors = {"p0/0": 0.1, "p0/1": 0.5, "p0/2": 0.2, "p0/3": 0.4, "p1/0": 0.1, "p1/1": 0.12, "p2/0": 0.1}
     for name, error in errors.items():
         manifests.clips(folder).append(Clip(clip=name, prompt=name[:2], seed=0, path="x"))
         manifests.scores(folder).append(score(name, error))
     rows = pair.run(recipe, folder)
     assert [row.dropped for row in rows] == [None, SMALL_GAP, FEW_SCORED]
-    assert pair.funnel(rows) == pair.Funnel(groups=3, scored=2, moving=2, matched=2, pairs=1)
+    counts = pair.funnel(rows)
+    assert (counts.groups, list(counts.left.values()), counts.pairs) == (3, [2, 2, 2, 1, 1], 1)
     before = manifests.pairs(folder).path.read_bytes()
     pair.run(recipe, folder)
     assert manifests.pairs(folder).path.read_bytes() == before
-    wider = load_recipe(recipes_folder() / "mini.yaml", ["pair.min_gap=0.01"])
-    assert [row.dropped for row in pair.run(wider, folder)] == [None, None, FEW_SCORED]
+    more = load_recipe(recipes_folder() / "mini.yaml", ["pair.min_gap=0.01", "pair.per_group=2"])
+    rows = pair.run(more, folder)
+    assert [(row.prompt, row.rank, row.dropped) for row in rows] == [
+        ("p0", 0, None),
+        ("p0", 1, None),
+        ("p1", 0, None),
+        ("p2", 0, FEW_SCORED),
+    ]
+    assert pair.funnel(rows).pairs == 3
+
+
+def test_the_terminal_shows_the_funnel_and_the_distributions() -> None:
+    rows = [
+        *choose_pairs("p", [score("a", 0.1), score("b", 0.5), score("c", 0.2), score("d", 0.4)], PairConfig(per_group=2)),
+        *choose_pairs("q", [score("e", 0.1), score("f", 0.11)], PairConfig()),
+    ]
+    assert distribution(rows, "gap") == pytest.approx([0.2, 0.4])
+    assert distribution(rows, "spread") == pytest.approx([0.01, 0.4])
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(summarise(rows))
+    shown = console.export_text()
+    assert re.search(r"a gap wide enough +│ 1 │", shown)
+    assert re.search(r"gap: winner against loser of a pair.*0\.2 .*0\.4 .*│ 2", shown)

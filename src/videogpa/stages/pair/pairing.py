@@ -1,7 +1,8 @@
-"""Which two candidates of a group make a pair.
+"""Which candidates of a group make pairs.
 
 The paper (arXiv 2601.23286) takes the best and the worst, a gap of at least 0.05 apart and with a motion of at least 0.001.
-We add that the winner keeps the loser's motion, because geometry rewards otherwise favour frozen clips (docs/papers.md).
+We add that the winner keeps the loser's motion, because geometry rewards otherwise favour frozen clips (docs/papers.md), and
+that a winner may be asked to be good, not only better.
 """
 
 from collections.abc import Sequence
@@ -13,51 +14,99 @@ from videogpa.records import Pair, Score
 
 FEW_SCORED = "fewer than two candidates could be scored"
 FEW_MOVING = "fewer than two candidates move enough"
-MOTION_LOST = "every better candidate moves too little beside the worse one"
+NO_WINNER = "no candidate is good enough to win"
 SMALL_GAP = "the gap is too small"
+MOTION_LOST = "every better candidate moves too little beside the worse one"
+
+Match = tuple[Score, Score]
+"""A possible winner and its loser."""
 
 
-def choose_pair(prompt: str, candidates: Sequence[Score], config: PairConfig) -> Pair:
-    """Return the pair with the widest gap among those whose winner keeps enough motion, or the reason why there is none.
+def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -> list[Pair]:
+    """Return the pairs of a group, widest gap first, or a single row with the reason why there is none.
 
-    Ties are broken by the candidates' order, so that the same scores always give the same pair.
+    A clip stands in one pair at most. Ties are broken by the candidates' order, so that the same scores always give the same
+    pairs.
     """
-    scored = [c for c in candidates if c.status == "ok" and _value(c, config) is not None and c.motion is not None]
+    scored = [c for c in candidates if c.status == "ok" and _known(c, config)]
     if len(scored) < 2:
-        return Pair(prompt=prompt, dropped=FEW_SCORED)
-    moving = [c for c in scored if _motion(c) >= config.min_motion]
+        return [Pair(prompt=prompt, dropped=FEW_SCORED)]
+    spread = max(_gap(match, config) for match in permutations(scored, 2))
+    moving = [c for c in scored if _motion(c, config) >= config.min_motion]
     if len(moving) < 2:
-        return Pair(prompt=prompt, dropped=FEW_MOVING)
-    matched = [
-        (winner, loser) for winner, loser in permutations(moving, 2) if _motion(winner) >= config.keep_motion * _motion(loser)
-    ]
-    gaps = [_gap(winner, loser, config) for winner, loser in matched]
-    best = max(gaps)  # of two candidates, the one that moves more keeps the other's motion: there is a matched pair
-    winner, loser = matched[gaps.index(best)]
-    if best <= 0:
-        return Pair(prompt=prompt, dropped=MOTION_LOST if _spread(moving, config) > 0 else SMALL_GAP)
-    if best < config.min_gap:
-        return Pair(prompt=prompt, dropped=SMALL_GAP, gap=best)
-    ratio = _motion(winner) / _motion(loser) if _motion(loser) > 0 else None
-    return Pair(prompt=prompt, winner=winner.clip, loser=loser.clip, gap=best, motion_ratio=ratio)
+        return [Pair(prompt=prompt, spread=spread, dropped=FEW_MOVING)]
+    matches = [(winner, loser) for winner, loser in permutations(moving, 2) if _good(winner, config)]
+    matched = [match for match in matches if _keeps_motion(match, config)]
+    wide = _disjoint(sorted((m for m in matched if _wide(m, config)), key=lambda m: -_gap(m, config)))
+    if wide:
+        return [_pair(prompt, rank, match, spread, config) for rank, match in enumerate(wide[: config.per_group])]
+    gap = max((_gap(match, config) for match in matched), default=None)
+    return [Pair(prompt=prompt, spread=spread, gap=gap, dropped=_reason(matches, config))]
 
 
-def _value(score: Score, config: PairConfig) -> float | None:
-    value: float | None = getattr(score, config.measure)
-    return value
+def _reason(matches: Sequence[Match], config: PairConfig) -> str:
+    """Why none of these matches is a pair."""
+    if not matches:
+        return NO_WINNER
+    return MOTION_LOST if any(_wide(match, config) for match in matches) else SMALL_GAP
 
 
-def _motion(score: Score) -> float:
-    assert score.motion is not None
-    return score.motion
+def _pair(prompt: str, rank: int, match: Match, spread: float, config: PairConfig) -> Pair:
+    winner, loser = match
+    moved, beside = _motion(winner, config), _motion(loser, config)
+    return Pair(
+        prompt=prompt,
+        rank=rank,
+        winner=winner.clip,
+        loser=loser.clip,
+        winner_score=_value(winner, config.measure),
+        loser_score=_value(loser, config.measure),
+        gap=_gap(match, config),
+        spread=spread,
+        motion_ratio=moved / beside if beside > 0 else None,
+    )
 
 
-def _gap(winner: Score, loser: Score, config: PairConfig) -> float:
+def _disjoint(matches: Sequence[Match]) -> list[Match]:
+    """Keep the first matches in which no clip stands twice."""
+    kept: list[Match] = []
+    used: set[str] = set()
+    for winner, loser in matches:
+        if used.isdisjoint({winner.clip, loser.clip}):
+            kept.append((winner, loser))
+            used |= {winner.clip, loser.clip}
+    return kept
+
+
+def _known(score: Score, config: PairConfig) -> bool:
+    return getattr(score, config.measure) is not None and getattr(score, config.motion) is not None
+
+
+def _good(score: Score, config: PairConfig) -> bool:
+    threshold = config.winner_threshold
+    return threshold is None or not MEASURES[config.measure].is_better(threshold, _value(score, config.measure))
+
+
+def _keeps_motion(match: Match, config: PairConfig) -> bool:
+    winner, loser = match
+    return _motion(winner, config) >= config.keep_motion * _motion(loser, config)
+
+
+def _wide(match: Match, config: PairConfig) -> bool:
+    gap = _gap(match, config)
+    return gap > 0 and gap >= config.min_gap
+
+
+def _gap(match: Match, config: PairConfig) -> float:
     """How much better the winner is; negative when it is worse."""
+    winner, loser = match
     sign = 1 if MEASURES[config.measure].better == "higher" else -1
-    return float(sign * (getattr(winner, config.measure) - getattr(loser, config.measure)))
+    return sign * (_value(winner, config.measure) - _value(loser, config.measure))
 
 
-def _spread(scores: Sequence[Score], config: PairConfig) -> float:
-    values = [getattr(score, config.measure) for score in scores]
-    return float(max(values) - min(values))
+def _motion(score: Score, config: PairConfig) -> float:
+    return _value(score, config.motion)
+
+
+def _value(score: Score, name: str) -> float:
+    return float(getattr(score, name))

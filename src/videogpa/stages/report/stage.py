@@ -69,10 +69,8 @@ def _funnel(rows: list[Pair]) -> list[FunnelStep]:
     counts = funnel(rows)
     return [
         FunnelStep("groups of candidates", counts.groups),
-        FunnelStep("two or more scored", counts.scored),
-        FunnelStep("two or more move", counts.moving),
-        FunnelStep("winner keeps the motion", counts.matched),
-        FunnelStep("gap wide enough: pairs", counts.pairs),
+        *(FunnelStep(step, count) for step, count in counts.left.items()),
+        FunnelStep("pairs", counts.pairs),
     ]
 
 
