@@ -60,6 +60,8 @@ class ModelConfig(Config):
     revision: str | None = None
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    offload: bool = False  # on a GPU: parts at rest wait on the CPU; the same clips, more slowly
+    tiling: bool = False  # the VAE works on overlapping tiles: far less memory, slightly other clips
 
     @field_validator("name")
     @classmethod

@@ -11,14 +11,14 @@ from torch.nn import Module
 from torch.testing import assert_close
 
 from videogpa.errors import UserError
-from videogpa.models import toy
 from videogpa.models.adapters import CONFIG_FILE, WEIGHTS_FILE, adapted, check_folder, new_adapter, save_adapter
+from videogpa.models.toys import cogvideox as toy_cogvideox
 
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 
 
 def transformer() -> Module:
-    network: Module = toy.cogvideox_image_to_video().transformer.requires_grad_(False)
+    network: Module = toy_cogvideox.image_to_video().transformer.requires_grad_(False)
     return network
 
 

@@ -1,18 +1,22 @@
 """CogVideoX image-to-video: training sees what inference sees, its targets obey their law, clips follow their seeds."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from diffusers import CogVideoXImageToVideoPipeline
 from torch.testing import assert_close
 
 from videogpa.errors import UserError
-from videogpa.models import toy
+from videogpa.models import toys
 from videogpa.models.base import GenerationRequest, Sampling
 from videogpa.models.cogvideox import CogVideoXImageToVideo
+from videogpa.models.toys import cogvideox as toy_cogvideox
 
 CPU = torch.device("cpu")
 SMALL = Sampling(frames=9, height=32, width=32, steps=2, guidance=6.0)
@@ -20,6 +24,10 @@ SMALL = Sampling(frames=9, height=32, width=32, steps=2, guidance=6.0)
 
 def load(path: Path, dtype: torch.dtype = torch.float32, **parts: Any) -> CogVideoXImageToVideo:
     return CogVideoXImageToVideo.load(path, revision=None, device=CPU, dtype=dtype, **parts)
+
+
+def request_of_text(text: str) -> GenerationRequest:
+    return GenerationRequest(text, request_of().image, 0)
 
 
 def request_of(seed: int = 0, height: int = 32, width: int = 32) -> GenerationRequest:
@@ -30,7 +38,7 @@ def request_of(seed: int = 0, height: int = 32, width: int = 32) -> GenerationRe
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("toy") / "model"
-    toy.build("cogvideox-i2v", path)
+    toys.build("cogvideox-i2v", path)
     return path
 
 
@@ -67,7 +75,7 @@ VARIANTS = {
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_training_sees_what_inference_sees(variant: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    toy.cogvideox_image_to_video(**VARIANTS[variant]).save_pretrained(tmp_path)
+    toy_cogvideox.image_to_video(**VARIANTS[variant]).save_pretrained(tmp_path)
     model = load(tmp_path, dtype)
     size = 64 if variant == "as-5b-i2v" else 32  # learned positions fix the size
     sampling = Sampling(frames=9, height=size, width=size, steps=1, guidance=6.0)
@@ -110,7 +118,7 @@ def test_training_sees_what_inference_sees_at_a_later_step(model: CogVideoXImage
 
 def test_the_target_implies_the_clean_latent_at_every_timestep(model: CogVideoXImageToVideo) -> None:
     """Diffusers' scheduler, told that the model predicted the target, finds the clean latent."""
-    scheduler = toy.cogvideox_image_to_video().scheduler
+    scheduler = toy_cogvideox.image_to_video().scheduler
     scheduler.set_timesteps(1000)
     generator = torch.Generator().manual_seed(0)
     clean = torch.randn(100, 1, 16, 2, 2, generator=generator)
@@ -127,6 +135,7 @@ def test_the_target_implies_the_clean_latent_at_every_timestep(model: CogVideoXI
         for i, timestep in enumerate(timesteps):
             _, implied = scheduler.step(target[i], None, timestep, None, noisy[i], return_dict=False)
             assert_close(implied.float(), clean[i], rtol=0, atol=1e-5)
+        assert_close(model.clean_from_prediction(target, clean, noise, timesteps), clean, rtol=0, atol=1e-5)
     hook.remove()
 
 
@@ -150,12 +159,73 @@ def test_encoding_is_the_vaes_own_scaled(model: CogVideoXImageToVideo) -> None:
     assert (decoded - video).square().mean() <= (own - video).square().mean() * (1 + 1e-4)
 
 
+def test_a_clip_and_its_latents_are_the_pipelines_own(model: CogVideoXImageToVideo, folder: Path) -> None:
+    """The clip equals what diffusers' pipeline returns for the same arguments, and its latents decode to it."""
+    request = request_of(4)
+    [sample] = model.generate([request], SMALL)
+    pipeline = CogVideoXImageToVideoPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    frames = pipeline(
+        image=request.image[None],
+        prompt=request.text,
+        height=32,
+        width=32,
+        num_frames=9,
+        num_inference_steps=2,
+        guidance_scale=6.0,
+        generator=torch.Generator().manual_seed(4),
+        max_sequence_length=48,
+        output_type="pt",
+    ).frames[0]
+    assert torch.equal(sample.video, frames)
+    assert sample.latents.shape == model.encode_video(sample.video).shape
+    assert torch.equal(model.decode_latents(sample.latents), sample.video)
+
+
+def test_remembered_texts_give_the_same_numbers_and_free_the_encoder(folder: Path) -> None:
+    model = load(folder)
+    request = request_of()
+    encoder = weakref.ref(model._pipeline.text_encoder)
+    [before] = model.generate([request], SMALL)
+    condition = model.encode_condition(request, height=32, width=32)
+    model.remember_texts([request.text])
+    gc.collect()
+    assert encoder() is None
+    [after] = model.generate([request], SMALL)
+    assert torch.equal(before.video, after.video)
+    assert_close(model.encode_condition(request, height=32, width=32), condition, rtol=0, atol=0)
+    model.remember_texts([request.text])
+    for unknown in (lambda: model.remember_texts(["another"]), lambda: list(model.generate([request_of_text("other")], SMALL))):
+        with pytest.raises(UserError, match="not among those remembered"):
+            unknown()
+
+
+def test_checkpointed_gradients_are_the_same(folder: Path) -> None:
+    found = []
+    for checkpointed in (False, True):
+        model = load(folder)
+        if checkpointed:
+            model.checkpoint_gradients()
+        weight = next(p for name, p in model.transformer.named_parameters() if "to_q.weight" in name).requires_grad_()
+        condition = {name: t[None] for name, t in model.encode_condition(request_of(), height=32, width=32).items()}
+        clean, noise = torch.randn(2, 1, 3, 16, 4, 4, generator=torch.Generator().manual_seed(0))
+        prediction, target = model.prediction_and_target(clean, noise, torch.tensor([500]), condition)
+        saved: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, saved=saved: saved.append(t.numel()) or t, lambda t: t):
+            model.prediction_and_target(clean, noise, torch.tensor([500]), condition)
+        (prediction - target).square().mean().backward()
+        assert weight.grad is not None
+        found.append((weight.grad, sum(saved)))
+    assert_close(found[0][0], found[1][0], rtol=0, atol=0)
+    assert found[1][1] < found[0][1] / 2
+
+
 def test_clips_follow_their_seeds(model: CogVideoXImageToVideo) -> None:
     a, b = request_of(0), request_of(1)
     torch.manual_seed(5)
-    together = list(model.generate([a, b], SMALL))
+    together = [sample.video for sample in model.generate([a, b], SMALL)]
     torch.manual_seed(6)  # the global state has no say
-    alone = [next(model.generate([request], SMALL)) for request in (b, a)]
+    alone = [next(model.generate([request], SMALL)).video for request in (b, a)]
     assert torch.equal(together[0], alone[1])
     assert torch.equal(together[1], alone[0])
     assert together[0].shape == (9, 3, 32, 32)
@@ -165,7 +235,7 @@ def test_clips_follow_their_seeds(model: CogVideoXImageToVideo) -> None:
     other_image = GenerationRequest(a.text, b.image, 0)
     other_text = GenerationRequest("The camera sinks.", a.image, 0)
     for changed in (other_seed, other_image, other_text):
-        assert not torch.equal(next(model.generate([changed], SMALL)), together[0])
+        assert not torch.equal(next(model.generate([changed], SMALL)).video, together[0])
 
 
 def test_the_transformer_alone_predicts_the_same(model: CogVideoXImageToVideo, folder: Path) -> None:
@@ -205,12 +275,12 @@ def test_possible_sizes_pass(folder: Path, frames: int, height: int, width: int)
 @pytest.mark.parametrize(("asked", "made"), [(5, 8), (9, 9), (13, 16), (17, 17)])
 def test_why_frames_must_be_8k_plus_1(model: CogVideoXImageToVideo, asked: int, made: int) -> None:
     """The pipeline takes 4 k + 1, but returns another number where k is odd."""
-    [video] = model.generate([request_of()], Sampling(asked, 32, 32, steps=1, guidance=1.0))
-    assert len(video) == made
+    [sample] = model.generate([request_of()], Sampling(asked, 32, 32, steps=1, guidance=1.0))
+    assert len(sample.video) == made
 
 
 def test_learned_positions_fix_the_size(tmp_path: Path) -> None:
-    toy.cogvideox_image_to_video(learned_positions=True).save_pretrained(tmp_path)
+    toy_cogvideox.image_to_video(learned_positions=True).save_pretrained(tmp_path)
     CogVideoXImageToVideo.check_size(tmp_path, revision=None, frames=9, height=64, width=64)
     with pytest.raises(UserError, match=r"learned positions.*frames 9, height 64, width 64"):
         CogVideoXImageToVideo.check_size(tmp_path, revision=None, frames=9, height=32, width=32)

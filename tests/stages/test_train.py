@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from toys import encoded_run, toy_recipe
 from videogpa import manifests
 from videogpa.errors import UserError
-from videogpa.models import toy
+from videogpa.models.toys import cogvideox as toy_cogvideox
 from videogpa.records import Pair
 from videogpa.runs import RunFolder
 from videogpa.stages import train
@@ -40,7 +40,7 @@ def test_what_a_training_leaves(folder: RunFolder) -> None:
     adapter = train.run(RECIPE, folder)
     assert adapter == folder / "adapter"
     assert sorted(path.name for path in adapter.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    loaded = PeftModel.from_pretrained(toy.cogvideox_image_to_video().transformer, adapter)
+    loaded = PeftModel.from_pretrained(toy_cogvideox.image_to_video().transformer, adapter)
     moved = [float(parameter.abs().max()) for name, parameter in loaded.named_parameters() if "lora_B" in name]
     assert min(moved) > 0
     rows = metrics(folder)

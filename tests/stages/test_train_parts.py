@@ -11,10 +11,10 @@ from peft import PeftModel, get_peft_model_state_dict
 from torch.testing import assert_close
 
 from toys import encoded_run, toy_recipe
-from videogpa.models import toy
 from videogpa.models.adapters import new_adapter
 from videogpa.models.base import VideoModel
 from videogpa.models.loading import load_model
+from videogpa.models.toys import cogvideox as toy_cogvideox
 from videogpa.runs import RunFolder
 from videogpa.stages.train import checkpoints
 from videogpa.stages.train.dpo import pair_loss
@@ -142,7 +142,7 @@ def test_a_step_down_the_gradient_prefers_the_winner(run: RunFolder, model: Vide
 
 @pytest.fixture
 def trained() -> tuple[PeftModel, torch.optim.Optimizer]:
-    network = toy.cogvideox_image_to_video().transformer.requires_grad_(False)
+    network = toy_cogvideox.image_to_video().transformer.requires_grad_(False)
     adapter = new_adapter(network, targets=["to_q"], rank=2, alpha=2, seed=0)
     return adapter, torch.optim.AdamW([p for p in adapter.parameters() if p.requires_grad], lr=0.1)
 

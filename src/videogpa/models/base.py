@@ -1,4 +1,4 @@
-"""The contract of a video model: requests in, clips out; and the seam to training, `(prediction, target)`."""
+"""The contract of a video model: requests in, samples out; and the seam to training, `(prediction, target)`."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +37,49 @@ class Sampling:
     guidance: float
 
 
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A generated clip and the latents it was decoded from, both on the CPU.
+
+    The latents are the last of the sampler, in the dtype of the model and in the space of `VideoModel.encode_video`.
+    """
+
+    video: Float[Tensor, "frames 3 height width"]
+    latents: Float[Tensor, "latent_frames channels h w"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How a model saves the memory of a GPU, at a cost in time.
+
+    `offload` keeps every part on the CPU but the one at work: the same numbers. On a CPU there is nothing to move, and it does
+    nothing. `tiling` has the VAE work on overlapping tiles and on one clip at a time: slightly other numbers where a clip is
+    larger than a tile.
+    """
+
+    offload: bool = False
+    tiling: bool = False
+
+
+PLENTY = Memory()
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a user should know of published weights before downloading them."""
+
+    hub_id: str
+    licence: str
+    commercial: str
+    """Whether the licence allows commercial use: yes, no, or under which condition."""
+    parameters: str
+    """Of the transformer, or of each if there are several."""
+    memory: str
+    """What all parts take in bfloat16, in GB (10^9 bytes): weights only."""
+    paper: str
+    """Where the model is described."""
+
+
 @runtime_checkable
 class VideoModel(Protocol):
     """A video diffusion model, loaded from a diffusers folder or hub id. The only place that knows its conventions.
@@ -45,8 +88,8 @@ class VideoModel(Protocol):
     and compares `prediction` with `target`.
     """
 
-    licence: str
-    """Of the published weights."""
+    published: tuple[Published, ...]
+    """The published weights that the class loads."""
     needs_image: bool
     """Whether a request must have a first frame."""
     lora_targets: tuple[str, ...]
@@ -72,22 +115,35 @@ class VideoModel(Protocol):
         device: torch.device,
         dtype: torch.dtype,
         parts: Collection[Part] = PARTS,
+        memory: Memory = PLENTY,
     ) -> "VideoModel":
-        """Load the named parts of the model at `path`."""
+        """Load the named parts of the model at `path`, their weights frozen."""
         ...
 
-    def generate(
-        self, requests: Iterable[GenerationRequest], sampling: Sampling
-    ) -> Iterator[Float[Tensor, "frames 3 height width"]]:
-        """Make one clip per request, in order, on the CPU. A clip depends on its own request only, not on its neighbours."""
+    def remember_texts(self, texts: Iterable[str]) -> None:
+        """Compute the text states of these texts, and of the empty one for guidance, keep them, and free the text encoder.
+
+        From then on no other text can be asked for. The numbers stay what they would be.
+        """
+        ...
+
+    def checkpoint_gradients(self) -> None:
+        """Have `transformer` compute its activations again in the backward pass and not keep them: the same gradients."""
+        ...
+
+    def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
+        """Make one clip per request, in order. A clip depends on its own request only, not on its neighbours."""
         ...
 
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
-        """Return the latents of a clip in the space that the transformer works in. Deterministic."""
+        """Return the latents of a clip in the space that the transformer works in. Deterministic.
+
+        They have all the frames that the transformer is shown: those that a model pads a clip with, too.
+        """
         ...
 
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
-        """Return the clip that the latents stand for: the way back of `encode_video`."""
+        """Return the clip that the latents stand for: the way back of `encode_video`, and the last step of `generate`."""
         ...
 
     def encode_condition(self, request: GenerationRequest, *, height: int, width: int) -> dict[str, Tensor]:
@@ -110,7 +166,21 @@ class VideoModel(Protocol):
     ) -> tuple[Float[Tensor, "batch latent_frames channels h w"], Float[Tensor, "batch latent_frames channels h w"]]:
         """Return the transformer's prediction for the noised latents, and what it should have been, in one space.
 
-        `conditions` are those of `encode_condition`, stacked along a new first axis.
+        `conditions` are those of `encode_condition`, stacked along a new first axis. The target is float32.
+        """
+        ...
+
+    def clean_from_prediction(
+        self,
+        prediction: Float[Tensor, "batch latent_frames channels h w"],
+        latents: Float[Tensor, "batch latent_frames channels h w"],
+        noise: Float[Tensor, "batch latent_frames channels h w"],
+        timesteps: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch latent_frames channels h w"]:
+        """Return the clean latents that a prediction implies for these latents, noised so. Float32, differentiable.
+
+        What `prediction_and_target` was given and has returned goes in. With `prediction = target` it is `latents`, up to
+        rounding; a penalty on the clip that the model has in mind is computed from it.
         """
         ...
 

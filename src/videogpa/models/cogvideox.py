@@ -13,17 +13,16 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
-from diffusers.utils import logging as diffusers_logging
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
-from transformers.utils import logging as transformers_logging
 
 from videogpa.errors import UserError
-from videogpa.maths.diffusion import add_noise, variance_preserving, velocity_target
-from videogpa.models.base import PARTS, GenerationRequest, Part, Sampling, fit_image
+from videogpa.maths.diffusion import add_noise, from_velocity, variance_preserving, velocity_target
+from videogpa.models.base import PARTS, PLENTY, GenerationRequest, Memory, Part, Published, Sample, Sampling, fit_image
+from videogpa.models.pipelines import Components, Texts, load_pipeline, place
 
-_COMPONENTS: dict[Part, tuple[str, ...]] = {
+_COMPONENTS: Components = {
     "text": ("tokenizer", "text_encoder"),
     "vae": ("vae",),
     "transformer": ("transformer",),
@@ -34,16 +33,30 @@ _OFS = 2.0  # what the pipeline puts in where the transformer has an ofs embeddi
 class CogVideoXImageToVideo:
     """CogVideoX-5B-I2V (about 21 GB in bfloat16 with its text encoder) and its miniatures."""
 
-    licence = "CogVideoX licence: free for research; commercial use needs a registration"
+    published = (
+        Published(
+            hub_id="zai-org/CogVideoX-5b-I2V",
+            licence="CogVideoX licence",
+            commercial="after registration",
+            parameters="5.6 B",
+            memory="21 GB",
+            paper="https://arxiv.org/abs/2408.06072",
+        ),
+    )
     needs_image = True
     lora_targets = ("to_q", "to_k", "to_v", "to_out.0")  # the paper's
 
-    def __init__(self, pipeline: CogVideoXImageToVideoPipeline, text_tokens: int) -> None:
+    def __init__(
+        self, pipeline: CogVideoXImageToVideoPipeline, *, text_tokens: int, device: torch.device, memory: Memory
+    ) -> None:
         """Take a pipeline, of which components may be None, and the number of text tokens the transformer is shown."""
         self._pipeline = pipeline
         self._text_tokens = text_tokens
-        self._pipeline.set_progress_bar_config(disable=True)
+        self._device = device
+        self._memory = memory
+        self._texts = Texts(self._encode_text, device)
         self.transformer: Module = pipeline.transformer
+        place(pipeline, device, memory)
 
     @classmethod
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
@@ -75,47 +88,54 @@ class CogVideoXImageToVideo:
         device: torch.device,
         dtype: torch.dtype,
         parts: Collection[Part] = PARTS,
+        memory: Memory = PLENTY,
     ) -> "CogVideoXImageToVideo":
         """See `VideoModel.load`."""
         transformer, vae = _configurations(path, revision)
         _check_kind(path, transformer, vae)
-        absent = {name: None for part in PARTS if part not in parts for name in _COMPONENTS[part]}
-        diffusers_logging.disable_progress_bar()  # a bar per component would tear ours
-        transformers_logging.disable_progress_bar()
-        pipeline = CogVideoXImageToVideoPipeline.from_pretrained(path, revision=revision, dtype=dtype, **absent).to(device)
+        pipeline = load_pipeline(
+            CogVideoXImageToVideoPipeline, path, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts
+        )
         if pipeline.scheduler.config.prediction_type != "v_prediction":
             raise UserError(f"{path}: its scheduler predicts {pipeline.scheduler.config.prediction_type}, not v_prediction")
-        if pipeline.transformer is not None:
-            pipeline.transformer.requires_grad_(False)
-        return cls(pipeline, text_tokens=transformer["max_text_seq_length"])
+        return cls(pipeline, text_tokens=transformer["max_text_seq_length"], device=device, memory=memory)
 
-    def generate(
-        self, requests: Iterable[GenerationRequest], sampling: Sampling
-    ) -> Iterator[Float[Tensor, "frames 3 height width"]]:
+    def remember_texts(self, texts: Iterable[str]) -> None:
+        """See `VideoModel.remember_texts`."""
+        self._texts.remember(texts)
+        self._pipeline.register_modules(text_encoder=None, tokenizer=None)
+        place(self._pipeline, self._device, self._memory)
+
+    def checkpoint_gradients(self) -> None:
+        """See `VideoModel.checkpoint_gradients`."""
+        self._pipeline.transformer.enable_gradient_checkpointing()
+
+    def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
         """See `VideoModel.generate`."""
         for request in requests:
             yield self._generate_one(request, sampling)
 
-    def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Float[Tensor, "frames 3 height width"]:
+    def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Sample:
         output = self._pipeline(
             image=_first_frame(request, sampling.height, sampling.width)[None],
-            prompt=request.text,
+            prompt_embeds=self._texts(request.text)[None],
+            negative_prompt_embeds=self._texts("")[None] if sampling.guidance > 1 else None,
             height=sampling.height,
             width=sampling.width,
             num_frames=sampling.frames,
             num_inference_steps=sampling.steps,
             guidance_scale=sampling.guidance,
             generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
-            max_sequence_length=self._text_tokens,
-            output_type="pt",
+            output_type="latent",
         )
-        video: Tensor = output.frames[0].float().cpu()
-        if not video.isfinite().all():
+        latents: Tensor = output.frames[0]
+        sample = Sample(self.decode_latents(latents), latents.cpu())
+        if not sample.video.isfinite().all():
             raise UserError(
                 f"the model made a clip that is not a number anywhere (seed {request.seed}, {self._pipeline.dtype}). "
                 "float16 overflows in some models: try model.dtype bfloat16 or float32."
             )
-        return video
+        return sample
 
     @torch.no_grad()
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
@@ -127,8 +147,7 @@ class CogVideoXImageToVideo:
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
         """See `VideoModel.decode_latents`."""
-        vae = self._pipeline.vae
-        frames = self._pipeline.decode_latents(latents[None].to(vae.device, vae.dtype))
+        frames = self._pipeline.decode_latents(latents[None].to(self._device, self._pipeline.vae.dtype))
         video: Tensor = self._pipeline.video_processor.postprocess_video(video=frames, output_type="pt")[0].float().cpu()
         return video
 
@@ -139,15 +158,13 @@ class CogVideoXImageToVideo:
         Returns `text` [tokens features] and `image` [1 channels h w], the latents of the first frame. They are drawn from the
         VAE's posterior with the request's seed, as the pipeline does.
         """
-        text, _ = self._pipeline.encode_prompt(
-            request.text, do_classifier_free_guidance=False, max_sequence_length=self._text_tokens
-        )
+        text = self._texts(request.text)
         posterior = self._pipeline.vae.encode(self._to_vae(_first_frame(request, height, width)[None])).latent_dist
         drawn = posterior.sample(torch.Generator().manual_seed(request.seed)).to(text.dtype)
         # The released weights of some image-to-video models were trained with the first frame's latents divided by the
         # factor; diffusers keeps note of it in the VAE's configuration.
         image = 1 / self._scale * drawn if self._pipeline.vae.config.invert_scale_latents else self._scale * drawn
-        return {"text": text[0], "image": image[0].transpose(0, 1).contiguous()}
+        return {"text": text, "image": image[0].transpose(0, 1).contiguous()}
 
     def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """See `VideoModel.timesteps_at`."""
@@ -161,12 +178,28 @@ class CogVideoXImageToVideo:
         timesteps: Int[Tensor, " batch"],
         conditions: Mapping[str, Tensor],
     ) -> tuple[Float[Tensor, "batch latent_frames channels h w"], Float[Tensor, "batch latent_frames channels h w"]]:
-        """See `VideoModel.prediction_and_target`. The space is that of v; the target is float32."""
+        """See `VideoModel.prediction_and_target`. The space is that of v."""
         clean, noise = latents.float(), noise.float()
-        alpha, sigma = variance_preserving(self._pipeline.scheduler.alphas_cumprod[timesteps.cpu()])
+        alpha, sigma = self._mix(timesteps)
         noisy = add_noise(clean, noise, alpha=alpha, sigma=sigma)
         prediction = self.transformer(**self.transformer_inputs(noisy, timesteps, conditions))[0]
         return prediction, velocity_target(clean, noise, alpha=alpha, sigma=sigma)
+
+    def clean_from_prediction(
+        self,
+        prediction: Float[Tensor, "batch latent_frames channels h w"],
+        latents: Float[Tensor, "batch latent_frames channels h w"],
+        noise: Float[Tensor, "batch latent_frames channels h w"],
+        timesteps: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch latent_frames channels h w"]:
+        """See `VideoModel.clean_from_prediction`."""
+        alpha, sigma = self._mix(timesteps)
+        noisy = add_noise(latents.float(), noise.float(), alpha=alpha, sigma=sigma)
+        clean, _ = from_velocity(noisy, prediction.float(), alpha=alpha, sigma=sigma)
+        return clean
+
+    def _mix(self, timesteps: Int[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        return variance_preserving(self._pipeline.scheduler.alphas_cumprod[timesteps.cpu()])
 
     def transformer_inputs(
         self,
@@ -200,8 +233,14 @@ class CogVideoXImageToVideo:
 
     def _to_vae(self, frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "1 3 frames height width"]:
         """RGB in [0, 1] to the VAE's [-1, 1], layout, device and dtype."""
-        vae = self._pipeline.vae
-        return (2 * frames - 1).transpose(0, 1)[None].to(vae.device, vae.dtype)
+        return (2 * frames - 1).transpose(0, 1)[None].to(self._device, self._pipeline.vae.dtype)
+
+    def _encode_text(self, text: str) -> Float[Tensor, "tokens features"]:
+        states, _ = self._pipeline.encode_prompt(
+            text, do_classifier_free_guidance=False, max_sequence_length=self._text_tokens, device=self._device
+        )
+        encoded: Tensor = states[0]
+        return encoded
 
 
 def _first_frame(request: GenerationRequest, height: int, width: int) -> Float[Tensor, "3 height width"]:

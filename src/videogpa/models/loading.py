@@ -7,7 +7,7 @@ import torch
 
 from videogpa.config import ModelConfig
 from videogpa.errors import UserError
-from videogpa.models.base import PARTS, Part, VideoModel
+from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.runs import RunFolder, fingerprint, path_fingerprint
 
@@ -35,22 +35,22 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
 
 
 def _toy_folder(name: str, folder: RunFolder) -> Path:
-    from videogpa.models import toy  # not before it is needed: imports diffusers
+    from videogpa.models import toys  # not before it is needed: imports diffusers
 
     path = folder / "model" / name
     if not path.exists():
         try:
-            toy.build(name, path)
+            toys.build(name, path)
         except KeyError as error:
             raise UserError(f"model.path {_TOY}{name}: {error.args[0]}") from None
     return path
 
 
 def model_identity(config: ModelConfig, folder: RunFolder) -> str:
-    """Return a fingerprint of what decides the model's numbers: adapter class, weights and dtype, not the device."""
+    """Return a fingerprint of what decides the model's numbers: adapter class, weights, dtype and tiling, not the device."""
     path = resolve_model_path(config, folder)
     weights = path_fingerprint(path) if isinstance(path, Path) else path
-    return fingerprint("model", config.name, weights, config.revision, config.dtype)
+    return fingerprint("model", config.name, weights, config.revision, config.dtype, config.tiling)
 
 
 def check_size(config: ModelConfig, folder: RunFolder, *, frames: int, height: int, width: int) -> None:
@@ -71,6 +71,7 @@ def load_model(config: ModelConfig, folder: RunFolder, *, parts: Collection[Part
         device=pick_device(config.device),
         dtype=getattr(torch, config.dtype),
         parts=parts,
+        memory=Memory(offload=config.offload, tiling=config.tiling),
     )
     return model
 

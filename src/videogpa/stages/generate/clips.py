@@ -52,8 +52,8 @@ def make_clips(
     def make(name: str) -> Clip:
         prompt, seed, _ = planned[name]
         row = Clip(clip=name, prompt=prompt.prompt, seed=seed, path=f"clips/{name}.mp4")
-        [video] = loaded.generate([request_for(prompt, seed, images)], sampling)
-        write_video(folder / row.path, video, config.fps)
+        [sample] = loaded.generate([request_for(prompt, seed, images)], sampling)
+        write_video(folder / row.path, sample.video, config.fps)
         return row
 
     with _with_adapter(loaded, adapter):

@@ -1,0 +1,87 @@
+"""What the families share in handling diffusers' pipelines: loading in parts, saving memory, text states."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from torch import Tensor
+from torch.nn import Module
+from transformers.utils import logging as transformers_logging
+
+from videogpa.errors import UserError
+from videogpa.models.base import PARTS, Memory, Part
+
+Components = Mapping[Part, tuple[str, ...]]
+"""The components of a pipeline that make up each part of a model."""
+
+
+def load_pipeline(
+    kind: type[DiffusionPipeline],
+    path: Path | str,
+    *,
+    revision: str | None,
+    dtype: torch.dtype | dict[str, torch.dtype],
+    components: Components,
+    parts: Collection[Part],
+) -> Any:
+    """Return the pipeline with the named parts, frozen, on the CPU; the components of the others are None. No bars."""
+    absent = {name: None for part in PARTS if part not in parts for name in components[part]}
+    diffusers_logging.disable_progress_bar()  # a bar per component would tear ours
+    transformers_logging.disable_progress_bar()
+    pipeline = kind.from_pretrained(path, revision=revision, dtype=dtype, **absent)
+    pipeline.set_progress_bar_config(disable=True)
+    for component in pipeline.components.values():
+        if isinstance(component, Module):
+            component.requires_grad_(False)
+    return pipeline
+
+
+def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
+    """Put the pipeline on the device, or have each of its parts put there while it works; see `Memory`.
+
+    To be called again when a component is gone: accelerate's hooks would hold it.
+    """
+    if memory.tiling and pipeline.vae is not None:
+        pipeline.vae.enable_tiling()
+        pipeline.vae.enable_slicing()
+    modules = [component for component in pipeline.components.values() if isinstance(component, Module)]
+    # A single part is never idle, and an optimizer wants its parameters to stay where they are.
+    if memory.offload and device.type != "cpu" and len(modules) > 1:
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+
+
+class Texts:
+    """Text states by text: encoded as they are asked for, or remembered, when the encoder is gone."""
+
+    def __init__(self, encode: Callable[[str], Tensor], device: torch.device) -> None:
+        """Take what encodes one text, and the device on which the states are wanted."""
+        self._encode: Callable[[str], Tensor] | None = encode
+        self._device = device
+        self._remembered: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, text: str) -> Tensor:
+        """Return the states of the text.
+
+        Raises:
+            UserError: If the encoder is gone and the text is not among those remembered.
+        """
+        if text in self._remembered:
+            return self._remembered[text].to(self._device)
+        if self._encode is None:
+            raise UserError(f"the text encoder is gone, and the text {text!r} is not among those remembered before")
+        return self._encode(text).to(self._device)
+
+    def remember(self, texts: Iterable[str]) -> None:
+        """Keep the states of these texts and of the empty one on the CPU, and forget what encodes.
+
+        Raises:
+            UserError: If the encoder is gone already and one of the texts is not among those remembered then.
+        """
+        self._remembered = {text: self(text).cpu() for text in ("", *texts)}
+        self._encode = None

@@ -1,0 +1,28 @@
+"""Miniature diffusers folders: the real classes at toy size, with random weights that a seed fixes.
+
+They take the code path of the models they stand for, on a CPU in a fraction of a second a clip. What they show is noise.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from videogpa.runs import atomic_folder
+
+TOYS = {
+    "cogvideox-i2v": "cogvideox:image_to_video",
+}
+"""The miniatures: name -> module and function that builds its pipeline."""
+
+
+def build(name: str, path: Path) -> None:
+    """Write the miniature called `name` to the folder `path`, whole or not at all.
+
+    Raises:
+        KeyError: If there is no such miniature; the message lists those there are.
+    """
+    if name not in TOYS:
+        raise KeyError(f"no miniature called {name!r}; there are: {', '.join(sorted(TOYS))}")
+    module, function = TOYS[name].split(":")
+    pipeline = getattr(import_module(f"videogpa.models.toys.{module}"), function)()
+    with atomic_folder(path) as temporary:
+        pipeline.save_pretrained(temporary)
