@@ -17,6 +17,7 @@ from videogpa.maths.cameras import (
     paper_motion,
     project,
     relative_motion,
+    rotation_from_quaternion,
     rotation_vectors,
     unproject,
 )
@@ -185,3 +186,9 @@ def test_mvcs_leaves_unknown_depth_out():
 def test_mvcs_without_overlap_is_not_a_number():
     cameras = cameras_at(torch.tensor([[0.0, 0, 0], [50.0, 0, 0]]))
     assert mvcs(torch.ones(2, 48, 64), INTRINSICS.repeat(2, 1, 1), cameras).isnan()
+
+
+def test_quaternions_turn_as_scipy_says():
+    quaternions = torch.randn(7, 4, dtype=torch.float64)
+    expected = torch.from_numpy(Rotation.from_quat(quaternions.numpy()).as_matrix())
+    assert_close(rotation_from_quaternion(quaternions), expected)

@@ -78,6 +78,17 @@ def rotation_vectors(rotations: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*
     return torch.where(sine > 0, angle / sine, 1.0) * sine_axis
 
 
+def rotation_from_quaternion(quaternions: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
+    """Return the rotation matrices of quaternions (x, y, z, w) of any length but 0."""
+    x, y, z, w = (quaternions / quaternions.norm(dim=-1, keepdim=True)).unbind(-1)
+    rows = [
+        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], dim=-1),
+        torch.stack([2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], dim=-1),
+        torch.stack([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], dim=-1),
+    ]
+    return torch.stack(rows, dim=-2)
+
+
 def paper_motion(camera_from_world: Float[Tensor, "frames 4 4"]) -> Float[Tensor, ""]:
     """Return mean ||t(i+1) - t(i)|| + 0.1 * mean rotation angle in radians: the paper's motion figure.
 

@@ -1,0 +1,1 @@
+"""Geometry foundation models, inference only, with the tensor names of the published weights."""

@@ -1,0 +1,154 @@
+"""DPT head: maps at four scales, from four layers of a vision transformer, fused into one map of the image's size.
+
+Ranftl et al. 2021, "Vision Transformers for Dense Prediction", https://arxiv.org/abs/2103.13413, in the form of VGGT
+(https://arxiv.org/abs/2503.11651) and Depth Anything 3 (https://arxiv.org/abs/2511.10647): one norm for all layers, and sines
+and cosines of the place in the picture added to the maps. Attributes bear the names of the published tensors.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+CODE_STRENGTH = 0.1  # of the added sines and cosines (VGGT's code)
+CODE_BASE = 100.0  # ratio of their highest frequency to the lowest (VGGT's code)
+HIDDEN = 32  # channels before the last layer, in all published heads
+
+
+class DptHead(nn.Module):
+    """Reads four layers, returns `outputs` channels per pixel, before any activation.
+
+    `project` is apart from the rest, so that a network can do it as soon as a layer is there: what it returns is three times
+    smaller than the tokens, and the tokens need not be kept.
+
+    `rectified_skips`: whether the residual units add the rectified input to their result, and not the input itself. The code
+    of VGGT rectifies in place, so that its weights need it; those of Depth Anything 3 do not.
+    """
+
+    def __init__(
+        self, width: int, *, features: int, channels: Sequence[int], outputs: int, patch: int = 14, rectified_skips: bool
+    ) -> None:
+        super().__init__()
+        self.patch = patch
+        self.norm = nn.LayerNorm(width)
+        self.projects = nn.ModuleList(nn.Conv2d(width, count, 1) for count in channels)
+        self.resize_layers = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(channels[0], channels[0], 4, stride=4),
+                nn.ConvTranspose2d(channels[1], channels[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(channels[3], channels[3], 3, stride=2, padding=1),
+            ]
+        )
+        self.scratch = _Pyramid(features, channels, outputs, rectified_skips)
+
+    def project(
+        self, stage: int, tokens: Float[Tensor, "images patches width"], rows: int, columns: int
+    ) -> Float[Tensor, "images channels rows columns"]:
+        """Return the map that `forward` wants of one of the four layers (stage 0 is the first); patches only, row by row."""
+        maps = self.norm(tokens).transpose(1, 2).unflatten(2, (rows, columns))
+        projected: Tensor = self.projects[stage](maps)
+        return add_place_code(projected, columns / rows)
+
+    def forward(
+        self, projected: Sequence[Float[Tensor, "images _ rows columns"]]
+    ) -> Float[Tensor, "images outputs height width"]:
+        """Fuse the four projected layers."""
+        rows, columns = projected[0].shape[-2:]
+        fused = self.scratch([resize(maps) for resize, maps in zip(self.resize_layers, projected, strict=True)])
+        fused = _stretch(fused, (rows * self.patch, columns * self.patch))
+        out: Tensor = self.scratch.output_conv2(add_place_code(fused, columns / rows))
+        return out
+
+
+class _Pyramid(nn.Module):
+    """From the coarsest of four maps to the finest."""
+
+    def __init__(self, features: int, channels: Sequence[int], outputs: int, rectified_skips: bool) -> None:
+        super().__init__()
+        for i, count in enumerate(channels, start=1):
+            self.add_module(f"layer{i}_rn", nn.Conv2d(count, features, 3, padding=1, bias=False))
+            self.add_module(f"refinenet{i}", _Fusion(features, lateral=i < len(channels), rectified_skips=rectified_skips))
+        self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        self.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, HIDDEN, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(HIDDEN, outputs, 1)
+        )
+
+    def forward(self, maps: Sequence[Float[Tensor, "images _ _ _"]]) -> Float[Tensor, "images _ height width"]:
+        """Return the fused map, at twice the size of the finest."""
+        finer = [self.get_submodule(f"layer{i}_rn")(level) for i, level in enumerate(maps, start=1)]
+        coarse = None
+        for i in range(len(finer), 0, -1):
+            target = finer[i - 2].shape[-2:] if i > 1 else [2 * side for side in finer[0].shape[-2:]]
+            coarse = self.get_submodule(f"refinenet{i}")(coarse, finer[i - 1], (target[0], target[1]))
+        fused: Tensor = self.output_conv1(coarse)
+        return fused
+
+
+class _Fusion(nn.Module):
+    """Adds a finer map to the coarse one, and enlarges the sum."""
+
+    def __init__(self, features: int, *, lateral: bool, rectified_skips: bool) -> None:
+        super().__init__()
+        self.out_conv = nn.Conv2d(features, features, 1)
+        self.resConfUnit1 = _ResidualUnit(features, rectified_skips) if lateral else None
+        self.resConfUnit2 = _ResidualUnit(features, rectified_skips)
+
+    def forward(
+        self,
+        coarse: Float[Tensor, "images features height width"] | None,
+        fine: Float[Tensor, "images features height width"],
+        size: tuple[int, int],
+    ) -> Float[Tensor, "images features new_height new_width"]:
+        """Return the fused map at the given size; the coarsest level has nothing to add to."""
+        summed = fine if coarse is None or self.resConfUnit1 is None else coarse + self.resConfUnit1(fine)
+        # The convolution of one pixel and the interpolation commute: convolving first costs a quarter.
+        return _stretch(self.out_conv(self.resConfUnit2(summed)), size)
+
+
+class _ResidualUnit(nn.Module):
+    """Two convolutions beside a skip."""
+
+    def __init__(self, features: int, rectified_skip: bool) -> None:
+        super().__init__()
+        self.rectified_skip = rectified_skip
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, maps: Float[Tensor, "images features height width"]) -> Float[Tensor, "images features height width"]:
+        """Return the input plus its change."""
+        rectified = functional.relu(maps)
+        change: Tensor = self.conv2(functional.relu(self.conv1(rectified)))
+        return change + (rectified if self.rectified_skip else maps)
+
+
+def add_place_code(
+    maps: Float[Tensor, "images channels height width"], aspect: float
+) -> Float[Tensor, "images channels height width"]:
+    """Add, in place, sines and cosines of x to the first half of the channels and of y to the second.
+
+    `aspect` is width / height of the picture. x and y are those of pixel centres, in a picture whose half diagonal is 1.
+    """
+    channels, height, width = maps.shape[1:]
+    diagonal = (aspect**2 + 1) ** 0.5
+    half = channels // 2
+    maps[:, :half] += _waves(width, aspect / diagonal, half).to(maps)[:, None, :]
+    maps[:, half:] += _waves(height, 1 / diagonal, half).to(maps)[:, :, None]
+    return maps
+
+
+def _waves(count: int, reach: float, channels: int) -> Float[Tensor, "channels count"]:
+    """Return sines, then cosines, at the centres of `count` cells between -reach and reach."""
+    centres = torch.linspace(-1, 1, count, dtype=torch.float64) * (reach * (count - 1) / count)
+    frequencies = CODE_BASE ** -(torch.arange(channels // 2, dtype=torch.float64) / (channels / 2))
+    angles = frequencies[:, None] * centres
+    return CODE_STRENGTH * torch.cat([angles.sin(), angles.cos()])
+
+
+def _stretch(
+    maps: Float[Tensor, "images channels height width"], size: tuple[int, int]
+) -> Float[Tensor, "images channels new_height new_width"]:
+    """Enlarge bilinearly, corners onto corners."""
+    return functional.interpolate(maps, size, mode="bilinear", align_corners=True)

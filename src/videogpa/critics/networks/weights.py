@@ -1,0 +1,136 @@
+"""Published weights: found in a folder, a file or on the Hugging Face hub, and loaded with every tensor accounted for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from videogpa.errors import UserError
+
+USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
+SHOWN = 8  # names of tensors in an error message
+
+C = TypeVar("C", bound=BaseModel)
+
+
+def find_weights(source: str | Path) -> Path:
+    """Return the weights file of a folder, the file itself, or that of a hub id, fetched into the hub's cache if need be.
+
+    Raises:
+        UserError: If there is none, or the hub does not give it.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return _only_weights(path)
+    parts = str(source).split("/")
+    if len(parts) != 2 or not all(parts) or parts[0] in {".", "..", "~"}:
+        raise UserError(
+            f"no weights at {source}: expected a folder, a .safetensors or .pt file, or a hub id such as owner/name"
+        )
+    return _only_weights(_from_hub(str(source)))
+
+
+def read_config(weights: Path, kind: type[C]) -> C:
+    """Return the sizes of a network that the config.json beside its weights tells; what it does not tell is the default.
+
+    Settings that the network does not know are left out: published files hold some of training. A wrong name still does not
+    pass, since no tensor would fit.
+
+    Raises:
+        UserError: If the file is not JSON, or a value is impossible.
+    """
+    path = weights.with_name("config.json")
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else kind()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise UserError(f"{path} cannot be used: {problems}") from None
+
+
+def load_weights(
+    model: nn.Module, weights: Path, *, device: torch.device | str, prefix: str = "", skip: Sequence[str] = ()
+) -> None:
+    """Put the tensors of a file into a model built on the meta device, and so onto a device.
+
+    `prefix` is what the file puts before all names. Tensors whose names, after the prefix, begin with one of `skip` are left
+    out; any other difference is refused.
+
+    Raises:
+        UserError: If tensors are missing, unexpected or of another shape, by name, or the file cannot be read.
+    """
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in _read(weights).items() if name.startswith(prefix)}
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(skip))}
+    problems = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
+    if problems:
+        raise UserError(f"{weights} are not the weights of this network: " + "; ".join(problems))
+    # Copied on a CPU too: products of matrices that lie in the file as they come differ in the last bit from aligned ones.
+    model.load_state_dict({name: tensor.to(device, copy=True) for name, tensor in wanted.items()}, assign=True)
+
+
+def differences(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> list[str]:
+    """Return in words how named shapes differ from the tensors of a model; nothing, if they are the same."""
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {
+        "missing": [name for name in own if name not in shapes],
+        "unexpected": [name for name in shapes if name not in own],
+        "of another shape": [
+            f"{name} ({list(shapes[name])}, expected {list(own[name])})"
+            for name in own
+            if name in shapes and shapes[name] != own[name]
+        ],
+    }
+    return [f"{len(names)} {problem}: {_shortened(names)}" for problem, names in found.items() if names]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _read(weights: Path) -> dict[str, Tensor]:
+    try:
+        if weights.suffix == ".safetensors":
+            return load_file(weights)
+        tensors = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise UserError(f"{weights} cannot be read as weights: {error}") from None
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise UserError(f"{weights} holds no table of tensors by name")
+    return tensors
+
+
+def _only_weights(folder: Path) -> Path:
+    for ending in (".safetensors", ".pt"):
+        found = sorted(folder.glob(f"*{ending}"))
+        usual = [path for path in found if path.stem in USUAL_NAMES] or found
+        if len(usual) == 1:
+            return usual[0]
+        if found:
+            raise UserError(f"{folder} holds several weights ({_shortened([path.name for path in found])}): name the file")
+    raise UserError(f"{folder} holds no weights: expected one .safetensors or .pt file")
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        # Safetensors first, alone: where a repository has both formats each is gigabytes.
+        folder = Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors"]))
+        if not list(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=["config.json", "*.pt"]))
+    except GatedRepoError:
+        raise UserError(
+            f"{name} is gated: accept its licence at https://huggingface.co/{name}, then log in with `hf auth login`"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(f"{name} is neither a folder or file here nor a model on the hub (or one that needs a login)") from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise UserError(f"{name} could not be fetched from the hub ({error}); or give a folder with its files") from None
+    return folder
