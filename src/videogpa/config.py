@@ -62,6 +62,7 @@ class ModelConfig(Config):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     offload: bool = False  # on a GPU: parts at rest wait on the CPU; the same clips, more slowly
     tiling: bool = False  # the VAE works on overlapping tiles: far less memory, slightly other clips
+    expert: Literal["both", "high", "low"] = "both"  # of Wan2.2 A14B's two: which is trained
 
     @field_validator("name")
     @classmethod

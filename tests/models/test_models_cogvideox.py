@@ -81,7 +81,7 @@ def test_training_sees_what_inference_sees(variant: str, dtype: torch.dtype, tmp
     sampling = Sampling(frames=9, height=size, width=size, steps=1, guidance=6.0)
     request = request_of(7, size, size)
     [shown] = record_calls(model, request, sampling)
-    condition = model.encode_condition(request, height=size, width=size)
+    condition = model.encode_condition(request, frames=9, height=size, width=size)
 
     # The pipeline's first step is at the last timestep, where all is noise. Of its two halves the second is conditional.
     noise = shown["hidden_states"][1:, :, :16].float()
@@ -104,7 +104,7 @@ def test_training_sees_what_inference_sees(variant: str, dtype: torch.dtype, tmp
 def test_training_sees_what_inference_sees_at_a_later_step(model: CogVideoXImageToVideo) -> None:
     request = request_of(8)
     shown = record_calls(model, request, SMALL)[1]
-    condition = model.encode_condition(request, height=32, width=32)
+    condition = model.encode_condition(request, frames=9, height=32, width=32)
     alpha_bar = model._pipeline.scheduler.alphas_cumprod[int(shown["timestep"][1])]
     clean = shown["hidden_states"][1:, :, :16] / alpha_bar.sqrt().float()  # with no noise, the mix is what was shown
     inputs: dict[str, Any] = {}
@@ -187,13 +187,13 @@ def test_remembered_texts_give_the_same_numbers_and_free_the_encoder(folder: Pat
     request = request_of()
     encoder = weakref.ref(model._pipeline.text_encoder)
     [before] = model.generate([request], SMALL)
-    condition = model.encode_condition(request, height=32, width=32)
+    condition = model.encode_condition(request, frames=9, height=32, width=32)
     model.remember_texts([request.text])
     gc.collect()
     assert encoder() is None
     [after] = model.generate([request], SMALL)
     assert torch.equal(before.video, after.video)
-    assert_close(model.encode_condition(request, height=32, width=32), condition, rtol=0, atol=0)
+    assert_close(model.encode_condition(request, frames=9, height=32, width=32), condition, rtol=0, atol=0)
     model.remember_texts([request.text])
     for unknown in (lambda: model.remember_texts(["another"]), lambda: list(model.generate([request_of_text("other")], SMALL))):
         with pytest.raises(UserError, match="not among those remembered"):
@@ -207,7 +207,7 @@ def test_checkpointed_gradients_are_the_same(folder: Path) -> None:
         if checkpointed:
             model.checkpoint_gradients()
         weight = next(p for name, p in model.transformer.named_parameters() if "to_q.weight" in name).requires_grad_()
-        condition = {name: t[None] for name, t in model.encode_condition(request_of(), height=32, width=32).items()}
+        condition = {name: t[None] for name, t in model.encode_condition(request_of(), frames=9, height=32, width=32).items()}
         clean, noise = torch.randn(2, 1, 3, 16, 4, 4, generator=torch.Generator().manual_seed(0))
         prediction, target = model.prediction_and_target(clean, noise, torch.tensor([500]), condition)
         saved: list[int] = []
@@ -239,7 +239,7 @@ def test_clips_follow_their_seeds(model: CogVideoXImageToVideo) -> None:
 
 
 def test_the_transformer_alone_predicts_the_same(model: CogVideoXImageToVideo, folder: Path) -> None:
-    condition = {name: t[None] for name, t in model.encode_condition(request_of(), height=32, width=32).items()}
+    condition = {name: t[None] for name, t in model.encode_condition(request_of(), frames=9, height=32, width=32).items()}
     clean, noise = torch.randn(2, 1, 3, 16, 4, 4, generator=torch.Generator().manual_seed(0))
     timesteps = torch.tensor([500])
     alone = load(folder, parts=("transformer",))
@@ -247,7 +247,7 @@ def test_the_transformer_alone_predicts_the_same(model: CogVideoXImageToVideo, f
         expected = model.prediction_and_target(clean, noise, timesteps, condition)
         assert_close(alone.prediction_and_target(clean, noise, timesteps, condition), expected, rtol=0, atol=0)
     encoder = load(folder, parts=("text", "vae"))
-    again = encoder.encode_condition(request_of(), height=32, width=32)
+    again = encoder.encode_condition(request_of(), frames=9, height=32, width=32)
     assert_close(again, {name: tensor[0] for name, tensor in condition.items()}, rtol=0, atol=0)
 
 
@@ -324,3 +324,8 @@ def test_what_is_not_a_number_is_refused(folder: Path) -> None:
         next(model.transformer.parameters()).fill_(float("nan"))
     with pytest.raises(UserError, match="not a number"):
         list(model.generate([request_of()], SMALL))
+
+
+def test_there_is_no_expert_to_choose(folder: Path) -> None:
+    with pytest.raises(UserError, match="one transformer"):
+        load(folder, expert="high")

@@ -53,7 +53,7 @@ def test_latents_and_conditions_are_the_models(folder: RunFolder) -> None:
         assert_close(load_file(folder / row.path)["latents"], model.encode_video(video), rtol=0, atol=0)
         prompt = prompts[row.prompt]
         request = GenerationRequest(prompt.text, read_image(folder / str(prompt.image)), RECIPE.generate.seed)
-        condition = model.encode_condition(request, height=32, width=32)
+        condition = model.encode_condition(request, frames=9, height=32, width=32)
         assert_close(load_file(folder / row.condition), condition, rtol=0, atol=0)
 
 

@@ -16,6 +16,9 @@ Part = Literal["text", "vae", "transformer"]
 
 PARTS: tuple[Part, ...] = ("text", "vae", "transformer")
 
+Expert = Literal["both", "high", "low"]
+"""Which transformer is trained of a model with one for high and one for low noise: a chosen one, or each at its timesteps."""
+
 
 @dataclass(frozen=True, eq=False)
 class GenerationRequest:
@@ -116,8 +119,13 @@ class VideoModel(Protocol):
         dtype: torch.dtype,
         parts: Collection[Part] = PARTS,
         memory: Memory = PLENTY,
+        expert: Expert = "both",
     ) -> "VideoModel":
-        """Load the named parts of the model at `path`, their weights frozen."""
+        """Load the named parts of the model at `path`, their weights frozen.
+
+        Raises:
+            UserError: If there is no such model, it is of another kind, or an expert is chosen and it has but one transformer.
+        """
         ...
 
     def remember_texts(self, texts: Iterable[str]) -> None:
@@ -146,10 +154,11 @@ class VideoModel(Protocol):
         """Return the clip that the latents stand for: the way back of `encode_video`, and the last step of `generate`."""
         ...
 
-    def encode_condition(self, request: GenerationRequest, *, height: int, width: int) -> dict[str, Tensor]:
+    def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
         """Return what the transformer is shown of a request besides noisy latents, by name and without a batch axis.
 
-        Equal to what `generate` shows it for the same request.
+        It is for clips of this size: some models fill a first frame up to their length before they encode it. Equal to what
+        `generate` shows it for the same request.
         """
         ...
 

@@ -19,7 +19,7 @@ from torch.nn import Module
 
 from videogpa.errors import UserError
 from videogpa.maths.diffusion import add_noise, from_velocity, variance_preserving, velocity_target
-from videogpa.models.base import PARTS, PLENTY, GenerationRequest, Memory, Part, Published, Sample, Sampling, fit_image
+from videogpa.models.base import PARTS, PLENTY, Expert, GenerationRequest, Memory, Part, Published, Sample, Sampling, fit_image
 from videogpa.models.pipelines import Components, Texts, load_pipeline, place
 
 _COMPONENTS: Components = {
@@ -89,8 +89,11 @@ class CogVideoXImageToVideo:
         dtype: torch.dtype,
         parts: Collection[Part] = PARTS,
         memory: Memory = PLENTY,
+        expert: Expert = "both",
     ) -> "CogVideoXImageToVideo":
         """See `VideoModel.load`."""
+        if expert != "both":
+            raise UserError(f"CogVideoX has one transformer, and so no {expert}-noise expert; leave model.expert at both")
         transformer, vae = _configurations(path, revision)
         _check_kind(path, transformer, vae)
         pipeline = load_pipeline(
@@ -152,7 +155,7 @@ class CogVideoXImageToVideo:
         return video
 
     @torch.no_grad()
-    def encode_condition(self, request: GenerationRequest, *, height: int, width: int) -> dict[str, Tensor]:
+    def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
         """See `VideoModel.encode_condition`.
 
         Returns `text` [tokens features] and `image` [1 channels h w], the latents of the first frame. They are drawn from the

@@ -72,6 +72,7 @@ def load_model(config: ModelConfig, folder: RunFolder, *, parts: Collection[Part
         dtype=getattr(torch, config.dtype),
         parts=parts,
         memory=Memory(offload=config.offload, tiling=config.tiling),
+        expert=config.expert,
     )
     return model
 

@@ -70,9 +70,8 @@ def _plan(recipe: Recipe, folder: RunFolder) -> list[_Job]:
 
 
 def _job(clip: Clip, prompt: Prompt, identity: str, config: GenerateConfig, folder: RunFolder) -> _Job:
-    condition = fingerprint(
-        "condition", identity, prompt_identity(prompt, folder.path), config.height, config.width, config.seed
-    )
+    size = (config.frames, config.height, config.width)
+    condition = fingerprint("condition", identity, prompt_identity(prompt, folder.path), size, config.seed)
     row = Latents(
         clip=clip.clip,
         prompt=prompt.prompt,
@@ -97,7 +96,7 @@ def _encode_condition(job: _Job, model: VideoModel, config: GenerateConfig, fold
     if _made_from(path) != job.condition:
         # With the first candidate's seed, the first frame's latents are those that it was made from.
         request = request_for(job.prompt, config.seed, folder.path)
-        condition = model.encode_condition(request, height=config.height, width=config.width)
+        condition = model.encode_condition(request, frames=config.frames, height=config.height, width=config.width)
         _save(condition, path, {"fingerprint": job.condition})
 
 

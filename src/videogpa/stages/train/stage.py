@@ -48,7 +48,8 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
 
 def _fingerprint(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> str:
     data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
-    return fingerprint("train", recipe.train.model_dump(exclude=_NO_EFFECT), model_identity(recipe.model, folder), data)
+    settings = (recipe.train.model_dump(exclude=_NO_EFFECT), recipe.model.expert)
+    return fingerprint("train", settings, model_identity(recipe.model, folder), data)
 
 
 def _finished(state: Path, made_from: str, adapter: Path) -> bool:
