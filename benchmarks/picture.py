@@ -20,8 +20,9 @@ from videogpa.records import Score
 from videogpa.report.strips import make_strip
 from videogpa.stages.score.judge import Judge
 from videogpa.world.paths import camera_path, intrinsics
-from videogpa.world.raycast import render
-from videogpa.world.scenes import World, make_world
+from videogpa.world.raycast import render_shots
+from videogpa.world.scenes import BOX, World, make_world
+from videogpa.world.shots import clock, still, translation
 
 FRAMES, HEIGHT, WIDTH = 25, 288, 480
 SEED, CAMERA = 19, "truck-right"
@@ -30,13 +31,13 @@ DRIFT = 0.5  # metres that one object moves in the course of the clip
 
 
 def film(drift: float) -> Float[Tensor, "frames 3 height width"]:
-    """Render the scene frame by frame, its first box moving on as the camera does."""
-    world, camera, path = _detailed(make_world(SEED)), intrinsics(HEIGHT, WIDTH), camera_path(CAMERA, 2 * FRAMES)[:FRAMES]
-    frames = [
-        render(_moved(world, drift * i / (FRAMES - 1)), camera, path[i : i + 1], height=HEIGHT, width=WIDTH).images
-        for i in range(FRAMES)
-    ]
-    return torch.cat(frames)
+    """Render the scene, its first box moving on as the camera does."""
+    world = _detailed(make_world(SEED))
+    shot = still(world, camera_path(CAMERA, 2 * FRAMES)[:FRAMES])
+    offsets = torch.zeros(FRAMES, len(world.kinds), 3)
+    offsets[:, int((world.kinds == BOX).nonzero()[0]), 0] = drift * clock(FRAMES)
+    shot = replace(shot, now_from_rest=translation(offsets))
+    return render_shots([shot], intrinsics(HEIGHT, WIDTH), height=HEIGHT, width=WIDTH).images
 
 
 def _detailed(world: World) -> World:
@@ -47,12 +48,6 @@ def _detailed(world: World) -> World:
     lengths = 2 * math.pi * FINEST ** torch.rand(surfaces, WAVES, 1, generator=generator)  # from one a metre to the finest
     phases = 2 * math.pi * torch.rand(surfaces, WAVES, generator=generator)
     return replace(world, textures=replace(world.textures, frequencies=directions * lengths, phases=phases))
-
-
-def _moved(world: World, distance: float) -> World:
-    centers = world.boxes.centers.clone()
-    centers[0, 0] += distance
-    return replace(world, boxes=replace(world.boxes, centers=centers))
 
 
 def score(frames: Float[Tensor, "frames 3 height width"], path: Path) -> Score:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
+from videogpa.records import Style
 from videogpa.registry import CRITICS, MODELS
 
 Positive = Annotated[int, Field(ge=1)]
@@ -37,6 +38,7 @@ class WorldPrompts(Config):
     frames: Annotated[int, Field(ge=2)] = 9
     height: Positive = 64
     width: Positive = 64
+    style: Style = "rich"  # `plain` for models that learn on a CPU
 
 
 class PromptsConfig(Config):

@@ -16,6 +16,10 @@ Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
 """Whether a clip could be scored. Only `ok` clips are ranked; `partial` numbers hold for a part of the clip."""
 
 
+Style = Literal["rich", "plain"]
+"""How much there is to see in a scene of the miniature world; see `world.scenes.make_world`."""
+
+
 class Row(BaseModel):
     """One line of a manifest. Unknown keys are refused, so that a row of another version is noticed."""
 
@@ -35,6 +39,9 @@ class Scene(BaseModel):
     frames: int
     height: int
     width: int
+    style: Style = "rich"
+    moving: Annotated[int, Field(ge=0)] = 0
+    """How many of the objects move, as rigid bodies do: legitimate motion, which is not a failure."""
 
 
 class Prompt(Row):

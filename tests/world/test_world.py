@@ -5,11 +5,12 @@ import torch
 
 from videogpa.config import WorldPrompts
 from videogpa.maths.cameras import project, unproject
-from videogpa.records import Scene
+from videogpa.records import Scene, Style
 from videogpa.world.paths import PATHS, camera_path, intrinsics
 from videogpa.world.prompts import view, world_prompts
 from videogpa.world.raycast import exact_depth, render
 from videogpa.world.scenes import ROOM_DEPTH, make_world
+from videogpa.world.shots import still
 
 SIZE = {"height": 48, "width": 64}
 
@@ -50,7 +51,7 @@ def test_depth_of_the_back_wall_by_hand() -> None:
     """Straight ahead, from (0, -1.5, -2.6), over the objects' heads: the back wall is 6.2 m away."""
     pose = torch.eye(4)
     pose[:3, 3] = -torch.tensor([0.0, -3.0, -2.6])
-    depth = exact_depth(make_world(0), intrinsics(5, 5), pose[None], height=5, width=5)
+    depth = exact_depth(still(make_world(0), pose[None]), intrinsics(5, 5), height=5, width=5)
     assert float(depth[0, 2, 2]) == pytest.approx(ROOM_DEPTH + 2.6, abs=1e-5)
 
 
@@ -83,10 +84,25 @@ def test_scenes_are_deterministic_differ_by_seed_and_hold_several_objects() -> N
         assert 0 <= float(seen.images.min()) <= float(seen.images.max()) <= 1
 
 
+def test_plain_worlds_have_one_or_two_objects_that_stand_out_from_quiet_walls() -> None:
+    counts = set()
+    for seed in range(20):
+        world = make_world(seed, "plain")
+        counts.add(len(world.kinds))
+        seen = view(Scene(seed=seed, camera="rise-up", frames=2, style="plain", **SIZE))
+        assert (seen.surface >= 6).float().mean() > 0.01, seed
+        colors = world.textures.colors
+        assert ((colors[:6, 0] - colors[:6, 1]).abs().amax() < 0.2).item()
+        spread = colors[6:].amax(-1) - colors[6:].amin(-1)
+        assert float(spread.min()) > 0.8  # saturated
+    assert counts == {1, 2}
+
+
+@pytest.mark.parametrize("style", ["rich", "plain"])
 @pytest.mark.parametrize("name", PATHS)
-def test_cameras_never_enter_an_object_or_leave_the_room(name: str) -> None:
+def test_cameras_never_enter_an_object_or_leave_the_room(name: str, style: Style) -> None:
     for seed in range(10):
-        depth = exact_depth(make_world(seed), intrinsics(16, 16), camera_path(name, 9), height=16, width=16)
+        depth = exact_depth(still(make_world(seed, style), camera_path(name, 9)), intrinsics(16, 16), height=16, width=16)
         assert float(depth.min()) > 0.2
         assert float(depth.max()) < 12
 
@@ -99,3 +115,4 @@ def test_prompts_take_turns_and_held_out_scenes_are_never_trained_on() -> None:
     assert len(train) == 40
     assert not train & held
     assert {row.scene.camera for row in many if row.scene} == set(PATHS)
+    assert {row.scene.style for row in world_prompts(WorldPrompts(style="plain")) if row.scene} == {"plain"}

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from videogpa.errors import UserError
 from videogpa.records import Reconstruction, Scene, Source
-from videogpa.world.paths import camera_path, intrinsics
+from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
-from videogpa.world.scenes import make_world
+from videogpa.world.shots import at_frames, shot
 
 
 class OracleCritic:
@@ -52,15 +52,15 @@ class OracleCritic:
 
 def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indices: list[int]) -> Reconstruction:
     """The scene's geometry at the frames with these indices in the clip."""
-    camera_from_world = camera_path(scene.camera, scene.frames)[indices]
+    intended = at_frames(shot(scene), indices)
     camera = intrinsics(scene.height, scene.width)
-    depth = exact_depth(make_world(scene.seed), camera, camera_from_world, height=scene.height, width=scene.width)
+    depth = exact_depth(intended, camera, height=scene.height, width=scene.width)
     return Reconstruction(
         images=frames,
         depth=depth,
         confidence=torch.ones_like(depth),
         intrinsics=camera.expand(len(indices), 3, 3),
-        camera_from_world=camera_from_world,
+        camera_from_world=intended.camera_from_world,
         measures={
             "registered": len(indices),
             "points": depth.numel(),

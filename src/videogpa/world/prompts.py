@@ -2,9 +2,9 @@
 
 from videogpa.config import WorldPrompts
 from videogpa.records import Prompt, Scene
-from videogpa.world.paths import PATHS, camera_path, intrinsics
-from videogpa.world.raycast import View, render
-from videogpa.world.scenes import make_world
+from videogpa.world.paths import PATHS, intrinsics
+from videogpa.world.raycast import View, render_shots
+from videogpa.world.shots import shot
 
 STATIC = "A quiet room with a few objects. Everything stands still; only the camera moves."
 HELD_OUT_SEED = 500_000  # held-out scenes are drawn from here on, so that more training scenes never reach them
@@ -18,12 +18,17 @@ def world_prompts(config: WorldPrompts) -> list[Prompt]:
             prompt=f"{split}-{number:04d}",
             text=f"{STATIC} {PATHS[camera][2]}",
             image=f"prompts/{split}-{number:04d}.png",
-            scene=Scene(seed=first + number, camera=camera, frames=config.frames, height=config.height, width=config.width),
+            scene=_scene(config, first + number, camera),
             split=split,
         )
         for split, count, first in splits
         for number, camera in zip(range(count), _take_turns(count), strict=True)
     ]
+
+
+def _scene(config: WorldPrompts, seed: int, camera: str) -> Scene:
+    size = {"frames": config.frames, "height": config.height, "width": config.width}
+    return Scene(seed=seed, camera=camera, style=config.style, **size)
 
 
 def _take_turns(count: int) -> list[str]:
@@ -33,11 +38,5 @@ def _take_turns(count: int) -> list[str]:
 
 def view(scene: Scene) -> View:
     """Render the true clip of a scene: what a perfect model would generate."""
-    camera_from_world = camera_path(scene.camera, scene.frames)
-    return render(
-        make_world(scene.seed),
-        intrinsics(scene.height, scene.width),
-        camera_from_world,
-        height=scene.height,
-        width=scene.width,
-    )
+    camera = intrinsics(scene.height, scene.width)
+    return render_shots([shot(scene)], camera, height=scene.height, width=scene.width)

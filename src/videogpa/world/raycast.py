@@ -1,22 +1,22 @@
 """Ray casting of the miniature world: images, exact depth, and which surface every pixel sees.
 
-Rays are kept component first, `[3, rays]`: sums over three components are then plain vector operations, five times faster on
-a CPU than with the components last. Directions have length 1 along the optical axis, so that distance is depth.
+All frames of a batch are cast at once. Rays are kept component first, `[3, rays]`: sums over three components are then plain
+vector operations, five times faster on a CPU than with the components last. Directions have length 1 along the optical axis,
+so that distance is depth. A ray is tried only against the objects in whose rectangle of the picture it lies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
-from videogpa.world.scenes import World
+from videogpa.world.film import LIGHT, WAVE_ROWS, Film, Objects, develop
+from videogpa.world.scenes import WAVES, World
+from videogpa.world.shots import Shot, still
+from videogpa.world.solids import HITS, NORMALS
 
-NEVER = torch.inf
-WALLS = 6
-LIGHT = (-0.6, -2.8, -0.8)
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
@@ -37,165 +37,196 @@ def render(
     height: int,
     width: int,
 ) -> View:
-    """Render the world from every camera. Outlines are smoothed by four rays a pixel; depth is that of the pixel's centre."""
-    shape = (len(camera_from_world), height, width)
-    frame, y, x = (axis.reshape(-1) for axis in torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij"))
-    origins, directions = _rays(frame, x.float(), y.float(), intrinsics, camera_from_world)
-    depth, surface = _cast(world, origins, directions)
-    colors = _shade(world, origins + depth * directions, surface)
-    edge = _outlines(surface.reshape(shape)).reshape(-1)
-    colors[:, edge] = _smooth(world, frame[edge], x[edge], y[edge], intrinsics, camera_from_world)
-    images = colors.reshape(3, *shape).transpose(0, 1).contiguous()
-    return View(images, depth.reshape(shape), surface.reshape(shape))
+    """Render the world, in which nothing moves, from every camera."""
+    return render_shots([still(world, camera_from_world)], intrinsics, height=height, width=width)
 
 
-def exact_depth(
-    world: World,
+def render_shots(
+    shots: Sequence[Shot],
     intrinsics: Float[Tensor, "3 3"],
-    camera_from_world: Float[Tensor, "frames 4 4"],
     *,
     height: int,
     width: int,
+    device: torch.device | str = "cpu",
+) -> View:
+    """Render the frames of all shots, one shot after the other, in one go; the view is on `device`.
+
+    Outlines are smoothed by four rays a pixel; depth is that of the pixel's centre. A frame does not depend on what else is
+    in the batch.
+    """
+    film = develop(shots, intrinsics, height=height, width=width, device=device)
+    rays = _all_rays(film)
+    seen = _cast(film, rays)
+    colors = _shade(film, rays, seen)
+    shape = (film.centers.shape[1], height, width)
+    surface = seen.surface.view(shape)
+    edge = _outlines(surface).view(-1).nonzero()[:, 0]
+    finer = _finer(film, rays, edge)
+    colors.view(3, -1)[:, edge] = _shade(film, finer, _cast(film, finer)).mean(dim=1)
+    return View(colors.view(3, *shape).transpose(0, 1).contiguous(), seen.depth.view(shape), surface)
+
+
+def exact_depth(
+    shot: Shot, intrinsics: Float[Tensor, "3 3"], *, height: int, width: int
 ) -> Float[Tensor, "frames height width"]:
     """Return the depth alone, in metres along the optical axis, without colouring anything."""
-    shape = (len(camera_from_world), height, width)
-    frame, y, x = (axis.reshape(-1) for axis in torch.meshgrid(*(torch.arange(n) for n in shape), indexing="ij"))
-    return _cast(world, *_rays(frame, x.float(), y.float(), intrinsics, camera_from_world))[0].reshape(shape)
+    film = develop([shot], intrinsics, height=height, width=width)
+    return _cast(film, _all_rays(film)).depth.view(-1, height, width)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tries:
+    """Which rays are tried against which objects of a kind: the number of the object, of the ray, and the ray's pixel."""
+
+    objects: Objects
+    number: Int[Tensor, " tries"]
+    ray: Int[Tensor, " tries"]
+    u: Float[Tensor, " tries"]
+    v: Float[Tensor, " tries"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rays:
+    """Rays in any arrangement; `origin`, `room` and `frame` broadcast against `direction`."""
+
+    origin: Float[Tensor, "3 ..."]
+    direction: Float[Tensor, "3 ..."]
+    room: Float[Tensor, "2 3 ..."]
+    frame: Int[Tensor, "..."]
+    tries: list[_Tries]
+
+
+@dataclass(frozen=True, eq=False)
+class _Hits:
+    """Where rays met objects of a kind: the number of the object, of the ray, and the point in the object's coordinates."""
+
+    objects: Objects
+    number: Int[Tensor, " hits"]
+    ray: Int[Tensor, " hits"]
+    point: Float[Tensor, "3 hits"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    depth: Float[Tensor, "..."]
+    surface: Int[Tensor, "..."]
+    hits: list[_Hits]
+
+
+def _all_rays(film: Film) -> _Rays:
+    """One ray through every pixel of every frame: [3, frames, pixels]."""
+    device = film.centers.device
+    pixel = torch.arange(film.height * film.width, device=device)
+    u, v = (pixel % film.width).float(), (pixel // film.width).float()
+    columns, frame = film.columns[..., None], torch.arange(film.centers.shape[1], device=device)
+    direction = columns[0] * u + columns[1] * v + columns[2]
+    tries = [_within_boxes(film, objects) for objects in film.objects]
+    return _Rays(film.centers[..., None], direction, film.room[..., None], frame[:, None], tries)
+
+
+def _within_boxes(film: Film, objects: Objects) -> _Tries:
+    """Every pixel of every object's rectangle."""
+    left, top, width, height = objects.box
+    area = width * height
+    number = torch.arange(len(area), device=area.device).repeat_interleave(area)
+    inside = torch.arange(len(number), device=area.device) - (area.cumsum(0) - area)[number]
+    width = width[number]
+    row = inside // width
+    u, v = left[number] + inside - row * width, top[number] + row
+    ray = (objects.frame[number] * film.height + v) * film.width + u
+    return _Tries(objects, number, ray, u.float(), v.float())
+
+
+def _finer(film: Film, rays: _Rays, pixels: Int[Tensor, " pixels"]) -> _Rays:
+    """Four rays, spread evenly, through each of the given pixels of all frames: [3, 4, pixels]."""
+    du, dv = torch.tensor(_SUBPIXELS, device=pixels.device).T[:, :, None]
+    frame = pixels // (film.height * film.width)
+    right, down = film.columns[:2, :, None, frame]
+    direction = rays.direction.view(3, 1, -1)[..., pixels] + right * du + down * dv
+    place = torch.full((rays.direction[0].numel(),), -1, device=pixels.device)
+    place[pixels] = torch.arange(len(pixels), device=pixels.device)
+    tries = [_repeated(tried, place, len(pixels), du, dv) for tried in rays.tries]
+    return _Rays(film.centers[:, None, frame], direction, film.room[:, :, None, frame], frame, tries)
+
+
+def _repeated(tried: _Tries, place: Tensor, pixels: int, du: Tensor, dv: Tensor) -> _Tries:
+    """The tries of those pixels that have a place among the given ones, once for each of the four rays."""
+    kept = (place[tried.ray] >= 0).nonzero()[:, 0]
+    ray = place[tried.ray[kept]] + pixels * torch.arange(len(du), device=du.device)[:, None]
+    u, v = tried.u[kept] + du, tried.v[kept] + dv
+    return _Tries(tried.objects, tried.number[kept].repeat(len(du)), ray.view(-1), u.view(-1), v.view(-1))
+
+
+def _cast(film: Film, rays: _Rays) -> _Seen:
+    """Find the first hit of every ray."""
+    depth, surface = _walls(rays)
+    flat = depth.view(-1)
+    met = [(tried, *_met(tried)) for tried in rays.tries]
+    for tried, t, _ in met:
+        flat.scatter_reduce_(0, tried.ray, t, "amin")
+    hits = []
+    for tried, t, point in met:
+        first = (t == flat[tried.ray]).nonzero()[:, 0]
+        hits.append(_Hits(tried.objects, tried.number[first], tried.ray[first], point[:, first]))
+        surface.view(-1)[hits[-1].ray] = tried.objects.surface[hits[-1].number]
+    return _Seen(depth, surface, hits)
+
+
+def _walls(rays: _Rays) -> tuple[Float[Tensor, "..."], Int[Tensor, "..."]]:
+    """From inside a box every ray meets the nearest of the three walls it is heading for. Returns distance and wall."""
+    pace = rays.direction.reciprocal()
+    low, high = ((wall - rays.origin) * pace for wall in rays.room)
+    x, y, z = torch.maximum(low, high)  # infinite for rays along a wall
+    nearer = torch.minimum(x, y)
+    right, down, ahead = rays.direction >= 0
+    surface = torch.where(y < x, 2 + down.to(torch.int32), right.to(torch.int32))
+    return torch.minimum(nearer, z), torch.where(z < nearer, 4 + ahead.to(torch.int32), surface)
+
+
+def _met(tried: _Tries) -> tuple[Float[Tensor, " tries"], Float[Tensor, "3 tries"]]:
+    """Return the distance of every try's hit, infinite where it misses, and the point in the object's coordinates."""
+    origin = tried.objects.origin.index_select(1, tried.number)
+    columns = tried.objects.columns.index_select(1, tried.number)
+    direction = columns[:3] * tried.u + columns[3:6] * tried.v + columns[6:]
+    t = HITS[tried.objects.kind](origin, direction)
+    return t, origin + t * direction
 
 
 def _outlines(surface: Int[Tensor, "frames height width"]) -> Bool[Tensor, "frames height width"]:
-    """Pixels with another surface next to them."""
-    numbers = surface.float()
-    return (max_pool2d(numbers, 3, 1, 1) != numbers) | (-max_pool2d(-numbers, 3, 1, 1) != numbers)
+    """Pixels with another surface among the eight around them."""
+    return _widest(_widest(surface, 2), 1) != -_widest(_widest(-surface, 2), 1)
 
 
-def _smooth(
-    world: World, frame: Tensor, x: Tensor, y: Tensor, intrinsics: Tensor, camera_from_world: Tensor
-) -> Float[Tensor, "3 pixels"]:
-    """Colour pixels by the mean of four rays spread evenly over each."""
-    dx, dy = torch.tensor(_SUBPIXELS).T
-    origins, directions = _rays(
-        frame.repeat(4), (x + dx[:, None]).reshape(-1), (y + dy[:, None]).reshape(-1), intrinsics, camera_from_world
-    )
-    depth, surface = _cast(world, origins, directions)
-    return _shade(world, origins + depth * directions, surface).reshape(3, 4, -1).mean(dim=1)
+def _widest(numbers: Int[Tensor, "frames height width"], axis: int) -> Int[Tensor, "frames height width"]:
+    """The largest of every number and its two neighbours along an axis."""
+    length = numbers.shape[axis] - 1
+    larger = torch.maximum(numbers.narrow(axis, 0, length), numbers.narrow(axis, 1, length))
+    result = numbers.clone()
+    result.narrow(axis, 0, length).copy_(larger)
+    rest = result.narrow(axis, 1, length)
+    torch.maximum(rest, larger, out=rest)
+    return result
 
 
-def _rays(
-    frame: Tensor, x: Tensor, y: Tensor, intrinsics: Tensor, camera_from_world: Tensor
-) -> tuple[Float[Tensor, "3 rays"], Float[Tensor, "3 rays"]]:
-    """Return origin and direction of the rays through the pixel positions (x, y) of the given frames."""
-    rotation, translation = camera_from_world[:, :3, :3], camera_from_world[:, :3, 3]
-    centers = -(rotation.transpose(1, 2) @ translation[..., None])[..., 0]
-    world_from_pixel = rotation.transpose(1, 2) @ torch.linalg.inv(intrinsics)
-    columns = world_from_pixel.permute(2, 1, 0)[..., frame]  # [pixel component, world component, rays]
-    return centers.T[:, frame], columns[0] * x + columns[1] * y + columns[2] + 0.0  # turns -0 to 0: divisions have a sign
+def _shade(film: Film, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
+    """Colour the points seen: solid texture times a light that hangs in the room, the same for every camera."""
+    x, y, z = points = rays.origin + seen.depth * rays.direction
+    column = seen.surface + (rays.frame * film.surfaces).to(torch.int32)
+    values = film.table.index_select(1, column.view(-1)).view(-1, *column.shape)
+    wave = [(a * x + b * y + c * z + d).sin_() for a, b, c, d in values[:WAVE_ROWS].view(WAVES, 4, *x.shape)]
+    sharpness, first, way, facing = values[WAVE_ROWS], values[WAVE_ROWS + 1 :][:3], values[WAVE_ROWS + 4 :][:3], values[-1]
+    mix = (sharpness * sum(wave[1:], start=wave[0])).sigmoid_()
+    light = torch.tensor(LIGHT, device=x.device).view(3, *[1] * x.dim()) - points
+    for hits in seen.hits:
+        facing.view(-1)[hits.ray] = _facing(hits, light.view(3, -1)[:, hits.ray])
+    brightness = 0.55 + 0.45 * (facing * light.square().sum(0).rsqrt()).clamp_min(0)
+    color: Tensor = (first + way * mix) * brightness
+    return color.clamp_(0, 1)
 
 
-def _cast(world: World, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first hit of every ray: its distance and its surface."""
-    distance, surface = _room(world.room, origins, directions)
-    for number, (kind, center, size, yaw) in enumerate(_objects(world), start=WALLS):
-        t = _HITS[kind](_turned(origins - center[:, None], -yaw), _turned(directions, -yaw), size)
-        surface = torch.where(t < distance, number, surface)
-        distance = torch.minimum(t, distance)
-    return distance, surface
-
-
-def _objects(world: World) -> Iterator[tuple[str, Tensor, Tensor, Tensor]]:
-    """Every object's kind, centre, size and yaw, in the order of the surfaces' numbers."""
-    for kind in _HITS:
-        solids = getattr(world, kind)
-        for center, size, yaw in zip(solids.centers, solids.sizes, solids.yaws, strict=True):
-            yield kind, center, size, yaw
-
-
-def _normals(world: World, points: Tensor, surface: Tensor) -> Float[Tensor, "3 rays"]:
-    """The surfaces' normals at points on them, towards the free side."""
-    normals = _axis_vectors(surface // 2) * torch.where(surface % 2 == 1, -1.0, 1.0)  # right for walls; objects follow
-    for number, (kind, center, size, yaw) in enumerate(_objects(world), start=WALLS):
-        mine = (surface == number).nonzero()[:, 0]
-        normals[:, mine] = _turned(_NORMALS[kind](_turned(points[:, mine] - center[:, None], -yaw), size), yaw)
-    return normals
-
-
-def _turned(vectors: Tensor, yaw: Tensor) -> Float[Tensor, "3 rays"]:
-    """Turn vectors about the vertical axis."""
-    c, s = yaw.cos(), yaw.sin()
-    x, y, z = vectors
-    return torch.stack([c * x + s * z, y, c * z - s * x])
-
-
-def _room(room: Tensor, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-    """From inside a box every ray meets the nearest of the three walls it is heading for."""
-    ahead = directions >= 0  # a ray along a wall heads for it at infinity
-    t, axis = ((torch.where(ahead, room[1, :, None], room[0, :, None]) - origins) / directions).min(dim=0)
-    return t, 2 * axis + ahead.gather(0, axis[None])[0]
-
-
-def _axis_vectors(axis: Tensor) -> Float[Tensor, "3 rays"]:
-    return (axis == torch.arange(3)[:, None]).float()
-
-
-def _sphere(origin: Tensor, direction: Tensor, size: Tensor) -> Tensor:
-    return _nearest_root(direction.square().sum(0), (origin * direction).sum(0), origin.square().sum(0) - size[0] ** 2)
-
-
-def _sphere_normal(points: Tensor, size: Tensor) -> Tensor:
-    return points / size[0]
-
-
-def _box(origin: Tensor, direction: Tensor, size: Tensor) -> Tensor:
-    """Slab method: the ray is inside once it has entered all three pairs of planes."""
-    reach = torch.where(direction < 0, -1.0, 1.0) * size[:, None]
-    t = ((-reach - origin) / direction).amax(dim=0)
-    hit = (t > 0) & (t < ((reach - origin) / direction).amin(dim=0))
-    return torch.where(hit, t, NEVER)
-
-
-def _box_normal(points: Tensor, size: Tensor) -> Tensor:
-    return _axis_vectors((points.abs() - size[:, None]).argmax(dim=0)) * torch.sign(points)
-
-
-def _cylinder(origin: Tensor, direction: Tensor, size: Tensor) -> Tensor:
-    """An upright cylinder: its side, or the lid where the ray comes from above. It stands on the floor."""
-    (ox, oy, oz), (dx, dy, dz) = origin, direction
-    side = _nearest_root(dx * dx + dz * dz, ox * dx + oz * dz, ox * ox + oz * oz - size[0] ** 2)
-    side = torch.where((oy + side * dy).abs() <= size[1], side, NEVER)
-    lid = (-size[1] - oy) / dy
-    on_lid = (ox + lid * dx).square() + (oz + lid * dz).square() <= size[0] ** 2
-    return torch.minimum(side, torch.where((lid > 0) & (dy > 0) & on_lid, lid, NEVER))
-
-
-def _cylinder_normal(points: Tensor, size: Tensor) -> Tensor:
-    x, y, z = points
-    on_lid = y + size[1] < 1e-4  # a tenth of a millimetre: float32 puts hits on the lid no farther from it
-    zero = torch.zeros_like(x)
-    return torch.where(on_lid, torch.stack([zero, zero - 1, zero]), torch.stack([x, zero, z]) / size[0])
-
-
-_HITS = {"spheres": _sphere, "boxes": _box, "cylinders": _cylinder}
-_NORMALS = {"spheres": _sphere_normal, "boxes": _box_normal, "cylinders": _cylinder_normal}
-
-
-def _nearest_root(a: Tensor, half_b: Tensor, c: Tensor) -> Tensor:
-    """The smaller root of a t^2 + 2 half_b t + c = 0 if it lies ahead, else infinity."""
-    discriminant = half_b.square() - a * c
-    root = (-half_b - discriminant.clamp_min(0).sqrt()) / a
-    return torch.where((discriminant > 0) & (root > 0), root, NEVER)
-
-
-def _shade(world: World, points: Tensor, surface: Tensor) -> Float[Tensor, "3 rays"]:
-    """Colour the points: solid texture times a light that hangs in the room, the same for every camera."""
-    textures = world.textures
-    centers = torch.cat([torch.zeros(WALLS, 3), *(center[None] for _, center, _, _ in _objects(world))])
-    local = points - centers.T[:, surface]
-    frequencies, phases = textures.frequencies.permute(1, 2, 0)[..., surface], textures.phases.T[:, surface]
-    waves = ((frequencies * local).sum(dim=1) + phases).sin().sum(dim=0)
-    mix = torch.sigmoid(textures.sharpness[surface] * waves)
-    first, second = textures.colors.permute(1, 2, 0)[..., surface]
-    to_light = torch.tensor(LIGHT)[:, None] - points
-    cosine = (_normals(world, points, surface) * to_light).sum(0) * to_light.square().sum(0).rsqrt()
-    light = 0.55 + 0.45 * cosine.clamp_min(0)
-    color: Tensor = (first + (second - first) * mix) * light
-    return color.clamp(0, 1)
+def _facing(hits: _Hits, light: Float[Tensor, "3 hits"]) -> Float[Tensor, " hits"]:
+    """The normal at the hits, of length 1, times the way to the light."""
+    local = hits.objects.local_from_world.index_select(1, hits.number).view(3, 3, -1)
+    normal = (local * NORMALS[hits.objects.kind](hits.point)[:, None]).sum(0)  # normals map by the transposed inverse
+    facing: Tensor = (normal * light).sum(0) * normal.square().sum(0).rsqrt()
+    return facing

@@ -5,14 +5,19 @@ coordinates), so that a point keeps its colour whichever camera sees it.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from videogpa.records import Style
 
 ROOM_HALF_WIDTH, ROOM_HEIGHT, ROOM_DEPTH = 3.2, 3.2, 3.6  # metres; the room reaches from -depth to +depth along z
+WALLS = 6
 WAVES = 3
+SPHERE, BOX, CYLINDER = range(3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,43 +31,61 @@ class Textures:
 
 
 @dataclass(frozen=True, eq=False)
-class Solids:
-    """Objects of one kind: where they stand, and their size along x, y, z (half extents; a radius where they are round)."""
+class World:
+    """A room of six walls (surfaces 0 to 5) and the objects in it (surfaces from 6 on), in the order of their kinds.
 
+    Objects stand on the floor. `kinds` are SPHERE, BOX and CYLINDER; `sizes` along x, y, z are half extents, a radius where
+    the object is round; `yaws` turn it about the vertical axis.
+    """
+
+    room: Float[Tensor, "2 3"]
+    kinds: Int[Tensor, " objects"]
     centers: Float[Tensor, "objects 3"]
     sizes: Float[Tensor, "objects 3"]
     yaws: Float[Tensor, " objects"]
-
-
-@dataclass(frozen=True, eq=False)
-class World:
-    """A room of six walls (surfaces 0 to 5), then the spheres, the boxes and the cylinders, in this order."""
-
-    room: Float[Tensor, "2 3"]
-    spheres: Solids
-    boxes: Solids
-    cylinders: Solids
     textures: Textures
 
 
-def make_world(seed: int) -> World:
-    """Make the scene of a seed: three to five objects on the floor, apart from each other, no two scenes alike."""
-    generator = torch.Generator().manual_seed(seed)
+def make_world(seed: int, style: Style = "rich") -> World:
+    """Make the scene of a seed, no two alike.
+
+    `rich`: three to five objects, apart from each other, all surfaces patterned. `plain`: one or two objects of strong colours
+    in a room of pale walls that hardly vary, for models so small that patterns are beyond them.
+    """
+    generator = Generator().manual_seed(seed)
+    return _STYLES[style](generator)
+
+
+def _rich(generator: Generator) -> World:
     count = int(torch.randint(3, 6, (1,), generator=generator))
     kinds = torch.randint(0, 3, (count,), generator=generator)
     centers, sizes = _place(count, generator)
-    yaws = _uniform((count,), 0.0, math.pi / 2, generator)
-    spheres, boxes, cylinders = (Solids(centers[kinds == kind], sizes[kinds == kind], yaws[kinds == kind]) for kind in range(3))
-    radii = spheres.sizes[:, :1].expand(-1, 3)
-    spheres = Solids(_standing(spheres.centers, radii), radii, spheres.yaws)
-    boxes, cylinders = (Solids(_standing(s.centers, s.sizes), s.sizes, s.yaws) for s in (boxes, cylinders))
-    room = torch.tensor(
-        [[-ROOM_HALF_WIDTH, -ROOM_HEIGHT, -ROOM_DEPTH], [ROOM_HALF_WIDTH, 0.0, ROOM_DEPTH]], dtype=torch.float32
-    )
-    return World(room, spheres, boxes, cylinders, _textures(6, count, generator))
+    return _furnish(kinds, centers, sizes, _uniform((count,), 0.0, math.pi / 2, generator), _patterns(count, generator))
 
 
-def _place(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _plain(generator: Generator) -> World:
+    count = int(torch.randint(1, 3, (1,), generator=generator))
+    kinds = torch.randint(0, 3, (count,), generator=generator)
+    centers, sizes = _place(count, generator)
+    centers, sizes = 0.65 * centers, sizes * torch.tensor([1.45, 1.0, 1.45])  # wider, and as much nearer to the middle
+    return _furnish(kinds, centers, sizes, _uniform((count,), 0.0, math.pi / 2, generator), _plain_colours(count, generator))
+
+
+_STYLES: dict[Style, Callable[[Generator], World]] = {"rich": _rich, "plain": _plain}
+
+
+def _furnish(kinds: Tensor, centers: Tensor, sizes: Tensor, yaws: Tensor, textures: Textures) -> World:
+    """Stand the objects on the floor, those of a kind next to each other in the list."""
+    order = kinds.argsort(stable=True)
+    kinds, centers, sizes, yaws = kinds[order], centers[order], sizes[order], yaws[order]
+    sizes = torch.where((kinds == SPHERE)[:, None], sizes[:, :1], sizes)
+    sizes = torch.where((kinds == CYLINDER)[:, None], sizes[:, [0, 1, 0]], sizes)
+    centers = torch.stack([centers[:, 0], -sizes[:, 1], centers[:, 2]], dim=-1)
+    room = torch.tensor([[-ROOM_HALF_WIDTH, -ROOM_HEIGHT, -ROOM_DEPTH], [ROOM_HALF_WIDTH, 0.0, ROOM_DEPTH]])
+    return World(room, kinds, centers, sizes, yaws, textures)
+
+
+def _place(count: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Spread the objects on a ring around the target, so that cameras (2 m and more away) never meet them."""
     turn = _uniform((1,), 0.0, 2 * math.pi, generator)
     angles = turn + 2 * math.pi * (torch.arange(count) + _uniform((count,), -0.25, 0.25, generator)) / count
@@ -73,25 +96,41 @@ def _place(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return centers, sizes
 
 
-def _standing(centers: Tensor, sizes: Tensor) -> Tensor:
-    return torch.stack([centers[:, 0], -sizes[:, 1], centers[:, 2]], dim=-1)
-
-
-def _textures(walls: int, objects: int, generator: torch.Generator) -> Textures:
+def _patterns(objects: int, generator: Generator) -> Textures:
     """Draw textures: slow waves on the walls, faster ones on the objects, none finer than a few pixels at 64 x 64."""
-    surfaces = walls + objects
-    reach = torch.tensor([0.7] * walls + [1.6] * objects)  # waves per metre
-    directions = torch.nn.functional.normalize(torch.randn(surfaces, WAVES, 3, generator=generator), dim=-1)
-    lengths = _uniform((surfaces, WAVES), 0.4, 1.0, generator) * reach[:, None]
+    surfaces = WALLS + objects
+    frequencies = _waves([0.7] * WALLS + [1.6] * objects, generator)
     colors = _uniform((surfaces, 2, 3), 0.08, 0.92, generator)
-    colors[:walls] = 0.35 + 0.6 * colors[:walls]  # walls are lighter than what stands before them
-    return Textures(
-        colors=colors,
-        frequencies=2 * math.pi * directions * lengths[..., None],
-        phases=_uniform((surfaces, WAVES), 0.0, 2 * math.pi, generator),
-        sharpness=_uniform((surfaces,), 1.0, 4.0, generator),
-    )
+    colors[:WALLS] = 0.35 + 0.6 * colors[:WALLS]  # walls are lighter than what stands before them
+    phases = _uniform((surfaces, WAVES), 0.0, 2 * math.pi, generator)
+    return Textures(colors, frequencies, phases, _uniform((surfaces,), 1.0, 4.0, generator))
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
+def _plain_colours(objects: int, generator: Generator) -> Textures:
+    """Draw pale walls of one hue each, and objects of saturated colours, far apart in hue, with one soft band or two."""
+    surfaces = WALLS + objects
+    frequencies = _waves([0.3] * WALLS + [1.0] * objects, generator)
+    wall = _uniform((WALLS, 1, 3), 0.55, 0.9, generator)
+    shade = torch.tensor([1.0, 0.8])[:, None]  # a wall's second colour is its first, a little darker
+    hues = _uniform((1, 1), 0.0, 1.0, generator) + torch.arange(objects)[:, None] / objects + torch.tensor([0.0, 0.12])
+    colors = torch.cat([wall * shade, _saturated(hues)])
+    phases = _uniform((surfaces, WAVES), 0.0, 2 * math.pi, generator)
+    return Textures(colors, frequencies, phases, torch.tensor([0.7] * WALLS + [1.5] * objects))
+
+
+def _waves(reach: list[float], generator: Generator) -> Float[Tensor, "surfaces waves 3"]:
+    """Draw wave vectors in random directions, in radians per metre; `reach` is each surface's finest, in waves per metre."""
+    directions = torch.nn.functional.normalize(torch.randn(len(reach), WAVES, 3, generator=generator), dim=-1)
+    lengths = _uniform((len(reach), WAVES), 0.4, 1.0, generator) * torch.tensor(reach)[:, None]
+    return 2 * math.pi * directions * lengths[..., None]
+
+
+def _saturated(hues: Float[Tensor, "*any"]) -> Float[Tensor, "*any 3"]:
+    """Return strong colours; hues count in turns. Channels are thirds of a turn apart, as in the HSV cone."""
+    thirds = torch.tensor([0.0, 1 / 3, 2 / 3])
+    distance = ((hues[..., None] - thirds + 0.5) % 1 - 0.5).abs()
+    return 0.08 + 0.84 * (2 - 6 * distance).clamp(0, 1)
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
     return low + (high - low) * torch.rand(shape, generator=generator)

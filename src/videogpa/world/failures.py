@@ -1,0 +1,234 @@
+"""Failures that real video models show, done to a scene of the miniature world at a chosen strength.
+
+A failure changes what is filmed, never what was asked for: the scene keeps its exact geometry, against which the failing clip
+can be judged. The first frame is always that of the true clip, as if given to an image-to-video model; strength 0 is the true
+clip, to the last bit. Everything follows from the scene, the strength and the seed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Literal, get_args
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Generator, Tensor
+
+from videogpa.records import Scene
+from videogpa.world.film import ABSENT
+from videogpa.world.paths import camera_path, intrinsics
+from videogpa.world.raycast import render_shots
+from videogpa.world.scenes import BOX, WALLS, Textures, World, make_world
+from videogpa.world.shots import Shot, about, clock, shot, still, translation, yaw
+
+FailureKind = Literal["drift", "swell", "deform", "swim", "appear", "vanish", "jump", "fade"]
+
+DRIFT = 0.7  # metres that an object goes astray in the course of a clip; this and what follows at strength 1
+SWELL = math.log(1.6)  # logarithm of the factor by which an object grows
+LEAN, SQUASH = 0.5, math.log(1.5)  # metres that a metre of height leans over; logarithm of how much flatter it gets
+SWIM = 1.2 * math.pi  # radians by which the waves of a texture travel on
+STEP, TWIST = 0.35, math.radians(12)  # how far the camera is from where it should be after a jump, in metres and radians
+WINDOW = 0.3  # half the size of the region that fades into another scene, in widths of the frame
+
+
+class Failure(BaseModel):
+    """What goes wrong in a clip, and how badly.
+
+    `drift`: objects slide away, each at its own pace. `swell`: they grow or shrink. `deform`: they lean over and go flat.
+    `swim`: textures travel over surfaces that stand still. `appear`: an object comes up that was not there. `vanish`: one
+    dissolves. `jump`: the camera suddenly stands and looks elsewhere. `fade`: a region turns into another scene.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FailureKind
+    strength: Annotated[float, Field(ge=0, le=1)]
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+FAILURES: tuple[FailureKind, ...] = get_args(FailureKind)
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """What is filmed, and what is laid over it: the share of the overlay at every frame and pixel, in [0, 1]."""
+
+    shot: Shot
+    overlay: Shot | None = None
+    share: Float[Tensor, "frames height width"] | None = None
+
+
+def take(scene: Scene, failure: Failure | None = None) -> Take:
+    """Return how a scene is filmed if this goes wrong; the true clip without a failure."""
+    intended = shot(scene)
+    if failure is None or failure.strength == 0:
+        return Take(intended)
+    return _FAIL[failure.kind](intended, scene, failure.strength, Generator().manual_seed(failure.seed))
+
+
+def render_failing(scene: Scene, failure: Failure | None) -> Float[Tensor, "frames 3 height width"]:
+    """Render a scene with a failure, RGB in [0, 1]."""
+    return render_takes([take(scene, failure)], scene.height, scene.width)[0]
+
+
+def render_takes(
+    takes: Sequence[Take], height: int, width: int, device: torch.device | str = "cpu"
+) -> Float[Tensor, "takes frames 3 height width"]:
+    """Render many takes of equal length in one go; the fast way to make training data. RGB in [0, 1], on `device`.
+
+    A clip is the same whichever others are rendered with it, on a CPU to the last bit.
+    """
+    over = [one for one in takes if one.overlay is not None]
+    shots = [one.shot for one in takes] + [one.overlay for one in over if one.overlay is not None]
+    images = render_shots(shots, intrinsics(height, width), height=height, width=width, device=device).images
+    clips = images.view(len(shots), -1, 3, height, width)
+    result, overlays = clips[: len(takes)], iter(clips[len(takes) :])
+    for clip, one in zip(result, takes, strict=True):
+        if one.share is not None:
+            share = one.share.to(device)[:, None]
+            clip.lerp_(next(overlays), share.expand_as(clip))
+    return result
+
+
+def _objects_placed(intended: Shot, maps: Float[Tensor, "frames objects 4 4"]) -> Take:
+    return Take(replace(intended, now_from_rest=maps @ intended.now_from_rest))
+
+
+def _drift(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    count = len(intended.world.kinds)
+    angles = math.pi * torch.rand(count, generator=generator)  # never towards the camera, which they might swallow
+    ways = torch.stack([angles.cos(), torch.zeros(count), 0.7 * angles.sin()], dim=-1) * _paces(count, generator)[:, None]
+    return _objects_placed(intended, translation(DRIFT * strength * clock(scene.frames)[:, None, None] * ways))
+
+
+def _swell(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    world = intended.world
+    paces = _paces(len(world.kinds), generator) * _signs(len(world.kinds), generator)
+    factors = (SWELL * strength * clock(scene.frames)[:, None] * paces).exp()
+    return _objects_placed(intended, about(_anchors(world), factors[..., None, None] * torch.eye(3)))
+
+
+def _deform(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    world, time = intended.world, strength * clock(scene.frames)[:, None]
+    count = len(world.kinds)
+    paces = _paces(count, generator)
+    lean = LEAN * time * paces * _signs(count, generator)
+    flatter = (-SQUASH * time * paces).exp()
+    linear = torch.eye(3).repeat(*lean.shape, 1, 1)
+    linear[..., 0, 1], linear[..., 1, 1] = lean, flatter
+    linear[..., 0, 0] = linear[..., 2, 2] = flatter.rsqrt()  # the volume stays
+    return _objects_placed(intended, about(_anchors(world), linear))
+
+
+def _swim(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    shape = intended.waves.shape[1:]
+    paces = (0.5 + 0.5 * torch.rand(shape, generator=generator)) * _signs(shape.numel(), generator).view(shape)
+    return Take(replace(intended, waves=intended.waves + SWIM * strength * clock(scene.frames)[:, None, None] * paces))
+
+
+def _appear(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    world = intended.world
+    donor = make_world(_another_seed(generator), scene.style)
+    center = _free_place(world, generator) + donor.centers[0] * torch.tensor([0.0, 1, 0])
+    fuller = World(
+        room=world.room,
+        kinds=torch.cat([world.kinds, donor.kinds[:1]]),
+        centers=torch.cat([world.centers, center[None]]),
+        sizes=torch.cat([world.sizes, donor.sizes[:1]]),
+        yaws=torch.cat([world.yaws, donor.yaws[:1]]),
+        textures=_with_one_more(world.textures, donor.textures),
+    )
+    overlay = still(fuller, intended.camera_from_world)
+    moving = torch.cat([intended.now_from_rest, overlay.now_from_rest[:, -1:]], dim=1)
+    overlay = replace(overlay, now_from_rest=moving)
+    return Take(intended, overlay, strength * _onset(scene, generator))
+
+
+def _vanish(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    gone = int(torch.multinomial(_prominence(intended, scene), 1, generator=generator))
+    kinds = intended.world.kinds.clone()
+    kinds[gone] = ABSENT
+    overlay = replace(intended, world=replace(intended.world, kinds=kinds))
+    return Take(intended, overlay, strength * _onset(scene, generator))
+
+
+def _jump(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    right, twist = _signs(2, generator)
+    down = 0.6 * torch.rand((), generator=generator) - 0.3
+    step = strength * STEP * torch.stack([right, down, torch.zeros(())])
+    away = translation(step) @ about(torch.zeros(3), yaw(strength * TWIST * twist))
+    after = clock(scene.frames) >= 0.25 + 0.5 * torch.rand((), generator=generator)
+    after[0] = False  # a clip of one or two frames has no middle
+    path = torch.where(after[:, None, None], away @ intended.camera_from_world, intended.camera_from_world)
+    return Take(replace(intended, camera_from_world=path))
+
+
+def _fade(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
+    other = still(make_world(_another_seed(generator), scene.style), camera_path(scene.camera, scene.frames))
+    x, y = 0.25 + 0.5 * torch.rand(2, generator=generator)  # of the middle of the region, in widths and heights
+    u, v = (torch.arange(scene.width) + 0.5) / scene.width, (torch.arange(scene.height) + 0.5) / scene.height
+    rise = (v[:, None] - y) * scene.height / scene.width
+    distance = (u - x).square() + rise.square()
+    window = ((WINDOW - distance.sqrt()) / (0.3 * WINDOW) + 0.5).clamp(0, 1)  # soft at its rim
+    return Take(intended, other, strength * clock(scene.frames)[:, None, None] * window)
+
+
+_FAIL: dict[FailureKind, Callable[[Shot, Scene, float, Generator], Take]] = {
+    "drift": _drift, "swell": _swell, "deform": _deform, "swim": _swim,
+    "appear": _appear, "vanish": _vanish, "jump": _jump, "fade": _fade,
+}  # fmt: skip
+
+
+def _onset(scene: Scene, generator: Generator) -> Float[Tensor, "frames height width"]:
+    """0 until some time in the first half of the clip, 1 soon after, all over the picture."""
+    start = 0.1 + 0.4 * torch.rand((), generator=generator)
+    share = ((clock(scene.frames) - start) / 0.2).clamp(0, 1)
+    return share[:, None, None].expand(-1, scene.height, scene.width)
+
+
+def _anchors(world: World) -> Float[Tensor, "objects 3"]:
+    """The point of every object's foot next to the cameras: what swells about it does not come nearer to them."""
+    reach = torch.where(world.kinds == BOX, world.sizes[:, [0, 2]].norm(dim=-1), world.sizes[:, 0])
+    x, _, z = world.centers.T
+    return torch.stack([x, torch.zeros_like(x), z - reach], dim=-1)
+
+
+def _prominence(intended: Shot, scene: Scene) -> Float[Tensor, " objects"]:
+    """How much of the picture each object takes up, roughly, in the frames in whose middle part it is; never quite 0."""
+    centers = (
+        intended.now_from_rest @ torch.cat([intended.world.centers, torch.ones(len(intended.world.kinds), 1)], 1)[..., None]
+    )
+    seen = (intended.camera_from_world[:, None] @ centers)[..., :3, 0]
+    focal = intrinsics(scene.height, scene.width)[0, 0]
+    inside = (seen[..., 0].abs() * focal < 0.45 * scene.width * seen[..., 2]).float()
+    area = intended.world.sizes[:, :2].prod(dim=-1) / seen[..., 2].square()
+    return (inside * area).mean(dim=0) + 1e-6
+
+
+def _free_place(world: World, generator: Generator) -> Float[Tensor, " 3"]:
+    """Of a few places in front of the target the one farthest from all objects; heights are 0."""
+    places = torch.rand(8, 3, generator=generator) * torch.tensor([1.6, 0, 0.8]) - torch.tensor([0.8, 0, 0.6])
+    floor = world.centers * torch.tensor([1.0, 0, 1])
+    return places[torch.cdist(places, floor).amin(dim=1).argmax()]
+
+
+def _with_one_more(textures: Textures, donor: Textures) -> Textures:
+    """The textures, and the donor's of its first object."""
+    names = [field.name for field in fields(Textures)]
+    return Textures(*(torch.cat([getattr(textures, name), getattr(donor, name)[WALLS : WALLS + 1]]) for name in names))
+
+
+def _another_seed(generator: Generator) -> int:
+    return int(torch.randint(2**40, 2**41, (1,), generator=generator))  # above all seeds that a recipe would use
+
+
+def _paces(count: int, generator: Generator) -> Float[Tensor, " objects"]:
+    """Every object's own pace in [0.4, 1]; one of them is the fastest."""
+    paces = 0.4 + 0.6 * torch.rand(count, generator=generator)
+    paces[torch.randint(count, (1,), generator=generator)] = 1
+    return paces
+
+
+def _signs(count: int, generator: Generator) -> Float[Tensor, " objects"]:
+    return 2.0 * torch.randint(2, (count,), generator=generator) - 1
