@@ -14,6 +14,7 @@ from videogpa.critics.networks.vit import (
     Attention,
     Block,
     DinoV2,
+    GatedMlp,
     attend_across_frames,
     attend_within_frames,
     resized_positions,
@@ -62,7 +63,7 @@ def test_rotary_repeats_over_the_frames_of_a_sequence() -> None:
 
 
 def test_attention_is_the_softmax_of_the_products() -> None:
-    attention = Attention(12, 3, qk_norm=True, eps=1e-5).double()
+    attention = Attention(12, 3, qk_norm=True).double()
     tokens = torch.randn(2, 5, 12, dtype=torch.float64)
     q, k, v = attention.qkv(tokens).chunk(3, dim=-1)
     read = torch.empty_like(tokens)
@@ -71,6 +72,20 @@ def test_attention_is_the_softmax_of_the_products() -> None:
         products = attention.q_norm(q[..., own]) @ attention.k_norm(k[..., own]).transpose(1, 2)
         read[..., own] = (products / 2).softmax(-1) @ v[..., own]
     assert torch.allclose(attention(tokens), attention.proj(read))
+
+
+def test_the_gated_mlp_is_dinov2_s() -> None:
+    from transformers import Dinov2Config
+    from transformers.models.dinov2.modeling_dinov2 import Dinov2SwiGLUFFN
+
+    ours, theirs = GatedMlp(20, 4.0), Dinov2SwiGLUFFN(Dinov2Config(hidden_size=20, mlp_ratio=4))
+    weights, biases = ours.w12.weight.chunk(2), ours.w12.bias.chunk(2)
+    for layer, weight, bias in zip((theirs.gate_proj, theirs.up_proj), weights, biases, strict=True):
+        layer.load_state_dict({"weight": weight, "bias": bias})
+    theirs.down_proj.load_state_dict(ours.w3.state_dict())
+    tokens = torch.randn(2, 3, 20)
+    assert torch.allclose(ours(tokens), theirs(tokens), atol=1e-6)
+    assert ours.w3.in_features == 56  # 80 * 2 / 3 = 53.3, rounded up to a multiple of 8
 
 
 def test_blocks_see_one_frame_or_all() -> None:

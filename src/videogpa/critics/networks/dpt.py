@@ -124,6 +124,32 @@ class _ResidualUnit(nn.Module):
         return change + (rectified if self.rectified_skip else maps)
 
 
+def project_frames(
+    head: DptHead,
+    stage: int,
+    halves: tuple[Float[Tensor, "batch frames tokens half"], Float[Tensor, "batch frames tokens half"]],
+    grid: tuple[int, int],
+    frames_per_chunk: int,
+) -> Float[Tensor, "images channels rows columns"]:
+    """Return one layer's maps for a head that reads two token vectors per patch: that within frames, that across them.
+
+    The patches are the last tokens of a frame. `grid` tells their rows and columns.
+    """
+    patches = grid[0] * grid[1]
+    within, across = (torch.split(half.flatten(0, 1)[:, -patches:], frames_per_chunk) for half in halves)
+    pairs = zip(within, across, strict=True)
+    return torch.cat([head.project(stage, torch.cat(pair, dim=-1), *grid) for pair in pairs])
+
+
+def fuse_frames(
+    head: DptHead, projected: Sequence[Float[Tensor, "images _ rows columns"]], frames: torch.Size, frames_per_chunk: int
+) -> Float[Tensor, "batch frames height width outputs"]:
+    """Return a head's output for the projected layers; `frames` is the size [batch frames] to return them in."""
+    chunks = zip(*(torch.split(stage, frames_per_chunk) for stage in projected), strict=True)
+    maps = torch.cat([head(chunk) for chunk in chunks])
+    return torch.unflatten(maps, 0, frames).movedim(2, -1)
+
+
 def add_place_code(
     maps: Float[Tensor, "images channels height width"], aspect: float
 ) -> Float[Tensor, "images channels height width"]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from videogpa.critics.networks import pose
-from videogpa.critics.networks.dpt import DptHead
+from videogpa.critics.networks.dpt import DptHead, fuse_frames, project_frames
 from videogpa.critics.networks.rotary import grid_positions, rotary
 from videogpa.critics.networks.vit import Block, DinoV2, Mlp, attend_across_frames, attend_within_frames, patch_grid
 from videogpa.critics.networks.weights import find_weights, load_weights, read_config
@@ -129,11 +129,11 @@ class Vggt(nn.Module):
             if layer in self.config.dpt_layers:
                 for name, head in dense.items():
                     stage = len(projected[name])
-                    projected[name].append(_project(head, stage, halves, self.aggregator.special, grid, frames_per_chunk))
+                    projected[name].append(project_frames(head, stage, halves, grid, frames_per_chunk))
             if layer == self.config.depth - 1 and self.camera_head is not None:
                 said["pose_enc"] = self.camera_head(torch.cat([half[:, :, 0] for half in halves], dim=-1))
                 said["extrinsic"], said["intrinsic"] = pose.decode_cameras(said["pose_enc"], *size)
-        maps = {name: _fuse(head, projected.pop(name), frames, frames_per_chunk) for name, head in dense.items()}
+        maps = {name: fuse_frames(head, projected.pop(name), frames, frames_per_chunk) for name, head in dense.items()}
         if "depth" in maps:
             said["depth"], said["depth_conf"] = maps["depth"][..., :1].exp(), 1 + maps["depth"][..., 1].exp()
         if "point" in maps:
@@ -250,19 +250,3 @@ def _dense_head(config: VggtConfig, width: int, *, outputs: int) -> DptHead:
         patch=config.patch_size,
         rectified_skips=True,
     )
-
-
-def _project(
-    head: DptHead, stage: int, halves: tuple[Tensor, Tensor], special: int, grid: tuple[int, int], frames_per_chunk: int
-) -> Tensor:
-    """Return one layer's maps for a dense head, [batch * frames channels rows columns]."""
-    within, across = (torch.split(half.flatten(0, 1)[:, special:], frames_per_chunk) for half in halves)
-    pairs = zip(within, across, strict=True)
-    return torch.cat([head.project(stage, torch.cat(pair, dim=-1), *grid) for pair in pairs])
-
-
-def _fuse(head: DptHead, projected: list[Tensor], frames: torch.Size, frames_per_chunk: int) -> Tensor:
-    """Return a dense head's output, [batch frames height width outputs]."""
-    chunks = zip(*(torch.split(stage, frames_per_chunk) for stage in projected), strict=True)
-    maps = torch.cat([head(chunk) for chunk in chunks])
-    return torch.unflatten(maps, 0, frames).movedim(2, -1)

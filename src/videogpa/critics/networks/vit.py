@@ -18,12 +18,12 @@ from videogpa.critics.networks.rotary import Rotary, rotate
 class Attention(nn.Module):
     """Self-attention over the tokens of a sequence, with normed queries and keys where the weights have them."""
 
-    def __init__(self, width: int, heads: int, *, qk_norm: bool, eps: float) -> None:
+    def __init__(self, width: int, heads: int, *, qk_norm: bool) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
-        self.q_norm = nn.LayerNorm(width // heads, eps=eps) if qk_norm else nn.Identity()
-        self.k_norm = nn.LayerNorm(width // heads, eps=eps) if qk_norm else nn.Identity()
+        self.q_norm = nn.LayerNorm(width // heads) if qk_norm else nn.Identity()
+        self.k_norm = nn.LayerNorm(width // heads) if qk_norm else nn.Identity()
         self.proj = nn.Linear(width, width)
 
     def forward(
@@ -53,6 +53,22 @@ class Mlp(nn.Module):
         return changed
 
 
+class GatedMlp(nn.Module):
+    """SwiGLU, in place of the two layers in DINOv2's largest size: Shazeer 2020, https://arxiv.org/abs/2002.05202."""
+
+    def __init__(self, width: int, ratio: float) -> None:
+        super().__init__()
+        hidden = -(-int(int(width * ratio) * 2 / 3) // 8) * 8  # as many weights as without a gate, in eights (DINOv2's code)
+        self.w12 = nn.Linear(width, 2 * hidden)
+        self.w3 = nn.Linear(hidden, width)
+
+    def forward(self, tokens: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Apply the layers."""
+        gate, value = self.w12(tokens).chunk(2, dim=-1)
+        changed: Tensor = self.w3(functional.silu(gate) * value)
+        return changed
+
+
 class LayerScale(nn.Module):
     """One learned factor per channel."""
 
@@ -71,7 +87,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, *, mlp_ratio: float = 4.0, qk_norm: bool = False, eps: float = 1e-5) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = Attention(width, heads, qk_norm=qk_norm, eps=eps)
+        self.attn = Attention(width, heads, qk_norm=qk_norm)
         self.ls1 = LayerScale(width)
         self.norm2 = nn.LayerNorm(width, eps=eps)
         self.mlp = Mlp(width, int(width * mlp_ratio), width)

@@ -44,12 +44,14 @@ def read_config(weights: Path, kind: type[C]) -> C:
     pass, since no tensor would fit.
 
     Raises:
-        UserError: If the file is not JSON, or a value is impossible.
+        UserError: If the file is not JSON, a value is impossible, or one that has no default is not told.
     """
     path = weights.with_name("config.json")
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else kind()
     except ValidationError as error:
+        if not path.exists():
+            raise UserError(f"there is no {path}: it tells the sizes of the network") from None
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
         raise UserError(f"{path} cannot be used: {problems}") from None
 
@@ -59,13 +61,15 @@ def load_weights(
 ) -> None:
     """Put the tensors of a file into a model built on the meta device, and so onto a device.
 
-    `prefix` is what the file puts before all names. Tensors whose names, after the prefix, begin with one of `skip` are left
+    `prefix` is taken off where the file puts it before all names. Tensors whose names then begin with one of `skip` are left
     out; any other difference is refused.
 
     Raises:
         UserError: If tensors are missing, unexpected or of another shape, by name, or the file cannot be read.
     """
-    tensors = {name.removeprefix(prefix): tensor for name, tensor in _read(weights).items() if name.startswith(prefix)}
+    tensors = _read(weights)
+    if all(name.startswith(prefix) for name in tensors):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(skip))}
     problems = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
     if problems:
