@@ -37,6 +37,7 @@ format: $(READY)
 CLIPS ?= ../shared/clips
 bench: $(READY)
 	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/critic.py --height 84 --width 140
 	$(BIN)/python benchmarks/separation.py --real $(CLIPS)/realestate --generated $(CLIPS)/cogvid $(CLIPS)/wan
 	$(BIN)/python benchmarks/damage.py --clips $(CLIPS)/realestate
 

@@ -22,7 +22,7 @@ from videogpa.critics.networks import pose
 from videogpa.critics.networks.dpt import DptHead, fuse_frames, project_frames
 from videogpa.critics.networks.rotary import grid_positions, rotary
 from videogpa.critics.networks.vit import Block, DinoV2, Mlp, attend_across_frames, attend_within_frames, patch_grid
-from videogpa.critics.networks.weights import find_weights, load_weights, read_config
+from videogpa.critics.networks.weights import find_weights, load_weights, read_config, reduce_precision
 
 Head = Literal["camera", "depth", "point"]
 HEADS: tuple[Head, ...] = ("camera", "depth", "point")
@@ -106,9 +106,7 @@ class Vggt(nn.Module):
         with torch.device("meta"):
             model = cls(read_config(weights, VggtConfig), heads, precision=precision)
         load_weights(model, weights, device=device, skip=unread(heads))
-        for module in model.aggregator.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                module.to(precision)
+        reduce_precision(model.aggregator, precision)
         return model.eval().requires_grad_(False)
 
     @torch.no_grad()

@@ -78,6 +78,13 @@ def load_weights(
     model.load_state_dict({name: tensor.to(device, copy=True) for name, tensor in wanted.items()}, assign=True)
 
 
+def reduce_precision(trunk: nn.Module, precision: torch.dtype) -> None:
+    """Hold the weights of linear layers and convolutions in this precision; norms and tokens keep theirs."""
+    for module in trunk.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.to(precision)
+
+
 def differences(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> list[str]:
     """Return in words how named shapes differ from the tensors of a model; nothing, if they are the same."""
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
