@@ -17,7 +17,8 @@ def toy_recipe(**changes: object) -> Recipe:
         model=ModelConfig(name="cogvideox-i2v", path="toy:cogvideox-i2v", device="cpu"),
         generate=GenerateConfig(candidates=2, frames=9, height=32, width=32, steps=2),
         train=TrainConfig(
-            steps=6, batch=1, accumulate=2, warmup=2, learning_rate=1e-3, rank=4, alpha=8, checkpoint_every=2, beta=500
+            **{"steps": 6, "batch": 1, "accumulate": 2, "warmup": 2, "learning_rate": 1e-3, "rank": 4, "alpha": 8},
+            **{"checkpoint_every": 2, "beta": 500, "trackers": ()},
         ),
     )
     return Recipe.model_validate(

@@ -5,11 +5,12 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, subcommand
 
+from videogpa import processes
 from videogpa.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class RunArguments:
 
         recipe, folder = open_run(self.target, self.set, self.out)
         for stage, work in run(recipe, folder, stages):
-            _console().rule(f"[bold]{stage}", align="left")
-            _console().print(summarise(work()))
+            _console(quiet=not processes.main()).rule(f"[bold]{stage}", align="left")
+            _console(quiet=not processes.main()).print(summarise(work()))
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,6 @@ class Score:
     """Video files, folders of them, and globs; or one run folder."""
     critic: str = "sfm"
     """Which critic reconstructs the clips: see `videogpa list critics`."""
-    weights: str | None = None
-    """Of a learned critic: a folder, a file, or a hub id. Default: see `videogpa list critics`."""
-    option: UseAppendAction[tuple[str, ...]] = ()
-    """Another setting of the critic, such as crop=centre (see docs/critics.md). May be repeated."""
-    paper: bool = False
-    """Score as the paper did: its 10 frames, centre crop, points and LPIPS, in place of --frames and --perceptual."""
     frames: int = 10
     """How many frames of a clip are judged, evenly spread, first and last included."""
     perceptual: Literal["alex", "vgg"] = "alex"
@@ -111,14 +106,11 @@ class Score:
         if len(self.paths) == 1 and (Path(self.paths[0]) / "recipe.yaml").exists():
             RunArguments(target=self.paths[0]).run(["score"])
             return
-        from videogpa.config import paper_protocol, parse_settings, score_config
+        from videogpa.config import score_config
         from videogpa.stages.score.files import score_files
         from videogpa.stages.score.output import score_table
 
-        protocol: dict[str, Any] = {"critic": self.critic, "frames": self.frames, "perceptual": self.perceptual, "options": {}}
-        settings = paper_protocol(self.critic) if self.paper else protocol
-        settings["options"] |= parse_settings(self.option) | ({"weights": self.weights} if self.weights else {})
-        scores = score_files(self.paths, score_config(**settings), self.out)
+        scores = score_files(self.paths, score_config(self.critic, self.frames, self.perceptual), self.out)
         _console(stderr=False).print(score_table(scores))
         _console().print(f"Open {self.out / 'report.html'} in a browser; the numbers are in {self.out / 'scores.jsonl'}.")
 
@@ -209,7 +201,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. What is the user's to mend ends with its message and exit status 1, everything else with a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("videogpa").setLevel(logging.INFO)
+    logging.getLogger("videogpa").setLevel(logging.INFO if processes.main() else logging.ERROR)
     command: Command = tyro.cli(
         Command,
         prog="videogpa",
@@ -232,10 +224,10 @@ def _fail(message: str) -> None:
     raise SystemExit(1)
 
 
-def _console(*, stderr: bool = True) -> "Console":
+def _console(*, stderr: bool = True, quiet: bool = False) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console(stderr=stderr, quiet=quiet)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The whole method: prompts -> candidates -> scores -> pairs -> latents -> adapter -> base against aligned -> report."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from videogpa import processes
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
 from videogpa.provenance import write_recipe
@@ -31,10 +33,14 @@ def run(recipe: Recipe, folder: RunFolder, stages: list[str]) -> Iterator[tuple[
 
     Raises:
         RunFolderBusy: If another process works in the folder.
-        UserError: If an earlier stage has not been run.
+        UserError: If an earlier stage has not been run, or several processes were launched for what is not training.
     """
-    with folder.lock():
-        write_recipe(recipe, folder)
+    if processes.count() > 1 and stages != ["train"]:
+        raise UserError(f"{processes.count()} processes were launched, but training alone is done by several: `videogpa train`")
+    # The main process holds the folder for those that were launched with it.
+    with folder.lock() if processes.main() else nullcontext():
+        if processes.main():
+            write_recipe(recipe, folder)
         for stage in stages:
             yield stage, partial(run_stage, stage, recipe, folder)
 

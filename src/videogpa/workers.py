@@ -9,6 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from videogpa.processes import main
 from videogpa.records import Row
 from videogpa.runs import Manifest
 
@@ -49,7 +50,8 @@ def fill(rows: Manifest[Made], wanted: Mapping[str, str], make: Callable[[str], 
 def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str], None]]:
     """Show how far a loop is. Yields a function to be called once a round, with a few words to stand behind the bar.
 
-    A bar on standard error if that is a terminal; otherwise a log line (level INFO) every ten seconds at most.
+    A bar on standard error if that is a terminal; otherwise a log line (level INFO) every ten seconds at most. Of several
+    processes the main one alone shows it.
     """
     console = Console(stderr=True)
     columns = (
@@ -60,7 +62,7 @@ def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not (console.is_terminal and main())) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
         last_line = time.monotonic()
 
@@ -68,7 +70,7 @@ def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str
             nonlocal done, last_line
             done += 1
             bar.update(task, advance=1, note=note)
-            if not console.is_terminal and time.monotonic() - last_line > _LOG_SECONDS:
+            if main() and not console.is_terminal and time.monotonic() - last_line > _LOG_SECONDS:
                 _log.info("%s: %d of %d %s", label, done, total, note)
                 last_line = time.monotonic()
 

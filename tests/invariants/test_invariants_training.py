@@ -13,7 +13,8 @@ from toys import encoded_run, toy_recipe
 from videogpa.runs import RunFolder
 from videogpa.stages import train
 
-RECIPE = toy_recipe()
+RECIPE = toy_recipe(train={"held_out": 0.4, "validate_every": 2})  # one of three prompts
+CLOCK = {"seconds", "pairs_per_second", "memory_gib"}  # what a row tells of the machine
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def copy(folder: RunFolder, to: Path) -> RunFolder:
 
 def metrics(folder: RunFolder) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (folder / "train/metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in CLOCK and value is not None} for row in rows]
 
 
 def contents(folder: RunFolder) -> dict[str, object]:
@@ -47,9 +48,9 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     whole, resumed = copy(encoded, tmp_path / "whole"), copy(encoded, tmp_path / "resumed")
     train.run(RECIPE, whole)
 
-    from videogpa.stages.train import trainer
+    from videogpa.stages.train import step
 
-    real, calls = trainer.pair_loss, iter(range(100))
+    real, calls = step.backward_together, iter(range(100))
 
     def stopping(*arguments: Any) -> Any:
         if next(calls) == RECIPE.train.accumulate * stop + 1:
@@ -57,13 +58,14 @@ def test_resumed_is_uninterrupted_bit_for_bit(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "pair_loss", stopping)
+        patch.setattr(step, "backward_together", stopping)
         with pytest.raises(KeyboardInterrupt):
             train.run(RECIPE, resumed)
     torch.manual_seed(99)  # of no account
     train.run(RECIPE, resumed)
     assert contents(resumed) == contents(whole)
-    assert [row["step"] for row in metrics(resumed)] == list(range(6))
+    assert [row["step"] for row in metrics(resumed) if row["split"] == "train"] == list(range(6))
+    assert [row["step"] for row in metrics(resumed) if row["split"] == "held_out"] == [0, 2, 4, 6]
 
 
 def test_accumulated_is_batched(encoded: RunFolder, tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_accumulated_is_batched(encoded: RunFolder, tmp_path: Path) -> None:
     train.run(toy_recipe(train={"batch": 1, "accumulate": 4}), one_by_one)
     train.run(toy_recipe(train={"batch": 4, "accumulate": 1}), at_once)
     for a, b in zip(metrics(one_by_one), metrics(at_once), strict=True):
-        a.pop("fingerprint"), b.pop("fingerprint")
+        assert (a.pop("fingerprint"), a.pop("split")) == (b.pop("fingerprint"), b.pop("split"))
         assert a == pytest.approx(b, rel=1e-3, abs=2e-6)
     a, b = (load_file(folder / "adapter/adapter_model.safetensors") for folder in (one_by_one, at_once))
     for name in a:

@@ -8,6 +8,7 @@ from videogpa.maths.diffusion import (
     flow_target,
     from_flow,
     from_velocity,
+    logit_normal,
     straight_path,
     variance_preserving,
     velocity_target,
@@ -93,3 +94,21 @@ def test_keeps_the_dtype_of_the_latents(latents):
     clean, noise = (t.bfloat16() for t in latents)
     alpha, sigma = straight_path(LEVELS)
     assert add_noise(clean, noise, alpha=alpha, sigma=sigma).dtype == torch.bfloat16
+
+
+def test_logit_normal_levels_have_the_density_of_the_paper():
+    quantiles = (torch.arange(10_000) + 0.5) / 10_000
+    levels = logit_normal(quantiles, mean=0.4, std=0.8)
+    assert_close(torch.quantile(levels, 0.5), torch.sigmoid(torch.tensor(0.4)), atol=1e-3, rtol=0)
+    counts, edges = torch.histogram(levels, bins=20, range=(0.0, 1.0))
+    middle = (edges[1:] + edges[:-1]) / 2
+    # eq. 19: normal density of the logit, over t (1 - t)
+    density = torch.distributions.Normal(0.4, 0.8).log_prob(torch.logit(middle)).exp() / (middle * (1 - middle))
+    assert_close(counts / 10_000 * 20, density, atol=0.03, rtol=0)
+
+
+def test_logit_normal_levels_stay_below_one():
+    quantiles = torch.tensor([0.0, 0.5, 1 - 2**-24])
+    levels = logit_normal(quantiles, mean=30.0, std=1.0)
+    assert levels.max() < 1
+    assert logit_normal(quantiles, mean=0.0, std=1.0)[0] == 0

@@ -17,6 +17,7 @@ from videogpa.models.toys import cogvideox as toy_cogvideox
 from videogpa.records import Pair
 from videogpa.runs import RunFolder
 from videogpa.stages import train
+from videogpa.stages.train.batches import pair_index
 
 RECIPE = toy_recipe()
 
@@ -128,7 +129,7 @@ def test_broken_latents_are_named(folder: RunFolder) -> None:
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(folder: RunFolder) -> None:
     recipe = toy_recipe(train={"accumulate": 1, "steps": 12, "checkpoint_every": 1})
-    order = [train.pairs.pair_index(position, 3, seed=0) for position in range(3)]
+    order = [pair_index(position, 3, seed=0) for position in range(3)]
     victim = folder / f"latents/train-{order[2]:04d}/0.safetensors"  # first seen at step 2
     latents = load_file(victim)["latents"]
     save_file({"latents": torch.full_like(latents, float("nan"))}, victim)

@@ -1,7 +1,6 @@
 """The parts of the trainer: sampler, noise, schedule, loss, checkpoints."""
 
 import logging
-import math
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,17 @@ from peft import PeftModel, get_peft_model_state_dict
 from torch.testing import assert_close
 
 from toys import encoded_run, toy_recipe
+from videogpa.config import TimestepsConfig
 from videogpa.models.adapters import new_adapter
 from videogpa.models.base import VideoModel
 from videogpa.models.loading import load_model
 from videogpa.models.toys import cogvideox as toy_cogvideox
+from videogpa.records import Latents
 from videogpa.runs import RunFolder
 from videogpa.stages.train import checkpoints
-from videogpa.stages.train.dpo import pair_loss
-from videogpa.stages.train.pairs import load_batch, pair_index, read_pairs
-from videogpa.stages.train.schedule import learning_rate
+from videogpa.stages.train.batches import Batches, pair_index
+from videogpa.stages.train.pairs import EncodedPair, read_pairs, split
+from videogpa.stages.train.schedule import Schedule, learning_rate
 
 RECIPE = toy_recipe()
 CPU = torch.device("cpu")
@@ -43,24 +44,32 @@ def test_every_pair_comes_once_an_epoch_in_a_new_order() -> None:
     assert {pair_index(position, 1, seed=0) for position in range(5)} == {0}
 
 
+def batches_of(run: RunFolder, model: VideoModel, seed: int = 0, **timesteps: object) -> Batches:
+    return Batches(read_pairs(run), run, model, CPU, TimestepsConfig.model_validate(timesteps), seed)
+
+
 def test_noise_and_timesteps_follow_seed_and_position_alone(run: RunFolder, model: VideoModel) -> None:
-    pairs = read_pairs(run)
-
-    def batch(seed: int, *positions: int):  # type: ignore[no-untyped-def]
-        return load_batch(pairs, run, model, seed=seed, positions=positions, device=CPU)
-
-    together, first, second = batch(0, 4, 5), batch(0, 4), batch(0, 5)
+    batches = batches_of(run, model)
+    together, first, second = batches.at([4, 5]), batches.at([4]), batches.at([5])
     for field in ("winner", "loser", "noise", "timesteps"):
         assert torch.equal(getattr(together, field), torch.cat([getattr(first, field), getattr(second, field)]))
     assert not torch.equal(first.noise, second.noise)
-    assert not torch.equal(first.noise, batch(1, 4).noise)
+    assert not torch.equal(first.noise, batches_of(run, model, seed=1).at([4]).noise)
     assert first.winner.shape == first.loser.shape == first.noise.shape == (1, 3, 16, 4, 4)
     assert not torch.equal(first.winner, first.loser)
 
 
+def test_fixed_batches_are_fixed(run: RunFolder, model: VideoModel) -> None:
+    batches = batches_of(run, model)
+    one, again, other = batches.fixed(1, 0.25), batches.fixed(1, 0.25), batches.fixed(1, 0.75)
+    assert torch.equal(one.noise, again.noise)
+    assert torch.equal(one.winner, other.winner)
+    assert not torch.equal(one.noise, other.noise)
+    assert (one.timesteps.tolist(), other.timesteps.tolist()) == ([250], [750])
+
+
 def test_timesteps_are_uniform_and_noise_is_normal(run: RunFolder, model: VideoModel) -> None:
-    pairs = read_pairs(run)
-    batch = load_batch(pairs, run, model, seed=0, positions=range(400), device=CPU)
+    batch = batches_of(run, model).at(range(400))
     assert 0 <= batch.timesteps.min() < 30
     assert 970 < batch.timesteps.max() <= 999
     counts = torch.histc(batch.timesteps.float(), bins=4, min=0, max=1000)
@@ -69,75 +78,42 @@ def test_timesteps_are_uniform_and_noise_is_normal(run: RunFolder, model: VideoM
     assert abs(batch.noise.std() - 1) < 0.01
 
 
+def test_logit_normal_timesteps_lean_where_they_are_told_to(run: RunFolder, model: VideoModel) -> None:
+    uniform = batches_of(run, model).at(range(100))
+    noisy = batches_of(run, model, sampling="logit-normal", mean=1.0, std=0.5).at(range(100))
+    assert torch.equal(noisy.noise, uniform.noise)  # the same draws, moved
+    assert noisy.timesteps[uniform.timesteps.argsort()].diff().min() >= -1  # in the same order, but for rounding
+    logits = torch.logit((noisy.timesteps + 0.5) / 1000)
+    assert abs(logits.mean() - 1.0) < 0.15  # three standard deviations
+    assert abs(logits.std() - 0.5) < 0.11
+
+
+def test_pairs_are_held_out_by_prompt() -> None:
+    def encoded(prompt: str, seed: int) -> Latents:
+        return Latents(clip=f"{prompt}/{seed}", prompt=prompt, path="", condition="")
+
+    pairs = [EncodedPair(encoded(f"p{i}", 0), encoded(f"p{i}", seed)) for i in range(20) for seed in (1, 2)]
+    train, held_out = split(pairs, 0.1, seed=0)
+    assert len(held_out) == 4  # two prompts of twenty, with both their pairs
+    assert {pair.winner.prompt for pair in train}.isdisjoint({pair.winner.prompt for pair in held_out})
+    assert [*train, *held_out] != pairs
+    assert sorted(map(str, [*train, *held_out])) == sorted(map(str, pairs))
+    assert split(list(reversed(pairs)), 0.1, seed=0)[1] == list(reversed(held_out))  # whatever the order
+    assert split(pairs, 0.1, seed=1)[1] != held_out
+    assert split(pairs, 0.04, seed=0) == (pairs, [])
+
+
+@pytest.mark.parametrize("kind", ["cosine", "constant"])
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 10), (4, 10), (10, 10), (500, 20), (3, 100)])
-def test_the_schedule_is_diffusers_cosine(warmup: int, steps: int) -> None:
+def test_the_schedules_are_those_of_diffusers(warmup: int, steps: int, kind: Schedule) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
-    schedule = get_scheduler("cosine", optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+    theirs = {"cosine": "cosine", "constant": "constant_with_warmup"}[kind]
+    schedule = get_scheduler(theirs, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
     for step in range(steps):
-        assert learning_rate(step, peak=0.5, warmup=warmup, steps=steps) == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
+        ours = learning_rate(step, peak=0.5, warmup=warmup, steps=steps, schedule=kind)
+        assert ours == pytest.approx(schedule.get_last_lr()[0], abs=1e-12)
         optimizer.step()
         schedule.step()
-
-
-def spoilt(model: VideoModel) -> PeftModel:
-    """An adapter that changes the model."""
-    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=4, alpha=8, seed=0)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in adapter.named_parameters():
-            if "lora_B" in name:
-                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return adapter
-
-
-def test_the_loss_is_log_2_at_first(run: RunFolder, model: VideoModel) -> None:
-    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=4, alpha=8, seed=0)
-    batch = load_batch(read_pairs(run), run, model, seed=0, positions=range(3), device=CPU)
-    loss, logged = pair_loss(model, adapter, batch, beta=5000.0)
-    adapter.unload()
-    assert float(loss.detach()) == pytest.approx(math.log(2), abs=1e-6)
-    assert loss.requires_grad
-    assert logged == {"loss": pytest.approx(math.log(2)), "winner_gain": 0, "loser_gain": 0, "accuracy": 0.5, "margin": 0}
-
-
-def test_the_loss_by_hand(run: RunFolder, model: VideoModel) -> None:
-    """Winner and loser, policy and reference, in four separate passes of two separate networks."""
-    batch = load_batch(read_pairs(run), run, model, seed=0, positions=[7], device=CPU)
-    reference = load_model(RECIPE.model, run, parts=("transformer",))
-
-    def error(network: VideoModel, clean: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            prediction, target = network.prediction_and_target(clean, batch.noise, batch.timesteps, batch.conditions)
-        return (prediction - target).square().mean()
-
-    adapter = spoilt(model)
-    loss, logged = pair_loss(model, adapter, batch, beta=30.0)
-    winner_gain = error(reference, batch.winner) - error(model, batch.winner)
-    loser_gain = error(reference, batch.loser) - error(model, batch.loser)
-    adapter.unload()
-    assert abs(winner_gain) > 1e-4
-    margin = 0.5 * 30.0 * (winner_gain - loser_gain)
-    assert_close(loss.detach(), -torch.log(torch.sigmoid(margin)), rtol=1e-5, atol=1e-6)
-    expected = {"winner_gain": float(winner_gain), "loser_gain": float(loser_gain), "margin": float(margin)}
-    assert {name: logged[name] for name in expected} == pytest.approx(expected, abs=1e-5)
-    assert logged["accuracy"] == float(margin > 0)
-
-
-def test_a_step_down_the_gradient_prefers_the_winner(run: RunFolder, model: VideoModel) -> None:
-    adapter = spoilt(model)
-    batch = load_batch(read_pairs(run), run, model, seed=0, positions=[2], device=CPU)
-    loss, before = pair_loss(model, adapter, batch, beta=500.0)
-    loss.backward()
-    with torch.no_grad():
-        for parameter in adapter.parameters():
-            if parameter.grad is not None:
-                parameter -= 1e-3 * parameter.grad
-    _, after = pair_loss(model, adapter, batch, beta=500.0)
-    frozen = [name for name, parameter in adapter.named_parameters() if parameter.grad is not None and "lora_" not in name]
-    adapter.unload()
-    assert after["loss"] < before["loss"]
-    assert after["margin"] > before["margin"]
-    assert not frozen
 
 
 @pytest.fixture

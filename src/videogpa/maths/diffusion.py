@@ -8,6 +8,7 @@ Both mix a clean latent x and noise eps into z = alpha x + sigma eps; they diffe
 target. sigma = 0 is clean, sigma = 1 is noise. There is one alpha and one sigma per item of the batch.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -78,6 +79,17 @@ def from_flow(
     """Return the (clean, noise) that a predicted u implies: the two ends of the straight path through `noisy`."""
     s = _per_item(sigma, noisy)
     return noisy - s * flow, noisy + (1 - s) * flow
+
+
+def logit_normal(quantiles: Float[Tensor, " batch"], *, mean: float, std: float) -> Float[Tensor, " batch"]:
+    """Return the logit-normal noise levels in [0, 1) at uniform quantiles in [0, 1): sigmoid(mean + std z), z normal.
+
+    Esser et al. 2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", eq. 19,
+    https://arxiv.org/abs/2403.03206. A mean above 0 leans towards noise, a small std towards the middle.
+    """
+    levels = torch.sigmoid(mean + std * torch.special.ndtri(quantiles.double())).to(quantiles.dtype)
+    below_one = torch.nextafter(torch.ones_like(levels), torch.zeros_like(levels))
+    return torch.minimum(levels, below_one)
 
 
 def _per_item(coefficient: Float[Tensor, " batch"], like: Float[Tensor, " batch *axes"]) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from videogpa import manifests
@@ -77,10 +78,15 @@ def _funnel(rows: list[Pair]) -> list[FunnelStep]:
 def _panels(metrics: Path) -> list[Panel]:
     """The questions asked of a training: does the loss fall below log 2, and who gains over the reference?"""
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    steps = [row["step"] for row in rows]
 
     def curves(*names: str) -> dict[str, tuple[list[int], list[float]]]:
-        return {name.replace("_", " "): (steps, [row[name] for row in rows]) for name in names}
+        drawn = {}
+        for name, split in product(names, ("train", "held_out")):
+            points = [(row["step"], row[name]) for row in rows if row["split"] == split and row[name] is not None]
+            if points:
+                label = name.replace("_", " ") + (", held out" if split == "held_out" else "")
+                drawn[label] = ([step for step, _ in points], [value for _, value in points])
+        return drawn
 
     return [
         Panel("loss", curves("loss"), reference=0.6931),

@@ -33,17 +33,17 @@ def save(folder: Path, step: int, adapter: PeftModel, optimizer: torch.optim.Opt
         (temporary / _OPTIMIZER).write_bytes(state.getbuffer())
         note = {"step": step, "files": {file.name: _digest(file) for file in sorted(temporary.iterdir())}}
         (temporary / _NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-    _prune(folder)
+    prune(folder)
 
 
-def _prune(folder: Path) -> None:
+def prune(folder: Path) -> None:
+    """Remove all checkpoints but the newest two."""
     for old in _newest_first(folder)[_KEPT:]:
         remove_folder(old)
 
 
 def restore(folder: Path, adapter: PeftModel, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest whole checkpoint, and return how many steps it has behind it: 0 if there is none."""
-    _prune(folder)  # where a killed process did not come to it
     for path in _newest_first(folder):
         step = _step_of(path)
         if step is None:

@@ -1,21 +1,10 @@
-"""What training reads: the pairs, their latents, and which of them, with which noise, a step sees.
-
-Nothing here has a state: what step s sees follows from (seed, s) alone, so that a run is resumed by knowing its step.
-"""
+"""The pairs of a run: which clips, and where their latents lie."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from videogpa import manifests
 from videogpa.errors import UserError
-from videogpa.models.base import VideoModel
 from videogpa.records import Latents
 from videogpa.runs import RunFolder
 
@@ -26,17 +15,6 @@ class EncodedPair:
 
     winner: Latents
     loser: Latents
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some pairs, with one noise and one timestep for both sides of each."""
-
-    winner: Float[Tensor, "pairs latent_frames channels h w"]
-    loser: Float[Tensor, "pairs latent_frames channels h w"]
-    noise: Float[Tensor, "pairs latent_frames channels h w"]
-    timesteps: Int[Tensor, " pairs"]
-    conditions: dict[str, Tensor]
 
 
 def read_pairs(folder: RunFolder) -> list[EncodedPair]:
@@ -61,46 +39,15 @@ def read_pairs(folder: RunFolder) -> list[EncodedPair]:
     return [EncodedPair(latents[winner], latents[loser]) for winner, loser in found]
 
 
-def pair_index(position: int, pairs: int, seed: int) -> int:
-    """Return which pair the sampler gives at a position: every pair once an epoch, in a new order each time."""
-    epoch, place = divmod(position, pairs)
-    return int(torch.randperm(pairs, generator=_generator("order", seed, epoch))[place])
+def split(pairs: list[EncodedPair], share: float, seed: int) -> tuple[list[EncodedPair], list[EncodedPair]]:
+    """Return the pairs to train on, and those held out: all pairs of some prompts, `share` of the prompts rounded down.
 
-
-def load_batch(
-    pairs: Sequence[EncodedPair],
-    folder: RunFolder,
-    model: VideoModel,
-    *,
-    seed: int,
-    positions: Sequence[int],
-    device: torch.device,
-) -> Batch:
-    """Load the pairs at these positions of the sampler, with the noise and the timesteps that belong there."""
-    chosen = [pairs[pair_index(position, len(pairs), seed)] for position in positions]
-    winners = [_load(row.winner.path, folder)["latents"] for row in chosen]
-    losers = [_load(row.loser.path, folder)["latents"] for row in chosen]
-    conditions = [_load(row.winner.condition, folder) for row in chosen]
-    generators = [_generator("noise", seed, position) for position in positions]
-    quantiles = torch.stack([torch.rand((), generator=generator) for generator in generators])
-    noise = [torch.randn(clean.shape, generator=generator) for clean, generator in zip(winners, generators, strict=True)]
-    return Batch(
-        winner=torch.stack(winners).to(device),
-        loser=torch.stack(losers).to(device),
-        noise=torch.stack(noise).to(device),
-        timesteps=model.timesteps_at(quantiles).to(device),
-        conditions={name: torch.stack([c[name] for c in conditions]).to(device) for name in conditions[0]},
+    By prompt, since pairs of one prompt are not independent. Who is held out follows from the prompts' names and the seed.
+    """
+    prompts = {pair.winner.prompt for pair in pairs}
+    shuffled = sorted(prompts, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    held_out = set(shuffled[: int(share * len(prompts))])
+    return (
+        [pair for pair in pairs if pair.winner.prompt not in held_out],
+        [pair for pair in pairs if pair.winner.prompt in held_out],
     )
-
-
-def _generator(purpose: str, *keys: int) -> torch.Generator:
-    """A generator on the CPU, independent of all others. Neighbouring seeds are hashed apart."""
-    digest = hashlib.sha256(f"{purpose}/{'/'.join(map(str, keys))}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def _load(path: str, folder: RunFolder) -> dict[str, Tensor]:
-    try:
-        return load_file(folder / path)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise UserError(f"{folder / path} cannot be read ({error}). Remove it, and run `videogpa encode` again.") from None

@@ -1,18 +1,25 @@
 """The stage of a run: train/ (metrics, checkpoints, state.json) and adapter/ in PEFT's format."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
+from videogpa import processes
 from videogpa.config import Recipe
 from videogpa.models.base import Part
-from videogpa.models.loading import load_model, model_identity
+from videogpa.models.loading import load_model, model_identity, pick_device
 from videogpa.runs import RunFolder, fingerprint, path_fingerprint, write_text
-from videogpa.stages.train.pairs import EncodedPair, read_pairs
+from videogpa.stages.train.pairs import EncodedPair, read_pairs, split
+
+_log = logging.getLogger(__name__)
 
 _TRAINED: tuple[Part, ...] = ("transformer",)
-_NO_EFFECT = {"checkpoint_every", "log_every"}  # on the result: changing them does not start over
+_NO_EFFECT = {  # on the result, but for rounding: changing them does not start over
+    *("batch", "accumulate", "together", "checkpoint_gradients"),  # the pairs of a step count, however they are divided
+    *("validate_every", "checkpoint_every", "log_every", "trackers"),
+}
 
 
 def run(recipe: Recipe, folder: RunFolder) -> Path:
@@ -21,7 +28,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     Settings, weights or pairs other than those that a training was begun with start it over.
 
     Raises:
-        UserError: If there is no pair to train on, or the loss is no longer a number.
+        UserError: If there is no pair to train on, the loss is no longer a number, or the memory does not suffice.
     """
     pairs = read_pairs(folder)
     made_from = _fingerprint(recipe, folder, pairs)
@@ -29,27 +36,48 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     adapter = folder / "adapter"
     if _finished(state, made_from, adapter):
         return adapter
-    if _read(state).get("fingerprint") != made_from:
+    if processes.main() and _read(state).get("fingerprint") != made_from:
         _start_over(folder)
         write_text(state, json.dumps({"fingerprint": made_from}) + "\n")
+    _train(recipe, folder, pairs, made_from)
+    if processes.main():
+        write_text(state, json.dumps({"fingerprint": made_from, "adapter": path_fingerprint(adapter)}) + "\n")
+    return adapter
 
-    from videogpa.stages.train.trainer import Trainer  # not before it is needed: imports peft and accelerate
 
+def _train(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair], made_from: str) -> None:
+    from videogpa.stages.train import memory, trackers  # not before they are needed: they import peft and accelerate
+    from videogpa.stages.train.distributed import new_accelerator
+    from videogpa.stages.train.trainer import Trainer
+
+    config = recipe.train
+    names = trackers.chosen(config)
+    accelerator = new_accelerator(pick_device(recipe.model.device), names, folder / "train")
+    trackers.start(accelerator, names, config)
+    ways = memory.remedies(config, recipe.model.dtype)
+    trained, held_out = split(pairs, config.held_out, config.seed)
+    _log.info("train on %d pairs, %d are held out", len(trained), len(held_out))
+    with memory.explained(ways):
+        model = load_model(recipe.model, folder, parts=_TRAINED)
     Trainer(
-        config=recipe.train,
-        model=load_model(recipe.model, folder, parts=_TRAINED),
-        pairs=pairs,
+        config=config,
+        model=model,
+        pairs=trained,
+        held_out=held_out,
         folder=folder,
         fingerprint=made_from,
+        accelerator=accelerator,
+        remedies=ways,
     ).train()
-    write_text(state, json.dumps({"fingerprint": made_from, "adapter": path_fingerprint(adapter)}) + "\n")
-    return adapter
+    accelerator.end_training()
 
 
 def _fingerprint(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> str:
     data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
-    settings = (recipe.train.model_dump(exclude=_NO_EFFECT), recipe.model.expert)
-    return fingerprint("train", settings, model_identity(recipe.model, folder), data)
+    config = recipe.train
+    step = processes.count() * config.batch * config.accumulate
+    settings = (config.model_dump(exclude=_NO_EFFECT), recipe.model.expert)
+    return fingerprint("train", settings, step, model_identity(recipe.model, folder), data)
 
 
 def _finished(state: Path, made_from: str, adapter: Path) -> bool:

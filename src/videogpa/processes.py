@@ -1,0 +1,13 @@
+"""Which of several processes this is, where `accelerate launch` or `torchrun` has started more than one."""
+
+import os
+
+
+def count() -> int:
+    """Return how many processes were started together: 1 if none but this."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def main() -> bool:
+    """Return whether this process writes: it is alone, or the first."""
+    return int(os.environ.get("RANK", "0")) == 0
