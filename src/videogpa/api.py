@@ -1,19 +1,29 @@
 """The two calls of the Python interface: `videogpa.score` and `videogpa.reconstruct`."""
 
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.config import score_config
+from videogpa.config import ScoreConfig, score_config
 from videogpa.records import Reconstruction, Score
 from videogpa.stages.score.judge import Judge
 
 Video = str | Path | Float[Tensor, "frames 3 height width"]
 
 
-def score(video: Video, *, critic: str = "sfm", frames: int = 10, perceptual: str = "alex") -> Score:
-    """Score one video: a file, or a tensor of RGB in [0, 1].
+def score(
+    video: Video,
+    *,
+    critic: str = "sfm",
+    frames: int = 10,
+    perceptual: str = "alex",
+    options: Mapping[str, Any] | None = None,
+) -> Score:
+    """Score one video: a file, or a tensor of RGB in [0, 1]. `options` are the critic's own (docs/critics.md).
 
     Returns the row that `videogpa score` would write. Look at its `status` first: numbers stand only where it is `ok` (or
     `partial`: for a part of the clip), else `reason` says why there are none. `videogpa.measures.MEASURES` says what each
@@ -24,10 +34,13 @@ def score(video: Video, *, critic: str = "sfm", frames: int = 10, perceptual: st
         UserError: If a name is unknown or a number impossible.
     """
     clip = "tensor" if isinstance(video, Tensor) else str(video)
-    return Judge(score_config(critic, frames, perceptual)).judge(_video(video), clip=clip).score
+    config = score_config(critic=critic, frames=frames, perceptual=perceptual, options=dict(options or {}))
+    return _judge(config.model_dump_json()).judge(_video(video), clip=clip).score
 
 
-def reconstruct(video: Video, *, critic: str = "sfm", frames: int = 10) -> Reconstruction:
+def reconstruct(
+    video: Video, *, critic: str = "sfm", frames: int = 10, options: Mapping[str, Any] | None = None
+) -> Reconstruction:
     """Reconstruct the geometry of one video: a file, or a tensor of RGB in [0, 1]. See `Reconstruction` for what comes back.
 
     Raises:
@@ -36,8 +49,14 @@ def reconstruct(video: Video, *, critic: str = "sfm", frames: int = 10) -> Recon
         ValueError: If a tensor has fewer than `frames` frames or values outside [0, 1].
         UserError: If a name is unknown or a number impossible.
     """
-    judge = Judge(score_config(critic, frames, "alex"))
+    config = score_config(critic=critic, frames=frames, options=dict(options or {}))
+    judge = _judge(config.model_dump_json())
     return judge.reconstruct(judge.footage(_video(video)))
+
+
+@lru_cache(maxsize=1)  # the weights of a critic are loaded once for many calls
+def _judge(config: str) -> Judge:
+    return Judge(ScoreConfig.model_validate_json(config))
 
 
 def _video(video: Video) -> Path | Tensor:

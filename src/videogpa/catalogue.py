@@ -14,7 +14,7 @@ from videogpa.registry import CRITICS, MODELS, load
 def table(what: str) -> Table:
     """Return the table of critics, models, recipes or measures."""
     headings, rows = _TABLES[what]
-    result = Table(title=what, title_justify="left")
+    result = Table(title=what, title_justify="left", show_lines=True)
     for heading in headings:
         result.add_column(heading, overflow="fold")
     for row in rows():
@@ -27,6 +27,17 @@ def _plugins(names: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name in names:
         module = inspect.getmodule(load(names, name))
         yield name, " ".join((inspect.getdoc(module) or "").split())
+
+
+def _critics() -> Iterator[tuple[str, ...]]:
+    """Every critic with each of its weights; the first are the ones it takes if none are named."""
+    for name in CRITICS:
+        about = (inspect.getdoc(inspect.getmodule(load(CRITICS, name))) or "").partition("\n")[0]
+        for i, card in enumerate(load(CRITICS, name).CARDS):
+            what = f"{name}\n{about}" if i == 0 else name
+            licence = f"{card.licence}\ncommercial use: {'yes' if card.commercial else 'no'}"
+            size = f"{card.parameters} parameters\n{card.download} download" if card.parameters else "none"
+            yield what, card.weights, licence, f"{size}\nmemory: {card.memory}", card.paper
 
 
 def _recipes() -> Iterator[tuple[str, str, str]]:
@@ -42,7 +53,7 @@ def _measures() -> Iterator[tuple[str, str, str, str]]:
 
 
 _TABLES: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[tuple[str, ...]]]]] = {
-    "critics": (("critic", "about"), lambda: _plugins(CRITICS)),
+    "critics": (("critic", "weights", "licence", "size", "paper"), _critics),
     "models": (("model", "about"), lambda: _plugins(MODELS)),
     "recipes": (("recipe", "model", "about"), _recipes),
     "measures": (("measure", "better", "unit", "meaning"), _measures),

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, subcommand
@@ -95,6 +95,12 @@ class Score:
     """Video files, folders of them, and globs; or one run folder."""
     critic: str = "sfm"
     """Which critic reconstructs the clips: see `videogpa list critics`."""
+    weights: str | None = None
+    """Of a learned critic: a folder, a file, or a hub id. Default: see `videogpa list critics`."""
+    option: UseAppendAction[tuple[str, ...]] = ()
+    """Another setting of the critic, such as crop=centre (see docs/critics.md). May be repeated."""
+    paper: bool = False
+    """Score as the paper did: its 10 frames, centre crop, points and LPIPS, in place of --frames and --perceptual."""
     frames: int = 10
     """How many frames of a clip are judged, evenly spread, first and last included."""
     perceptual: Literal["alex", "vgg"] = "alex"
@@ -106,11 +112,14 @@ class Score:
         if len(self.paths) == 1 and (Path(self.paths[0]) / "recipe.yaml").exists():
             RunArguments(target=self.paths[0]).run(["score"])
             return
-        from videogpa.config import score_config
+        from videogpa.config import paper_protocol, parse_settings, score_config
         from videogpa.stages.score.files import score_files
         from videogpa.stages.score.output import score_table
 
-        scores = score_files(self.paths, score_config(self.critic, self.frames, self.perceptual), self.out)
+        protocol: dict[str, Any] = {"critic": self.critic, "frames": self.frames, "perceptual": self.perceptual, "options": {}}
+        settings = paper_protocol(self.critic) if self.paper else protocol
+        settings["options"] |= parse_settings(self.option) | ({"weights": self.weights} if self.weights else {})
+        scores = score_files(self.paths, score_config(**settings), self.out)
         _console(stderr=False).print(score_table(scores))
         _console().print(f"Open {self.out / 'report.html'} in a browser; the numbers are in {self.out / 'scores.jsonl'}.")
 

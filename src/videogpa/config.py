@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
 from videogpa.records import Style
-from videogpa.registry import CRITICS, MODELS
+from videogpa.registry import CRITICS, MODELS, check_options, load
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -89,6 +89,7 @@ class ScoreConfig(Config):
     """The critic, and the frames it judges (paper: 10, uniformly sampled, first and last included)."""
 
     critic: str = "sfm"
+    options: dict[str, Any] = {}  # of the critic: weights, crop, ... (docs/critics.md)
     frames: Annotated[int, Field(ge=2)] = 10
     perceptual: Literal["alex", "vgg"] = "alex"  # the paper's is vgg, which does not ship with the package
 
@@ -96,6 +97,12 @@ class ScoreConfig(Config):
     @classmethod
     def _registered(cls, name: str) -> str:
         return _one_of(name, CRITICS)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ScoreConfig":
+        if self.options:  # else the plug-in need not be imported
+            check_options(CRITICS, self.critic, self.options)
+        return self
 
 
 class PairConfig(Config):
@@ -160,6 +167,7 @@ class EvaluateConfig(Config):
     """Base against aligned on held-out prompts, on the same seeds, judged by critics that need not be the teacher."""
 
     critics: tuple[str, ...] = ("sfm",)
+    options: dict[str, dict[str, Any]] = {}  # by critic; the teacher's are those of `score`, if none stand here
     seeds: Positive = 2
     first_seed: NonNegative = 1_000_000  # far from the seeds of the training candidates
 
@@ -169,6 +177,14 @@ class EvaluateConfig(Config):
         if not names:
             raise ValueError("name at least one critic")
         return tuple(_one_of(name, CRITICS) for name in names)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "EvaluateConfig":
+        for name, options in self.options.items():
+            if name not in self.critics:
+                raise ValueError(f"options of {name!r}, which is not among the critics")
+            check_options(CRITICS, name, options)
+        return self
 
 
 class Needs(Config):
@@ -190,6 +206,14 @@ class Recipe(Config):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     needs: Needs = Needs()
+
+    def evaluating(self) -> list[ScoreConfig]:
+        """The settings of every critic that compares base and aligned: those of `score`, with its own options."""
+        teacher = {self.score.critic: self.score.options}
+        options = {**teacher, **self.evaluate.options}
+        return [
+            self.score.model_copy(update={"critic": name, "options": options.get(name, {})}) for name in self.evaluate.critics
+        ]
 
 
 def _one_of(name: str, table: Any) -> str:
@@ -218,33 +242,58 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return _validated(Recipe, content, str(path))
 
 
-def score_config(critic: str, frames: int, perceptual: str) -> ScoreConfig:
-    """Make the settings of scoring from a command line.
+def score_config(**settings: Any) -> ScoreConfig:
+    """Make the settings of scoring from those of a command or call.
 
     Raises:
         UserError: If one of them is impossible.
     """
-    return _validated(ScoreConfig, {"critic": critic, "frames": frames, "perceptual": perceptual}, "the command line")
+    return _validated(ScoreConfig, settings, "what was asked for")
+
+
+def paper_protocol(critic: str) -> dict[str, Any]:
+    """Return the settings of scoring with which the paper scored: 10 frames, LPIPS of VGG, and the critic's own options.
+
+    Raises:
+        UserError: If there is no such critic, or the paper did not use it.
+    """
+    options = getattr(load(CRITICS, score_config(critic=critic).critic), "PAPER", None)
+    if options is None:
+        raise UserError(f"the paper did not score with {critic!r}; see docs/critics.md for the critics that it used")
+    return {"critic": critic, "frames": 10, "perceptual": "vgg", "options": dict(options)}
+
+
+def parse_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return what settings such as `crop=centre` (values in YAML) say.
+
+    Raises:
+        UserError: If one is not of that form.
+    """
+    content: dict[str, Any] = {}
+    for override in overrides:
+        _set(content, override)
+    return content
 
 
 def _validated(kind: type[C], content: dict[str, Any], origin: str) -> C:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = "\n".join(f"  {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{origin} cannot be used:\n{problems}") from None
+        problems = [".".join(map(str, e["loc"])) + ": " + e["msg"].removeprefix("Value error, ") for e in error.errors()]
+        listed = "\n".join(f"  {problem.removeprefix(': ')}" for problem in problems)
+        raise UserError(f"{origin} cannot be used:\n{listed}") from None
 
 
 def _set(content: dict[str, Any], override: str) -> None:
     name, equals, value = override.partition("=")
     if not equals or not name:
-        raise UserError(f"--set {override!r}: expected NAME=VALUE, such as train.steps=20")
+        raise UserError(f"{override!r}: expected NAME=VALUE, such as train.steps=20")
     *sections, leaf = name.split(".")
     for section in sections:
         content = content.setdefault(section, {})
         if not isinstance(content, dict):
-            raise UserError(f"--set {override!r}: {section!r} is a value, not a section")
+            raise UserError(f"{override!r}: {section!r} is a value, not a section")
     try:
         content[leaf] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}: the value is not YAML: {error}") from None
+        raise UserError(f"{override!r}: the value is not YAML: {error}") from None

@@ -1,7 +1,8 @@
 """The contract of a geometry critic: frames in, cameras and depth out, or a reason why not."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,8 +26,31 @@ class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip,
         self.measures = dict(measures or {})
 
 
+@dataclass(frozen=True)
+class Card:
+    """What a user must know of a critic, or of one of its weights, before choosing it: a line of `videogpa list critics`."""
+
+    weights: str
+    """A hub id, or what stands for weights."""
+    licence: str
+    commercial: bool
+    """Whether the licence allows commercial use."""
+    memory: str
+    """At the peak, with the default settings, for as many frames as it says."""
+    paper: str
+    parameters: str | None = None
+    download: str | None = None
+
+
 class Critic(Protocol):
-    """Reconstructs the geometry of a clip. Objects take plain arguments; building one may load weights."""
+    """Reconstructs the geometry of a clip. Objects take plain arguments; building one may load weights.
+
+    The arguments of the constructor, all with defaults, are the critic's options in a recipe; one that names weights is called
+    `weights`. A critic with which the paper scored tells its options for that in `PAPER`.
+    """
+
+    CARDS: ClassVar[tuple[Card, ...]]
+    """One for each of the published weights, the default's first."""
 
     def frames_to_read(self, judged: int) -> int:
         """How many frames, uniformly sampled from the clip, the critic wants in order to judge `judged` of them."""

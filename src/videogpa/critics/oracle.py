@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videogpa.critics.base import Card
 from videogpa.errors import UserError
 from videogpa.records import Reconstruction, Scene, Source
 from videogpa.world.paths import intrinsics
@@ -19,6 +20,16 @@ from videogpa.world.shots import at_frames, shot
 
 class OracleCritic:
     """Exact geometry in place of an estimate."""
+
+    CARDS = (
+        Card(
+            weights="none",
+            licence="Apache-2.0",
+            commercial=True,
+            memory="under 0.1 GB",
+            paper="none",
+        ),
+    )
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 
-from videogpa.critics.base import ReconstructionFailed
+from videogpa.critics.base import Card, ReconstructionFailed
 from videogpa.critics.classical import homography
 from videogpa.critics.classical.cameras import SparseModel, find_cameras, guessed_camera
 from videogpa.critics.classical.depth import DepthMaps, estimate_depth
@@ -63,6 +63,16 @@ class _Prepared:
 
 class SfmCritic:
     """Cameras and depth of a clip by classical geometry. Takes no weights; see the module for method, cost and limits."""
+
+    CARDS = (
+        Card(
+            weights="none",
+            licence="BSD-3-Clause (COLMAP), Apache-2.0 (OpenCV)",
+            commercial=True,
+            memory="1.3 GB, 10 frames",
+            paper="Schönberger 2016, Pan 2024",
+        ),
+    )
 
     def frames_to_read(self, judged: int) -> int:
         """Return 25 for 10: more frames make smaller steps, which more features survive."""

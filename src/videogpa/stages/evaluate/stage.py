@@ -43,7 +43,6 @@ def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> t
     """Generate and score the clips of both models, on the same prompts and seeds."""
     model = cache(lambda: load_model(recipe.model, folder))
     first = recipe.evaluate.first_seed
-    critics = [recipe.score.model_copy(update={"critic": name}) for name in recipe.evaluate.critics]
 
     def score(name: str, *, adapted: bool) -> list[Score]:
         part = folder.folder(f"evaluation/{name}")
@@ -57,6 +56,6 @@ def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> t
             model_identity=model_identity(recipe.model, folder),
             adapter=folder / "adapter" if adapted else None,
         )
-        return score_clips(clips, prompts, critics, part)
+        return score_clips(clips, prompts, recipe.evaluating(), part)
 
     return score("base", adapted=False), score("aligned", adapted=True)

@@ -11,7 +11,7 @@ from videogpa.records import Score
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
 from videogpa.runs import Manifest, RunFolder, fingerprint, path_fingerprint
-from videogpa.stages.score.judge import Judge, Verdict
+from videogpa.stages.score.judge import Judge, Verdict, weights_identity
 from videogpa.stages.score.output import ranked, write_columns, write_csv
 from videogpa.workers import fill
 
@@ -29,7 +29,8 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Sc
         RunFolderBusy: If another process writes to the folder.
     """
     files = {f"{config.critic} {path}": path for path in find_videos(paths)}
-    wanted = {key: fingerprint(config, path_fingerprint(path)) for key, path in files.items()}
+    weights = weights_identity(config)
+    wanted = {key: fingerprint(config, weights, path_fingerprint(path)) for key, path in files.items()}
     folder = RunFolder(out)
     judge = cache(lambda: Judge(config))  # loaded at the first clip: a finished folder loads nothing
 

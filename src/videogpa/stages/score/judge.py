@@ -16,7 +16,8 @@ from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.maths.cameras import camera_jerk
 from videogpa.perceptual import Lpips, Net
 from videogpa.records import Prompt, Reconstruction, Score, Source
-from videogpa.registry import CRITICS, load
+from videogpa.registry import CRITICS, build
+from videogpa.runs import path_fingerprint
 from videogpa.stages.score.flow import mean_flow
 from videogpa.video import UnreadableVideo, probe, read_frames, sample_indices
 
@@ -42,12 +43,21 @@ class Verdict:
     """The leave-one-out render, and which pixels it covers."""
 
 
+def weights_identity(config: ScoreConfig) -> str | None:
+    """Return a fingerprint of the files that the critic's `weights` name, if they lie on this machine.
+
+    Rows made with weights that were exchanged under the same name are stale; the settings alone would not tell.
+    """
+    weights = Path(str(config.options.get("weights", ""))).expanduser()
+    return path_fingerprint(weights) if config.options.get("weights") and weights.exists() else None
+
+
 class Judge:
     """A critic and a perceptual distance, loaded once and put to many clips."""
 
     def __init__(self, config: ScoreConfig) -> None:
         self._config = config
-        self._critic: Critic = load(CRITICS, config.critic)()
+        self._critic: Critic = build(CRITICS, config.critic, config.options)
 
     def judge(self, video: Path | Tensor, *, clip: str, prompt: Prompt | None = None) -> Verdict:
         """Score a file, or a tensor [frames 3 height width] of RGB in [0, 1].

@@ -7,7 +7,7 @@ from videogpa import manifests
 from videogpa.config import Recipe, ScoreConfig
 from videogpa.records import Clip, Prompt, Score
 from videogpa.runs import RunFolder, fingerprint
-from videogpa.stages.score.judge import Judge
+from videogpa.stages.score.judge import Judge, weights_identity
 from videogpa.workers import fill
 
 
@@ -23,13 +23,16 @@ def score_clips(
     """Score the clips of a folder with one critic after the other, into its scores.jsonl."""
     by_prompt = {row.prompt: row for row in prompts}
     judged = {f"{config.critic} {clip.clip}": (config, clip) for config in configs for clip in clips}
+    weights = {config.critic: weights_identity(config) for config in configs}
     wanted = {
-        key: fingerprint(config, clip.fingerprint, by_prompt[clip.prompt].scene) for key, (config, clip) in judged.items()
+        key: fingerprint(config, weights[config.critic], clip.fingerprint, by_prompt[clip.prompt].scene)
+        for key, (config, clip) in judged.items()
     }
-    judge = cache(Judge)  # a critic is loaded at its first clip: a finished stage loads nothing
+    settings = {config.critic: config for config in configs}
+    judge = cache(lambda critic: Judge(settings[critic]))  # loaded at its first clip: a finished stage loads nothing
 
     def score(key: str) -> Score:
         config, clip = judged[key]
-        return judge(config).judge(folder / clip.path, clip=clip.clip, prompt=by_prompt[clip.prompt]).score
+        return judge(config.critic).judge(folder / clip.path, clip=clip.clip, prompt=by_prompt[clip.prompt]).score
 
     return fill(manifests.scores(folder), wanted, score, label="score")
