@@ -16,7 +16,8 @@ CRITICS = {
 }
 
 MODELS = {
-    "cogvideox-i2v": "videogpa.models.cogvideox:CogVideoXImageToVideo",  # CogVideoX-5B-I2V and its miniatures
+    "cogvideox-t2v": "videogpa.models.cogvideox:CogVideoXTextToVideo",  # CogVideoX-2B, -5B, CogVideoX1.5-5B
+    "cogvideox-i2v": "videogpa.models.cogvideox:CogVideoXImageToVideo",  # CogVideoX-5B-I2V, CogVideoX1.5-5B-I2V
 }
 
 

@@ -1,57 +1,88 @@
-"""CogVideoX image-to-video, through diffusers' own pipeline: CogVideoX-5B-I2V and folders of the same classes.
+"""CogVideoX and CogVideoX1.5, text-to-video and image-to-video, through diffusers' own pipelines.
 
 Yang et al. 2024, "CogVideoX: Text-to-Video Diffusion Models with An Expert Transformer", https://arxiv.org/abs/2408.06072.
 
-The transformer is a v-prediction denoiser over scaled VAE latents [batch frames channels height width]; the latents of the
-first frame, padded with zeros over time, stand beside them on the channel axis. In training it must be shown exactly what
-the pipeline shows it: the contract test in tests/models records the one and compares it with the other.
+The transformer is a v-prediction denoiser over scaled VAE latents [batch frames channels height width]. In training it must
+be shown exactly what the pipelines show it: the contract test records the one and compares it with the other.
+
+- Image-to-video: the latents of the first frame, followed by zeros over time, stand beside the noisy ones on the channel axis.
+- CogVideoX1.5 takes latent frames two by two, and a clip has an odd number of them: one more is put before them, which is
+  noise in sampling, and dropped before decoding. Here it is part of the latents. For a clip that is encoded it is a copy of
+  the first, as in the authors' fine-tuning code (zai-org/CogVideo, finetune/). The first frame's latents stand beside it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKLCogVideoX, CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
+from diffusers import (
+    AutoencoderKLCogVideoX,
+    CogVideoXImageToVideoPipeline,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
+    DiffusionPipeline,
+)
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
 
 from videogpa.errors import UserError
 from videogpa.maths.diffusion import add_noise, from_velocity, variance_preserving, velocity_target
-from videogpa.models.base import PARTS, PLENTY, Expert, GenerationRequest, Memory, Part, Published, Sample, Sampling, fit_image
-from videogpa.models.pipelines import Components, Texts, load_pipeline, place
+from videogpa.models.base import (
+    PARTS,
+    PLENTY,
+    Expert,
+    GenerationRequest,
+    Memory,
+    Part,
+    Published,
+    Sample,
+    Sampling,
+    fit_image,
+)
+from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place
+from videogpa.models.sizes import SizeRule
 
 _COMPONENTS: Components = {
     "text": ("tokenizer", "text_encoder"),
     "vae": ("vae",),
     "transformer": ("transformer",),
 }
-_OFS = 2.0  # what the pipeline puts in where the transformer has an ofs embedding
+_OFS = 2.0  # what the image-to-video pipeline puts in where the transformer has an ofs embedding
 
 
-class CogVideoXImageToVideo:
-    """CogVideoX-5B-I2V (about 21 GB in bfloat16 with its text encoder) and its miniatures."""
-
-    published = (
-        Published(
-            hub_id="zai-org/CogVideoX-5b-I2V",
-            licence="CogVideoX licence",
-            commercial="after registration",
-            parameters="5.6 B",
-            memory="21 GB",
-            paper="https://arxiv.org/abs/2408.06072",
-        ),
+def _published(hub_id: str, *, parameters: str = "5.6 B", memory: str = "21 GB", free: bool = False) -> Published:
+    return Published(
+        hub_id=f"zai-org/{hub_id}",
+        licence="Apache-2.0" if free else "CogVideoX licence",
+        commercial="yes" if free else "after registration",
+        parameters=parameters,
+        memory=memory,
+        paper="https://arxiv.org/abs/2408.06072",
     )
-    needs_image = True
-    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")  # the paper's
+
+
+class _CogVideoX(ABC):
+    """What the two kinds share: all but the pipeline, and what is shown of a first frame."""
+
+    published: ClassVar[tuple[Published, ...]]
+    needs_image: ClassVar[bool]
+    lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")  # the paper's
+    _pipeline_class: ClassVar[type[DiffusionPipeline]]
 
     def __init__(
-        self, pipeline: CogVideoXImageToVideoPipeline, *, text_tokens: int, device: torch.device, memory: Memory
+        self, pipeline: Any, *, sizes: SizeRule, text_tokens: int, padding: int, device: torch.device, memory: Memory
     ) -> None:
-        """Take a pipeline, of which components may be None, and the number of text tokens the transformer is shown."""
+        """Take a pipeline, of which components may be None.
+
+        `text_tokens` is how many the transformer is shown, `padding` how many latent frames stand before those of a clip.
+        """
         self._pipeline = pipeline
+        self._sizes = sizes
         self._text_tokens = text_tokens
+        self._padding = padding
         self._device = device
         self._memory = memory
         self._texts = Texts(self._encode_text, device)
@@ -61,23 +92,8 @@ class CogVideoXImageToVideo:
     @classmethod
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
         """See `VideoModel.check_size`."""
-        transformer, vae = _configurations(path, revision)
-        _check_kind(path, transformer, vae)
-        # Besides the first one, the VAE decodes latent frames two by two, hence 8 k + 1 and not 4 k + 1: asked for 5 or 13
-        # frames, the pipeline returns 8 or 16.
-        step = 2 * int(vae["temporal_compression_ratio"])
-        scale = 2 ** (len(vae["block_out_channels"]) - 1)
-        grid = scale * int(transformer["patch_size"])
-        right = (max(1, round((frames - 1) / step)) * step + 1, _nearest(height, grid), _nearest(width, grid))
-        rule = f"frames must be {step} k + 1, height and width multiples of {grid}"
-        if transformer.get("use_learned_positional_embeddings"):
-            right = (right[0], scale * transformer["sample_height"], scale * transformer["sample_width"])
-            rule = f"frames must be {step} k + 1, and its learned positions fix the height and the width"
-        if (frames, height, width) != right:
-            raise UserError(
-                f"{path} cannot make {frames} frames of {height}x{width} (height x width): {rule}. "
-                f"The nearest that it can: frames {right[0]}, height {right[1]}, width {right[2]}."
-            )
+        transformer, vae = _configurations(path, revision, images=cls.needs_image)
+        _size_rule(transformer, vae).check(frames=frames, height=height, width=width)
 
     @classmethod
     def load(
@@ -90,24 +106,27 @@ class CogVideoXImageToVideo:
         parts: Collection[Part] = PARTS,
         memory: Memory = PLENTY,
         expert: Expert = "both",
-    ) -> "CogVideoXImageToVideo":
+    ) -> "_CogVideoX":
         """See `VideoModel.load`."""
         if expert != "both":
             raise UserError(f"CogVideoX has one transformer, and so no {expert}-noise expert; leave model.expert at both")
-        transformer, vae = _configurations(path, revision)
-        _check_kind(path, transformer, vae)
-        pipeline = load_pipeline(
-            CogVideoXImageToVideoPipeline, path, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts
-        )
+        transformer, vae = _configurations(path, revision, images=cls.needs_image)
+        pipeline = load_pipeline(cls._pipeline_class, path, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts)
         if pipeline.scheduler.config.prediction_type != "v_prediction":
             raise UserError(f"{path}: its scheduler predicts {pipeline.scheduler.config.prediction_type}, not v_prediction")
-        return cls(pipeline, text_tokens=transformer["max_text_seq_length"], device=device, memory=memory)
+        return cls(
+            pipeline,
+            sizes=_size_rule(transformer, vae),
+            text_tokens=transformer["max_text_seq_length"],
+            padding=(transformer.get("patch_size_t") or 1) - 1,
+            device=device,
+            memory=memory,
+        )
 
     def remember_texts(self, texts: Iterable[str]) -> None:
         """See `VideoModel.remember_texts`."""
         self._texts.remember(texts)
-        self._pipeline.register_modules(text_encoder=None, tokenizer=None)
-        place(self._pipeline, self._device, self._memory)
+        drop(self._pipeline, _COMPONENTS["text"], self._device, self._memory)
 
     def checkpoint_gradients(self) -> None:
         """See `VideoModel.checkpoint_gradients`."""
@@ -115,12 +134,13 @@ class CogVideoXImageToVideo:
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
         """See `VideoModel.generate`."""
+        self._sizes.check(frames=sampling.frames, height=sampling.height, width=sampling.width)
         for request in requests:
             yield self._generate_one(request, sampling)
 
     def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Sample:
         output = self._pipeline(
-            image=_first_frame(request, sampling.height, sampling.width)[None],
+            **self._first_frame_arguments(request, sampling),
             prompt_embeds=self._texts(request.text)[None],
             negative_prompt_embeds=self._texts("")[None] if sampling.guidance > 1 else None,
             height=sampling.height,
@@ -133,41 +153,33 @@ class CogVideoXImageToVideo:
         )
         latents: Tensor = output.frames[0]
         sample = Sample(self.decode_latents(latents), latents.cpu())
-        if not sample.video.isfinite().all():
-            raise UserError(
-                f"the model made a clip that is not a number anywhere (seed {request.seed}, {self._pipeline.dtype}). "
-                "float16 overflows in some models: try model.dtype bfloat16 or float32."
-            )
+        check_finite(sample, request, self._pipeline.dtype)
         return sample
 
     @torch.no_grad()
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
         """See `VideoModel.encode_video`. The mean of the VAE's posterior, scaled as the transformer knows it."""
+        self._sizes.check(frames=len(video), height=video.shape[2], width=video.shape[3])
         mean = self._pipeline.vae.encode(self._to_vae(video)).latent_dist.mode()
-        latents: Tensor = (self._scale * mean)[0].transpose(0, 1).contiguous()
-        return latents
+        latents = (self._scale * mean)[0].transpose(0, 1)
+        return torch.cat([*[latents[:1]] * self._padding, latents])
 
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
         """See `VideoModel.decode_latents`."""
-        frames = self._pipeline.decode_latents(latents[None].to(self._device, self._pipeline.vae.dtype))
+        kept = latents[None, self._padding :].to(self._device, self._pipeline.vae.dtype)
+        frames = self._pipeline.decode_latents(kept)
         video: Tensor = self._pipeline.video_processor.postprocess_video(video=frames, output_type="pt")[0].float().cpu()
+        self._pipeline.maybe_free_model_hooks()
         return video
 
     @torch.no_grad()
     def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
         """See `VideoModel.encode_condition`.
 
-        Returns `text` [tokens features] and `image` [1 channels h w], the latents of the first frame. They are drawn from the
-        VAE's posterior with the request's seed, as the pipeline does.
+        Returns `text` [tokens features]; for image-to-video also `image` [1 channels h w], the latents of the first frame.
         """
-        text = self._texts(request.text)
-        posterior = self._pipeline.vae.encode(self._to_vae(_first_frame(request, height, width)[None])).latent_dist
-        drawn = posterior.sample(torch.Generator().manual_seed(request.seed)).to(text.dtype)
-        # The released weights of some image-to-video models were trained with the first frame's latents divided by the
-        # factor; diffusers keeps note of it in the VAE's configuration.
-        image = 1 / self._scale * drawn if self._pipeline.vae.config.invert_scale_latents else self._scale * drawn
-        return {"text": text, "image": image[0].transpose(0, 1).contiguous()}
+        return {"text": self._texts(request.text), **self._encode_first_frame(request, height, width)}
 
     def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """See `VideoModel.timesteps_at`."""
@@ -201,9 +213,6 @@ class CogVideoXImageToVideo:
         clean, _ = from_velocity(noisy, prediction.float(), alpha=alpha, sigma=sigma)
         return clean
 
-    def _mix(self, timesteps: Int[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        return variance_preserving(self._pipeline.scheduler.alphas_cumprod[timesteps.cpu()])
-
     def transformer_inputs(
         self,
         noisy: Float[Tensor, "batch latent_frames channels h w"],
@@ -211,28 +220,42 @@ class CogVideoXImageToVideo:
         conditions: Mapping[str, Tensor],
     ) -> dict[str, Any]:
         """Return every argument of the transformer: those that the pipeline calls it with."""
-        pipeline, config = self._pipeline, self._pipeline.transformer.config
+        config = self._pipeline.transformer.config
         dtype, device = conditions["text"].dtype, noisy.device
         frames, _, h, w = noisy.shape[1:]
-        image = torch.zeros_like(noisy)
-        image[:, :1] = conditions["image"]
-        scale = pipeline.vae_scale_factor_spatial
+        scale = self._pipeline.vae_scale_factor_spatial
         rotary = None
         if config.use_rotary_positional_embeddings:
-            rotary = pipeline._prepare_rotary_positional_embeddings(h * scale, w * scale, frames, device)
+            rotary = self._pipeline._prepare_rotary_positional_embeddings(h * scale, w * scale, frames, device)
         return {
-            "hidden_states": torch.cat([noisy, image], dim=2).to(dtype),
             "encoder_hidden_states": conditions["text"],
             "timestep": timesteps,
-            "ofs": None if config.ofs_embed_dim is None else torch.full((1,), _OFS, dtype=dtype, device=device),
             "image_rotary_emb": rotary,
             "attention_kwargs": None,
             "return_dict": False,
+            **self._noisy_inputs(noisy, conditions, dtype),
         }
+
+    @abstractmethod
+    def _first_frame_arguments(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Tensor]:
+        """What the pipeline is told of the first frame."""
+
+    @abstractmethod
+    def _encode_first_frame(self, request: GenerationRequest, height: int, width: int) -> dict[str, Tensor]:
+        """What training keeps of the first frame."""
+
+    @abstractmethod
+    def _noisy_inputs(
+        self, noisy: Float[Tensor, "batch frames channels h w"], conditions: Mapping[str, Tensor], dtype: torch.dtype
+    ) -> dict[str, Any]:
+        """The arguments of the transformer that are made from the noisy latents and the first frame."""
 
     @property
     def _scale(self) -> float:
         return float(self._pipeline.vae.config.scaling_factor)
+
+    def _mix(self, timesteps: Int[Tensor, " batch"]) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        return variance_preserving(self._pipeline.scheduler.alphas_cumprod[timesteps.cpu()])
 
     def _to_vae(self, frames: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "1 3 frames height width"]:
         """RGB in [0, 1] to the VAE's [-1, 1], layout, device and dtype."""
@@ -246,29 +269,105 @@ class CogVideoXImageToVideo:
         return encoded
 
 
+class CogVideoXTextToVideo(_CogVideoX):
+    """CogVideoX-2B (sines for positions, another schedule) and 5B (rotary positions), CogVideoX1.5-5B, and miniatures."""
+
+    published = (
+        _published("CogVideoX-2b", parameters="1.7 B", memory="13 GB", free=True),
+        _published("CogVideoX-5b"),
+        _published("CogVideoX1.5-5B"),
+    )
+    needs_image = False
+    _pipeline_class = CogVideoXPipeline
+
+    def _first_frame_arguments(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Tensor]:
+        return {}
+
+    def _encode_first_frame(self, request: GenerationRequest, height: int, width: int) -> dict[str, Tensor]:
+        return {}
+
+    def _noisy_inputs(
+        self, noisy: Float[Tensor, "batch frames channels h w"], conditions: Mapping[str, Tensor], dtype: torch.dtype
+    ) -> dict[str, Any]:
+        return {"hidden_states": noisy.to(dtype)}
+
+
+class CogVideoXImageToVideo(_CogVideoX):
+    """CogVideoX-5B-I2V, CogVideoX1.5-5B-I2V, and their miniatures."""
+
+    published = (_published("CogVideoX-5b-I2V"), _published("CogVideoX1.5-5B-I2V"))
+    needs_image = True
+    _pipeline_class = CogVideoXImageToVideoPipeline
+
+    def _first_frame_arguments(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Tensor]:
+        return {"image": _first_frame(request, sampling.height, sampling.width)[None]}
+
+    def _encode_first_frame(self, request: GenerationRequest, height: int, width: int) -> dict[str, Tensor]:
+        """Draw from the VAE's posterior with the request's seed, as the pipeline does."""
+        vae = self._pipeline.vae
+        posterior = vae.encode(self._to_vae(_first_frame(request, height, width)[None])).latent_dist
+        drawn = posterior.sample(torch.Generator().manual_seed(request.seed))
+        # The released weights of some image-to-video models were trained with the first frame's latents divided by the
+        # factor; diffusers keeps note of it in the VAE's configuration.
+        image = 1 / self._scale * drawn if vae.config.invert_scale_latents else self._scale * drawn
+        return {"image": image[0].transpose(0, 1).contiguous()}
+
+    def _noisy_inputs(
+        self, noisy: Float[Tensor, "batch frames channels h w"], conditions: Mapping[str, Tensor], dtype: torch.dtype
+    ) -> dict[str, Any]:
+        image = torch.zeros_like(noisy)
+        image[:, :1] = conditions["image"]
+        has_ofs = self._pipeline.transformer.config.ofs_embed_dim is not None
+        return {
+            "hidden_states": torch.cat([noisy, image], dim=2).to(dtype),
+            "ofs": torch.full((1,), _OFS, dtype=dtype, device=noisy.device) if has_ofs else None,
+        }
+
+
 def _first_frame(request: GenerationRequest, height: int, width: int) -> Float[Tensor, "3 height width"]:
     if request.image is None:
         raise UserError(f"an image-to-video model needs a first frame, and the prompt {request.text!r} has none")
     return fit_image(request.image, height=height, width=width)
 
 
-def _nearest(value: int, multiple: int) -> int:
-    return max(1, round(value / multiple)) * multiple
+def _configurations(path: Path | str, revision: str | None, *, images: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configurations of the transformer and of the VAE, without loading either.
 
-
-def _configurations(path: Path | str, revision: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the configurations of the transformer and of the VAE, without loading either."""
+    Raises:
+        UserError: If there are none, or they are of another kind of model.
+    """
     try:
-        return (
-            CogVideoXTransformer3DModel.load_config(path, subfolder="transformer", revision=revision),
-            AutoencoderKLCogVideoX.load_config(path, subfolder="vae", revision=revision),
-        )
+        transformer = CogVideoXTransformer3DModel.load_config(path, subfolder="transformer", revision=revision)
+        vae = AutoencoderKLCogVideoX.load_config(path, subfolder="vae", revision=revision)
     except OSError as error:
         raise UserError(f"no CogVideoX model at {path}: {error}") from None
+    takes_images = transformer["in_channels"] == 2 * vae["latent_channels"]
+    if images and not takes_images:
+        raise UserError(
+            f"{path} is no image-to-video model: its transformer takes no image latents beside the noisy ones. "
+            "For a text-to-video model set model.name to cogvideox-t2v."
+        )
+    if takes_images and not images:
+        raise UserError(
+            f"{path} is no text-to-video model: its transformer takes image latents beside the noisy ones. "
+            "For an image-to-video model set model.name to cogvideox-i2v."
+        )
+    if transformer.get("patch_size_t") not in (None, 2):
+        raise UserError(f"{path}: its patches are {transformer['patch_size_t']} latent frames long; 1 or 2 are supported")
+    return transformer, vae
 
 
-def _check_kind(path: Path | str, transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
-    if transformer["in_channels"] != 2 * vae["latent_channels"]:
-        raise UserError(f"{path} is no image-to-video model: its transformer takes no image latents beside the noisy ones")
-    if transformer.get("patch_size_t") is not None:
-        raise UserError(f"{path} is a CogVideoX1.5 model, whose patches over time are not supported")
+def _size_rule(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> SizeRule:
+    """Return what the pipeline can make without returning another size, or failing.
+
+    Besides the first one, the VAE decodes latent frames two by two, hence 8 k + 1 frames and not 4 k + 1: asked for 5 or 13,
+    the pipeline returns 8 or 16.
+    """
+    scale = 2 ** (len(vae["block_out_channels"]) - 1)
+    step, grid = 2 * int(vae["temporal_compression_ratio"]), scale * int(transformer["patch_size"])
+    own = (scale * transformer["sample_height"], scale * transformer["sample_width"])
+    if transformer.get("use_learned_positional_embeddings"):
+        return SizeRule(step, grid, largest=own, smallest=own, reason="its learned positions fix the height and the width")
+    if transformer.get("patch_size_t") is not None:  # positions are cut out of a table
+        return SizeRule(step, grid, largest=own, reason=f"its table of positions ends at {own[0]}x{own[1]}")
+    return SizeRule(step, grid)

@@ -1,5 +1,6 @@
 """What the families share in handling diffusers' pipelines: loading in parts, saving memory, text states."""
 
+import gc
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch.nn import Module
 from transformers.utils import logging as transformers_logging
 
 from videogpa.errors import UserError
-from videogpa.models.base import PARTS, Memory, Part
+from videogpa.models.base import PARTS, GenerationRequest, Memory, Part, Sample
 
 Components = Mapping[Part, tuple[str, ...]]
 """The components of a pipeline that make up each part of a model."""
@@ -40,19 +41,38 @@ def load_pipeline(
 
 
 def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
-    """Put the pipeline on the device, or have each of its parts put there while it works; see `Memory`.
-
-    To be called again when a component is gone: accelerate's hooks would hold it.
-    """
+    """Put the pipeline on the device, or have each of its parts put there while it works; see `Memory`."""
     if memory.tiling and pipeline.vae is not None:
         pipeline.vae.enable_tiling()
         pipeline.vae.enable_slicing()
     modules = [component for component in pipeline.components.values() if isinstance(component, Module)]
     # A single part is never idle, and an optimizer wants its parameters to stay where they are.
-    if memory.offload and device.type != "cpu" and len(modules) > 1:
+    if memory.offload and len(modules) > 1:
         pipeline.enable_model_cpu_offload(device=device)
     else:
         pipeline.to(device)
+
+
+def drop(pipeline: Any, names: Iterable[str], device: torch.device, memory: Memory) -> None:
+    """Take components out of a pipeline for good, and give their memory back."""
+    pipeline.register_modules(**dict.fromkeys(names))
+    place(pipeline, device, memory)  # the hooks of offloading hold what they move: new ones are made
+    gc.collect()  # a module that had hooks refers to itself
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def check_finite(sample: Sample, request: GenerationRequest, dtype: torch.dtype) -> None:
+    """Check that a clip is made of numbers.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if not sample.video.isfinite().all():
+        raise UserError(
+            f"the model made a clip that is not a number anywhere (seed {request.seed}, {dtype}). "
+            "float16 overflows in some models: try model.dtype bfloat16 or float32."
+        )
 
 
 class Texts:

@@ -9,7 +9,10 @@ from pathlib import Path
 from videogpa.runs import atomic_folder
 
 TOYS = {
+    "cogvideox-t2v": "cogvideox:text_to_video",
     "cogvideox-i2v": "cogvideox:image_to_video",
+    "cogvideox1.5-t2v": "cogvideox:text_to_video_1_5",
+    "cogvideox1.5-i2v": "cogvideox:image_to_video_1_5",
 }
 """The miniatures: name -> module and function that builds its pipeline."""
 

@@ -1,9 +1,13 @@
-"""Miniatures of CogVideoX at 0.2 M parameters and 64x64; other sizes work too, unless positions are learned."""
+"""Miniatures of CogVideoX and CogVideoX1.5 at 0.2 M parameters and 64x64."""
+
+from typing import Any
 
 from diffusers import (
     AutoencoderKLCogVideoX,
+    CogVideoXDDIMScheduler,
     CogVideoXDPMScheduler,
     CogVideoXImageToVideoPipeline,
+    CogVideoXPipeline,
     CogVideoXTransformer3DModel,
 )
 from transformers import T5Config, T5EncoderModel
@@ -13,42 +17,81 @@ from videogpa.models.toys.common import TEXT_FEATURES, TEXT_TOKENS, quietly_seed
 _LATENT_CHANNELS = 16  # the real VAE's
 
 
-def image_to_video(
-    *,
-    seed: int = 0,
-    rotary: bool = True,
-    learned_positions: bool = False,
-    ofs_embedding: bool = False,
-    invert_scale_latents: bool = False,
-) -> CogVideoXImageToVideoPipeline:
-    """Build a miniature of CogVideoX-5B-I2V.
+def text_to_video(*, seed: int = 0, rotary: bool = True) -> CogVideoXPipeline:
+    """Build a miniature of CogVideoX-5B; of the 2B model, positions and schedule, if not `rotary`."""
+    parts = _parts(seed, use_rotary_positional_embeddings=rotary)
+    # The schedules of the published models: that of the 2B model is shifted towards noise.
+    scheduler = _scheduler() if rotary else CogVideoXDDIMScheduler(**_SCHEDULE, snr_shift_scale=3.0)
+    return CogVideoXPipeline(**parts, scheduler=scheduler)
 
-    The 5B model has rotary and learned positions, no ofs embedding, and does not invert the scale.
+
+def text_to_video_1_5(*, seed: int = 0) -> CogVideoXPipeline:
+    """Build a miniature of CogVideoX1.5-5B."""
+    return CogVideoXPipeline(**_parts(seed, **_VERSION_1_5), scheduler=_scheduler())
+
+
+def image_to_video(
+    *, seed: int = 0, rotary: bool = True, learned_positions: bool = False, invert_scale_latents: bool = False
+) -> CogVideoXImageToVideoPipeline:
+    """Build a miniature of CogVideoX-5B-I2V; other sizes than 64x64 work too, unless positions are learned.
+
+    The 5B model has rotary and learned positions, and does not invert the scale.
     """
+    parts = _parts(
+        seed,
+        invert_scale_latents=invert_scale_latents,
+        in_channels=2 * _LATENT_CHANNELS,
+        use_rotary_positional_embeddings=rotary,
+        use_learned_positional_embeddings=learned_positions,
+    )
+    return CogVideoXImageToVideoPipeline(**parts, scheduler=_scheduler())
+
+
+def image_to_video_1_5(*, seed: int = 0) -> CogVideoXImageToVideoPipeline:
+    """Build a miniature of CogVideoX1.5-5B-I2V."""
+    parts = _parts(seed, invert_scale_latents=True, in_channels=2 * _LATENT_CHANNELS, ofs_embed_dim=64, **_VERSION_1_5)
+    return CogVideoXImageToVideoPipeline(**parts, scheduler=_scheduler())
+
+
+_VERSION_1_5: dict[str, Any] = {"patch_size_t": 2, "patch_bias": False, "use_rotary_positional_embeddings": True}
+
+_SCHEDULE: dict[str, Any] = {
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "timestep_spacing": "trailing",
+    "clip_sample": False,
+}
+
+
+def _scheduler() -> CogVideoXDPMScheduler:
+    """The schedule of the 5B models: v-prediction, no signal left at the last timestep, no shift."""
+    return CogVideoXDPMScheduler(**_SCHEDULE, snr_shift_scale=1.0)
+
+
+def _parts(seed: int, *, invert_scale_latents: bool = False, **architecture: Any) -> dict[str, Any]:
+    """Return all of a pipeline but its scheduler."""
     with quietly_seeded(seed):
+        settings = {"in_channels": _LATENT_CHANNELS, **architecture}
         transformer = CogVideoXTransformer3DModel(
             num_attention_heads=4,
             attention_head_dim=16,
-            in_channels=2 * _LATENT_CHANNELS,
             out_channels=_LATENT_CHANNELS,
             time_embed_dim=64,
-            ofs_embed_dim=64 if ofs_embedding else None,
             text_embed_dim=TEXT_FEATURES,
             num_layers=2,
             sample_width=8,
             sample_height=8,
             sample_frames=9,
             max_text_seq_length=TEXT_TOKENS,
-            use_rotary_positional_embeddings=rotary,
-            use_learned_positional_embeddings=learned_positions,
+            **settings,
         )
         vae = AutoencoderKLCogVideoX(
             block_out_channels=(4, 8, 8, 16),
             layers_per_block=1,
             norm_num_groups=4,
             latent_channels=_LATENT_CHANNELS,
-            sample_height=64,
-            sample_width=64,
+            sample_height=96,  # tiles are half of it, and a whole number of their overlap: a sixth of the height,
+            sample_width=80,  # a fifth of the width
             scaling_factor=0.7,
             invert_scale_latents=invert_scale_latents,
         )
@@ -56,15 +99,9 @@ def image_to_video(
         text_encoder = T5EncoderModel(
             T5Config(vocab_size=len(words), d_model=TEXT_FEATURES, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
         )
-    return CogVideoXImageToVideoPipeline(words, text_encoder.eval(), vae.eval(), transformer.eval(), _scheduler())
-
-
-def _scheduler() -> CogVideoXDPMScheduler:
-    """The schedule of the 5B models: v-prediction, no signal left at the last timestep, no shift."""
-    return CogVideoXDPMScheduler(
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        snr_shift_scale=1.0,
-        timestep_spacing="trailing",
-        clip_sample=False,
-    )
+    return {
+        "tokenizer": words,
+        "text_encoder": text_encoder.eval(),
+        "vae": vae.eval(),
+        "transformer": transformer.eval(),
+    }
