@@ -6,6 +6,7 @@ timestep of a step has called upon.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +16,23 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch.nn import Parameter
 
+from videogpa.errors import UserError
+
 T = TypeVar("T")
 
 
 def new_accelerator(device: torch.device, trackers: Sequence[str], folder: Path) -> Accelerator:
-    """Return the accelerator, and join the other processes if there are any. On GPUs each process takes its own as `cuda`."""
+    """Return the accelerator, and join the other processes if there are any. On GPUs each process takes its own as `cuda`.
+
+    Raises:
+        UserError: If accelerate was told to shard the network over the processes.
+    """
+    sharding = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]
+    if sharding:
+        raise UserError(
+            f"{sharding[0]} is not supported: every process holds the whole network, of which the adapter alone is trained. "
+            "Launch with --multi_gpu; what helps where memory is short stands in docs/training.md."
+        )
     return Accelerator(cpu=device.type == "cpu", log_with=list(trackers) or None, project_dir=folder)
 
 
