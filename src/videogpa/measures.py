@@ -39,5 +39,7 @@ MEASURES: dict[str, Measure] = {
     "registered": Measure("higher", "judged frames that have a camera"),
     "points": Measure("higher", "triangulated points"),
     "focal_widths": Measure(None, "focal length", "image widths"),
+    "confidence": Measure(None, "median confidence of a network in its depth; each network has a scale of its own"),
+    "parallax": Measure(None, "how far near and far points move against each other, at the cameras farthest apart", "px"),
     "seconds": Measure(None, "time that scoring took", "s"),
 }

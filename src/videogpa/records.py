@@ -73,6 +73,8 @@ class Score(Row):
     reason: str | None = None
     perceptual: Literal["alex", "vgg"] | None = None
     frames: int | None = None
+    details: dict[str, str] | None = None
+    """How the critic looked, in its own words: weights, crop, ... Rows with different ones should not be compared."""
 
     consistency: float | None = None
     mse: float | None = None
@@ -91,6 +93,8 @@ class Score(Row):
     registered: int | None = None
     points: int | None = None
     focal_widths: float | None = None
+    confidence: float | None = None
+    parallax: float | None = None
     homography_loo: float | None = None
     seconds: float | None = None
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 CRITICS = {
     "sfm": "videogpa.critics.sfm:SfmCritic",  # COLMAP cameras, plane-sweep depth; no weights, runs on a CPU
+    "vggt": "videogpa.critics.vggt:VggtCritic",  # VGGT-1B: the paper's critic
     "oracle": "videogpa.critics.oracle:OracleCritic",  # the exact geometry of a scene of the miniature world
 }
 

@@ -52,6 +52,11 @@ class Critic(Protocol):
     CARDS: ClassVar[tuple[Card, ...]]
     """One for each of the published weights, the default's first."""
 
+    @property
+    def details(self) -> Mapping[str, str]:
+        """How it looks at clips, for their rows: weights, crop, ...; nothing where there is nothing to choose."""
+        ...
+
     def frames_to_read(self, judged: int) -> int:
         """How many frames, uniformly sampled from the clip, the critic wants in order to judge `judged` of them."""
         ...

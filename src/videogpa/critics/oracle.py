@@ -4,7 +4,7 @@ It judges whether a clip shows the scene it was asked for along the path it was 
 Cost: about 5 ms for nine frames of 64 x 64 on one core, no weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,11 @@ class OracleCritic:
             paper="none",
         ),
     )
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """Nothing: there is nothing to choose."""
+        return {}
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""

@@ -9,7 +9,7 @@ It cannot hallucinate: it knows only what matches between frames, and says so wh
 - It does not know: clips without parallax, of moving subjects only, of textureless or reflecting surfaces.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -73,6 +73,11 @@ class SfmCritic:
             paper="Schönberger 2016, Pan 2024",
         ),
     )
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """Nothing: there is nothing to choose."""
+        return {}
 
     def frames_to_read(self, judged: int) -> int:
         """Return 25 for 10: more frames make smaller steps, which more features survive."""

@@ -89,5 +89,5 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise UserError(f"model.device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise UserError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
     return device

@@ -75,6 +75,7 @@ def _facts(cards: Sequence[ClipCard]) -> dict[str, str]:
     found = {
         "critic": {score.critic for score in scores},
         "perceptual net": {f"LPIPS {score.perceptual}" for score in scores if score.perceptual},
+        "how it looked": {f"{name} {value}" for score in scores for name, value in (score.details or {}).items()},
         "judged frames per clip": {str(score.frames) for score in scores if score.frames},
     }
     return {name: ", ".join(sorted(values)) for name, values in found.items() if values}

@@ -68,7 +68,7 @@ class Judge:
             ValueError: If a tensor has too few frames or values outside [0, 1].
         """
         started = time.perf_counter()
-        row: dict[str, Any] = {"clip": clip, "critic": self._config.critic}
+        row: dict[str, Any] = {"clip": clip, "critic": self._config.critic, "details": dict(self._critic.details) or None}
         try:
             footage = self.footage(video, prompt)
             row["flow"] = mean_flow(footage.frames[list(footage.judged)])

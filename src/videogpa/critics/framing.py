@@ -1,0 +1,31 @@
+"""What of a frame a network sees, and at which size."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+Crop = Literal["whole", "centre"]
+"""The whole frame, or the square in its middle, as the paper has it: a third of a frame of 720 x 480 is not looked at."""
+
+
+def frame_for_network(
+    frames: Float[Tensor, "frames 3 height width"], crop: Crop, side: int, multiple: int
+) -> Float[Tensor, "frames 3 new_height new_width"]:
+    """Return the frames at a size that a network takes, RGB in [0, 1].
+
+    `whole`: the long side becomes `side`, the other the nearest multiple of `multiple`, which stretches it by less than half of
+    that; antialiased bicubic. `centre`: a square of `side`, in the way of the paper's code: bilinear, not antialiased, 8 bits.
+    """
+    height, width = frames.shape[2:]
+    if crop == "centre":
+        short = min(height, width)
+        top, left = (height - short) // 2, (width - short) // 2
+        square = frames[:, :, top : top + short, left : left + short]
+        resized = interpolate(square, (side, side), mode="bilinear", align_corners=False)
+        return torch.round(resized * 255) / 255
+    scale = side / max(height, width)
+    size = [max(1, round(length * scale / multiple)) * multiple for length in (height, width)]
+    return interpolate(frames, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)

@@ -1,0 +1,130 @@
+"""VGGT: a transformer that sees all frames at once and returns their cameras and depth in one pass. The paper's critic.
+
+- Method: Wang et al. 2025, https://arxiv.org/abs/2503.11651; the network is in `critics/networks/vggt.py`, the weights are the
+  published ones. See docs/critics.md.
+- Cost: a GPU, or patience.
+- Licence: of the weights. `facebook/VGGT-1B-Commercial`, the default, may be used commercially (not for military purposes, and
+  Meta asks who you are first); `facebook/VGGT-1B`, the paper's, may not.
+- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what critics/gates.py can see of
+  that is refused.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import pad
+
+from videogpa.critics.base import Card
+from videogpa.critics.framing import Crop, frame_for_network
+from videogpa.critics.gates import pass_gates
+from videogpa.critics.networks.vggt import Head, Prediction, Vggt
+from videogpa.models.loading import pick_device
+from videogpa.records import Reconstruction, Source
+
+DEFAULT_WEIGHTS = "facebook/VGGT-1B-Commercial"
+
+LEAST_CONFIDENCE = 1.05
+"""Training weighs errors with the confidence c and pays 0.2 log c for it (DUSt3R, https://arxiv.org/abs/2312.14132, and VGGT
+after it), so that c tells an expected error of 0.2 / c of the scene's size: at 1.05 about the largest that c can tell."""
+
+__all__ = ["Vggt", "VggtCritic"]
+
+
+class VggtCritic:
+    """Cameras and depth of a clip by VGGT.
+
+    `crop`: the whole frame, or the paper's square in its middle. `points`: unprojected from depth and camera, or those of the
+    point head, as the paper's code has it; the confidence is the depth head's either way. `side`: pixels of the long side; the
+    weights were trained at 518. `device`: `auto` is a GPU if there is one; there the trunk works in bfloat16.
+    """
+
+    CARDS = (
+        Card(
+            weights=DEFAULT_WEIGHTS,
+            licence="VGGT licence (no military use), gated",
+            commercial=True,
+            parameters="1.19 billion (1.26 with the tracking head)",
+            download="5.0 GB",
+            memory="about 6 GB of a GPU, 10 frames (estimated)",
+            paper="arXiv 2503.11651",
+        ),
+        Card(
+            weights="facebook/VGGT-1B",
+            licence="CC BY-NC 4.0",
+            commercial=False,
+            parameters="1.19 billion (1.26 with the tracking head)",
+            download="5.0 GB",
+            memory="the same",
+            paper="arXiv 2503.11651; the weights of arXiv 2601.23286",
+        ),
+    )
+    PAPER = {"crop": "centre", "points": "head"}  # noqa: RUF012 - read, never written
+
+    def __init__(
+        self,
+        weights: str = DEFAULT_WEIGHTS,
+        crop: Crop = "whole",
+        points: Literal["depth", "head"] = "depth",
+        side: Annotated[int, Field(ge=14, multiple_of=14)] = 518,
+        device: str = "auto",
+    ) -> None:
+        chosen = pick_device(device)
+        heads: tuple[Head, ...] = ("camera", "depth", "point") if points == "head" else ("camera", "depth")
+        precision = torch.bfloat16 if chosen.type == "cuda" else torch.float32
+        self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=precision)
+        self._device, self._crop, self._side = chosen, crop, side
+        self.details = {"weights": weights, "crop": crop, "points": points, "side": str(side)}
+
+    def frames_to_read(self, judged: int) -> int:
+        """The judged frames are enough."""
+        return judged
+
+    def reconstruct(
+        self,
+        frames: Float[Tensor, "frames 3 height width"],
+        *,
+        judged: Sequence[int] | None = None,
+        source: Source | None = None,
+    ) -> Reconstruction:
+        """Reconstruct the frames at the indices `judged` (all, if None), without the others. Ignores `source`.
+
+        The world is that of the first frame's camera, up to the network's error; the unit of length is the network's.
+
+        Raises:
+            ReconstructionFailed: If the network is not confident, or the cameras have not moved.
+        """
+        chosen = frames if judged is None else frames[list(judged)]
+        images = frame_for_network(chosen, self._crop, self._side, self._model.config.patch_size)
+        predicted = self._model(images[None].to(self._device))
+        return pass_gates(_assemble(images, predicted), least_confidence=LEAST_CONFIDENCE)
+
+
+def _assemble(images: Float[Tensor, "frames 3 height width"], predicted: Prediction) -> Reconstruction:
+    """Put the network's answer for one clip into the shape that scores are computed from."""
+    depth, confidence, intrinsics, extrinsics = (
+        _known(tensor)[0].cpu() for tensor in (predicted.depth, predicted.depth_conf, predicted.intrinsic, predicted.extrinsic)
+    )
+    camera_from_world = pad(extrinsics, (0, 0, 0, 1))
+    camera_from_world[:, 3, 3] = 1
+    return Reconstruction(
+        images=images,
+        depth=depth[..., 0],
+        confidence=confidence,
+        intrinsics=intrinsics,
+        camera_from_world=camera_from_world,
+        points=None if predicted.world_points is None else predicted.world_points[0].cpu(),
+        measures={
+            "registered": len(images),
+            "points": depth.numel(),
+            "focal_widths": float(intrinsics[:, 0, 0].median()) / images.shape[3],
+        },
+    )
+
+
+def _known(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "the critic builds the camera and the depth head"
+    return tensor
