@@ -6,6 +6,7 @@ frames only, and judged where they cover it; what a frame says about itself coun
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
-from videogpa.maths.exposure import exposure_gains
+from videogpa.maths.exposure import exposure_steps, gains_of
 from videogpa.maths.render import splat_cloud
 from videogpa.perceptual import Lpips
 from videogpa.records import Reconstruction
@@ -39,27 +40,51 @@ def paper_scores(reconstruction: Reconstruction, perceptual: Lpips, drop_lowest_
         ValueError: If `drop_lowest_confidence` is not in [0, 1).
         ReconstructionFailed: If there are fewer than two frames, no usable point, or no overlap between adjacent frames.
     """
-    frames = reconstruction.images
-    rendered, _ = paper_render(reconstruction, drop_lowest_confidence)
-    mse = images.mse(rendered, frames).mean().item()
-    lpips = perceptual(rendered, frames).mean().item()
+    rendered = paper_render(reconstruction, drop_lowest_confidence)
     matrices = reconstruction.intrinsics, reconstruction.camera_from_world
-    mvcs = cameras.mvcs(reconstruction.depth, *matrices).item()
-    if math.isnan(mvcs):
+    return paper_summary(
+        paper_errors(rendered, reconstruction.images, perceptual),
+        cameras.depth_disagreements(reconstruction.depth, *matrices),
+        reconstruction.camera_from_world,
+    )
+
+
+def paper_errors(
+    rendered: Rendered, frames: Float[Tensor, "frames 3 height width"], perceptual: Lpips
+) -> dict[str, Float[Tensor, " frames"]]:
+    """Return `mse, lpips, ssim` of each frame against its render."""
+    seen, _ = rendered
+    return {"mse": images.mse(seen, frames), "lpips": perceptual(seen, frames), "ssim": images.ssim(seen, frames)}
+
+
+def paper_summary(
+    errors: Mapping[str, Float[Tensor, " frames"]],
+    depth_disagreements: Float[Tensor, " steps"],
+    camera_from_world: Float[Tensor, "frames 4 4"],
+) -> dict[str, float]:
+    """Return the paper's scores of a clip from those of its frames.
+
+    Raises:
+        ReconstructionFailed: If two adjacent frames do not overlap.
+    """
+    mse, lpips, ssim = (errors[name].mean().item() for name in ("mse", "lpips", "ssim"))
+    if bool(depth_disagreements.isnan().any()):
         raise ReconstructionFailed("no pixel of a frame lands in the next one: the cameras or the depth are wrong")
     return {
         "consistency": mse + lpips,
         "mse": mse,
         "lpips": lpips,
         "psnr": images.psnr(torch.tensor(max(mse, LEAST_MSE))).item(),
-        "ssim": images.ssim(rendered, frames).mean().item(),
-        "motion": cameras.paper_motion(reconstruction.camera_from_world).item(),
-        "mvcs": mvcs,
+        "ssim": ssim,
+        "motion": cameras.paper_motion(camera_from_world).item(),
+        "mvcs": torch.exp(-depth_disagreements.mean()).item(),
     }
 
 
-def paper_render(reconstruction: Reconstruction, drop_lowest_confidence: float = 0.0) -> Rendered:
-    """Return every frame rendered from all points, in colours cut to 8 bits, black where there is none.
+def paper_render(
+    reconstruction: Reconstruction, drop_lowest_confidence: float = 0.0, *, views: Sequence[int] | None = None
+) -> Rendered:
+    """Return every frame (or those of `views`) rendered from all points, in colours cut to 8 bits, black where there is none.
 
     Raises:
         ValueError: If `drop_lowest_confidence` is not in [0, 1).
@@ -71,11 +96,12 @@ def paper_render(reconstruction: Reconstruction, drop_lowest_confidence: float =
     kept = math.ceil(len(cloud.confidence) * (1 - drop_lowest_confidence))
     chosen = cloud.confidence.argsort(descending=True, stable=True)[:kept].sort().values
     height, width = reconstruction.depth.shape[1:]
+    shown = _views(reconstruction, views)
     return splat_cloud(
         cloud.points[chosen],
         images.cut_to_8_bits(cloud.colors[chosen]),
-        reconstruction.intrinsics,
-        reconstruction.camera_from_world,
+        reconstruction.intrinsics[shown],
+        reconstruction.camera_from_world[shown],
         height=height,
         width=width,
     )
@@ -92,28 +118,47 @@ def leave_one_out_scores(
     Raises:
         ReconstructionFailed: If there are fewer than two frames, no usable point, or nothing is covered.
     """
-    seen, covered = rendered or leave_one_out_render(reconstruction)
+    rendered = rendered or leave_one_out_render(reconstruction)
+    return leave_one_out_summary(leave_one_out_errors(rendered, reconstruction.images, perceptual))
+
+
+def leave_one_out_errors(
+    rendered: Rendered, frames: Float[Tensor, "frames 3 height width"], perceptual: Lpips
+) -> dict[str, Float[Tensor, " frames"]]:
+    """Return `coverage, mse, lpips` of each frame, the errors over its covered pixels; nan where it has none."""
+    seen, covered = rendered
     coverage = covered.float().mean((1, 2))
+    judged = coverage > 0
+    mse, lpips = torch.full_like(coverage, torch.nan), torch.full_like(coverage, torch.nan)
+    if bool(judged.any()):
+        parts = seen[judged], frames[judged], covered[judged]
+        mse[judged], lpips[judged] = images.mse(*parts), perceptual(*parts)
+    return {"coverage": coverage, "mse": mse, "lpips": lpips}
+
+
+def leave_one_out_summary(errors: Mapping[str, Float[Tensor, " frames"]]) -> dict[str, float]:
+    """Return the leave-one-out scores of a clip from those of its frames: every covered pixel counts the same.
+
+    Raises:
+        ReconstructionFailed: If nothing is covered.
+    """
+    coverage = errors["coverage"]
     judged = coverage > 0
     if not bool(judged.any()):
         raise ReconstructionFailed("no frame shows a point of another frame: there is nothing to compare")
-    seen, frames, covered, coverage = seen[judged], reconstruction.images[judged], covered[judged], coverage[judged]
-    share = coverage / coverage.sum()
-    mse = (share * images.mse(seen, frames, covered)).sum().item()
-    lpips = (share * perceptual(seen, frames, covered)).sum().item()
-    return {
-        "loo_mse": mse,
-        "loo_lpips": lpips,
-        "loo_score": mse + lpips,
-        "loo_coverage": coverage.sum().item() / len(reconstruction.images),
-    }
+    share = coverage[judged] / coverage.sum()
+    mse, lpips = ((share * errors[name][judged]).sum().item() for name in ("mse", "lpips"))
+    return {"loo_mse": mse, "loo_lpips": lpips, "loo_score": mse + lpips, "loo_coverage": coverage.mean().item()}
 
 
-def leave_one_out_render(reconstruction: Reconstruction) -> Rendered:
-    """Return every frame rendered from the points of the other frames, black where they do not cover it.
+def leave_one_out_render(
+    reconstruction: Reconstruction, *, views: Sequence[int] | None = None, clip: "Clip | None" = None
+) -> Rendered:
+    """Return every frame (or those of `views`) rendered from the points of the other frames, black where uncovered.
 
     Depths that differ by less than a pixel of parallax at the median baseline are blended; see maths/blending.py. Points are
-    brought to the exposure of the frame they are rendered into, one gain per frame; see maths/exposure.py.
+    brought to the exposure of the frame they are rendered into, one gain per frame; see maths/exposure.py. Where the frames
+    are only some of a long clip's, `clip` holds their gains and tolerances in the whole.
 
     Raises:
         ReconstructionFailed: If there are fewer than two frames, or no usable point.
@@ -122,20 +167,40 @@ def leave_one_out_render(reconstruction: Reconstruction) -> Rendered:
     weights = cloud.confidence / cloud.confidence.max()
     upper_quartile = weights.kthvalue(math.ceil(0.75 * len(weights))).values
     height, width = reconstruction.depth.shape[1:]
-    matrices = reconstruction.intrinsics, reconstruction.camera_from_world
-    gains = exposure_gains(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
+    intrinsics, camera_from_world = reconstruction.intrinsics, reconstruction.camera_from_world
+    if clip is None:
+        clip = Clip(gains_of(exposure_changes(reconstruction)), parallax_tolerance(intrinsics, camera_from_world))
+    shown = _views(reconstruction, views)
+    view_of_frame = torch.full((len(intrinsics),), -1, device=shown.device)
+    view_of_frame[shown] = torch.arange(len(shown), device=shown.device)
     rendered, covered = blend_cloud(
         cloud.points,
-        cloud.colors / gains[cloud.frame, None],
-        *matrices,
+        cloud.colors / clip.gains[cloud.frame, None],
+        intrinsics[shown],
+        camera_from_world[shown],
         height=height,
         width=width,
         weights=weights,
         trusted=weights >= TRUSTED * upper_quartile,
-        tolerance=parallax_tolerance(*matrices),
-        hidden_from=cloud.frame,
+        tolerance=clip.tolerance[shown],
+        hidden_from=view_of_frame[cloud.frame],
     )
-    return (rendered * gains[:, None, None, None]).clamp(0, 1), covered
+    return (rendered * clip.gains[shown, None, None, None]).clamp(0, 1), covered
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """What a frame takes from the whole clip: its gain (`exposure_gains`) and its `parallax_tolerance`."""
+
+    gains: Float[Tensor, " frames"]
+    tolerance: Float[Tensor, " frames"]
+
+
+def exposure_changes(reconstruction: Reconstruction) -> Float[Tensor, " steps"]:
+    """Return by how much each next frame is brighter, as a logarithm; see maths/exposure.py."""
+    cloud = _cloud(reconstruction)
+    matrices = reconstruction.intrinsics, reconstruction.camera_from_world
+    return exposure_steps(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
 
 
 def error_maps(reconstruction: Reconstruction, rendered: Rendered) -> Float[Tensor, "frames height width"]:
@@ -155,6 +220,11 @@ def parallax_tolerance(
     distances = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist").sort(dim=1).values
     baselines = distances[:, 1:].median(dim=1).values  # the first is the camera's distance from itself
     return PARALLAX_TOLERANCE / (intrinsics[:, 0, 0] * baselines)
+
+
+def _views(reconstruction: Reconstruction, views: Sequence[int] | None) -> Int64[Tensor, " views"]:
+    chosen = range(len(reconstruction.images)) if views is None else views
+    return torch.tensor(list(chosen), dtype=torch.int64, device=reconstruction.images.device)
 
 
 @dataclass(frozen=True)

@@ -141,13 +141,26 @@ def mvcs(
     Raises:
         ValueError: With fewer than two frames.
     """
+    return torch.exp(-depth_disagreements(depth, intrinsics, camera_from_world).mean())
+
+
+def depth_disagreements(
+    depth: Float[Tensor, "frames height width"],
+    intrinsics: Float[Tensor, "frames 3 3"],
+    camera_from_world: Float[Tensor, "frames 4 4"],
+) -> Float[Tensor, " frames-1"]:
+    """Return the mean squared difference of depths of `mvcs` for every two adjacent frames; nan where nothing lands inside.
+
+    Raises:
+        ValueError: With fewer than two frames.
+    """
     _require_cameras(camera_from_world, 2)
     points = unproject(depth, intrinsics, camera_from_world)
     errors = [
         _depth_disagreement(points[i], depth[i] > 0, depth[i + 1], intrinsics[i + 1], camera_from_world[i + 1])
         for i in range(len(depth) - 1)
     ]
-    return torch.exp(-torch.stack(errors).mean())
+    return torch.stack(errors)
 
 
 def _depth_disagreement(

@@ -29,16 +29,33 @@ def exposure_gains(
     to the pixels that they fall on in the next frame. So no local change is explained away, and none of hue. The geometric mean
     of the gains is 1.
     """
+    return gains_of(exposure_steps(images, points, colors, frame, intrinsics, camera_from_world))
+
+
+def gains_of(steps: Float[Tensor, " steps"]) -> Float[Tensor, " steps+1"]:
+    """Return each frame's gain from the steps between consecutive frames; their geometric mean is 1."""
+    log_gains = torch.cat([steps.new_zeros(1), steps]).cumsum(0)
+    return (log_gains - log_gains.mean()).exp()
+
+
+def exposure_steps(
+    images: Float[Tensor, "frames 3 height width"],
+    points: Float[Tensor, "points 3"],
+    colors: Float[Tensor, "points 3"],
+    frame: Int64[Tensor, " points"],
+    intrinsics: Float[Tensor, "frames 3 3"],
+    camera_from_world: Float[Tensor, "frames 4 4"],
+) -> Float[Tensor, " frames-1"]:
+    """Return by how much each next frame is brighter than the one before: the logarithm of the factor. See `exposure_gains`."""
     luma = torch.tensor(_LUMA).to(images)
     next_grays, grays = (images * luma[:, None, None]).sum(1), (colors * luma).sum(1)
-    steps = [grays.new_zeros(())]
+    steps = []
     for index in range(len(images) - 1):
         mine = frame == index
         uv, depth = project(points[mine], intrinsics[index + 1], camera_from_world[index + 1])
         here, there = _shared(grays[mine], next_grays[index + 1], uv, depth)
         steps.append((there / here).log().median() if len(here) >= LEAST_PIXELS else grays.new_zeros(()))
-    log_gains = torch.stack(steps).cumsum(0)
-    return (log_gains - log_gains.mean()).exp()
+    return torch.stack(steps) if steps else grays.new_zeros(0)
 
 
 def _shared(
