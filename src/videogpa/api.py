@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,29 +19,36 @@ def score(
     video: Video,
     *,
     critic: str = "sfm",
-    frames: int = 10,
+    frames: int | Literal["all"] = 10,
     perceptual: str = "alex",
+    window: int = 32,
+    overlap: int = 8,
     options: Mapping[str, Any] | None = None,
 ) -> Score:
     """Score one video: a file, or a tensor of RGB in [0, 1]. `options` are the critic's own (docs/critics.md).
 
     Returns the row that `videogpa score` would write. Look at its `status` first: numbers stand only where it is `ok` (or
     `partial`: for a part of the clip), else `reason` says why there are none. `videogpa.measures.MEASURES` says what each
-    number means and which direction is better.
+    number means and which direction is better. More frames than `window` are reconstructed in windows that share `overlap`
+    frames with the next.
 
     Raises:
         ValueError: If a tensor has fewer than `frames` frames or values outside [0, 1].
         UserError: If a name is unknown or a number impossible.
     """
     clip = "tensor" if isinstance(video, Tensor) else str(video)
-    config = score_config(critic=critic, frames=frames, perceptual=perceptual, options=dict(options or {}))
+    config = score_config(
+        critic=critic, frames=frames, perceptual=perceptual, window=window, overlap=overlap, options=dict(options or {})
+    )
     return _judge(config.model_dump_json()).judge(_video(video), clip=clip).score
 
 
 def reconstruct(
-    video: Video, *, critic: str = "sfm", frames: int = 10, options: Mapping[str, Any] | None = None
+    video: Video, *, critic: str = "sfm", frames: int | Literal["all"] = 10, options: Mapping[str, Any] | None = None
 ) -> Reconstruction:
     """Reconstruct the geometry of one video: a file, or a tensor of RGB in [0, 1]. See `Reconstruction` for what comes back.
+
+    All frames asked for are given to the critic at once, and held in memory.
 
     Raises:
         ReconstructionFailed: If the critic finds no geometry that deserves the name.

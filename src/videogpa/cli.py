@@ -88,6 +88,7 @@ class Score:
 
         videogpa score clips/ --out scores/
         videogpa score a.mp4 'more/*.mp4' --critic sfm --frames 10
+        videogpa score long.mp4 --frames all
         videogpa score runs/mini            # the score stage of a run
     """
 
@@ -101,8 +102,13 @@ class Score:
     """Another setting of the critic, such as crop=centre (see docs/critics.md). May be repeated."""
     paper: bool = False
     """Score as the paper did: its 10 frames, centre crop, points and LPIPS, in place of --frames and --perceptual."""
-    frames: int = 10
-    """How many frames of a clip are judged, evenly spread, first and last included."""
+    frames: int | Literal["all"] = 10
+    """How many frames of a clip are judged, evenly spread, first and last included; or `all`."""
+    window: int = 32
+    """More frames than that are reconstructed in windows of so many, one after the other, and joined: memory stays that of
+    one window, time grows with the length."""
+    overlap: int = 8
+    """Frames that a window shares with the next. They are what joins the two."""
     perceptual: Literal["alex", "vgg"] = "alex"
     """The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB)."""
     out: Path = Path("scores")
@@ -118,6 +124,7 @@ class Score:
 
         protocol: dict[str, Any] = {"critic": self.critic, "frames": self.frames, "perceptual": self.perceptual, "options": {}}
         settings = paper_protocol(self.critic) if self.paper else protocol
+        settings |= {"window": self.window, "overlap": self.overlap}
         settings["options"] |= parse_settings(self.option) | ({"weights": self.weights} if self.weights else {})
         scores = score_files(self.paths, score_config(**settings), self.out)
         _console(stderr=False).print(score_table(scores))

@@ -90,7 +90,10 @@ class ScoreConfig(Config):
 
     critic: str = "sfm"
     options: dict[str, Any] = {}  # of the critic: weights, crop, ... (docs/critics.md)
-    frames: Annotated[int, Field(ge=2)] = 10
+    frames: Annotated[int, Field(ge=2)] | Literal["all"] = 10
+    window: Annotated[int, Field(ge=4)] = 32  # more frames than that are reconstructed in windows, which are then joined
+    overlap: Annotated[int, Field(ge=2)] = 8  # frames that a window shares with the next
+    anchors: Annotated[int, Field(ge=2)] = 64  # frames of a long clip, evenly spread, that all its frames are compared with
     perceptual: Literal["alex", "vgg"] = "alex"  # the paper's is vgg, which does not ship with the package
 
     @field_validator("critic")
@@ -100,6 +103,8 @@ class ScoreConfig(Config):
 
     @model_validator(mode="after")
     def _possible(self) -> "ScoreConfig":
+        if self.overlap > self.window // 2:
+            raise ValueError(f"windows of {self.window} frames may share half of them with the next, not {self.overlap}")
         if self.options:  # else the plug-in need not be imported
             check_options(CRITICS, self.critic, self.options)
         return self

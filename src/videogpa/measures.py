@@ -41,5 +41,6 @@ MEASURES: dict[str, Measure] = {
     "focal_widths": Measure(None, "focal length", "image widths"),
     "confidence": Measure(None, "median confidence of a network in its depth; each network has a scale of its own"),
     "parallax": Measure(None, "how far near and far points move against each other, at the cameras farthest apart", "px"),
+    "join_error": Measure("lower", "of a long clip: the worst join of two windows, median distance of their points", "depths"),
     "seconds": Measure(None, "time that scoring took", "s"),
 }

@@ -96,6 +96,7 @@ class Score(Row):
     confidence: float | None = None
     parallax: float | None = None
     homography_loo: float | None = None
+    join_error: float | None = None
     seconds: float | None = None
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -42,6 +42,7 @@ class Card:
     download: str | None = None
 
 
+@runtime_checkable
 class Critic(Protocol):
     """Reconstructs the geometry of a clip. Objects take plain arguments; building one may load weights.
 

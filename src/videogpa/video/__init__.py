@@ -7,7 +7,7 @@ included), also where the frame rate varies. Pixels are taken as stored: a non-s
 
 from videogpa.video.files import UnreadableVideo
 from videogpa.video.pictures import UnreadableImage, jpeg_bytes, read_image, write_image
-from videogpa.video.reading import VideoInfo, probe, read_frames, sample_indices
+from videogpa.video.reading import VideoInfo, probe, read_frames, read_frames_at, sample_indices
 from videogpa.video.writing import write_video
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "jpeg_bytes",
     "probe",
     "read_frames",
+    "read_frames_at",
     "read_image",
     "sample_indices",
     "write_image",

@@ -1,6 +1,6 @@
 """Frames of a video file, sampled uniformly; no more is decoded than that takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -77,12 +77,36 @@ def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "fr
     Raises:
         UnreadableVideo: If there is no video in it, not all of it, or fewer than `count` frames.
     """
-    path = Path(path)
     if count is not None and count < 1:
         raise ValueError(f"cannot read {count} frames")
+    path = Path(path)
+    return _read(path, lambda total: _choose(path, total, count))
+
+
+def read_frames_at(path: str | Path, indices: Sequence[int]) -> Float[Tensor, "frames 3 height width"]:
+    """Read the frames with these indices, which must ascend. Otherwise like `read_frames`.
+
+    Raises:
+        UnreadableVideo: If there is no video in the file, not all of it, or no frame of one of these indices.
+    """
+    path = Path(path)
+    wanted = list(indices)
+    if not wanted or wanted != sorted(set(wanted)) or wanted[0] < 0:
+        raise ValueError(f"expected ascending indices of frames, got {wanted[:10]}")
+
+    def choose(total: int) -> list[int]:
+        if wanted[-1] >= total:
+            raise UnreadableVideo(path, f"holds {total} frames, and number {wanted[-1]} is wanted (the first is 0)")
+        return wanted
+
+    return _read(path, choose)
+
+
+def _read(path: Path, choose: Callable[[int], list[int]]) -> Float[Tensor, "frames 3 height width"]:
+    """Read the frames that `choose` picks, given how many there are."""
     timeline = timeline_of(path)
     if timeline.times:
-        chosen = [timeline.times[i] for i in _choose(path, len(timeline.times), count)]
+        chosen = [timeline.times[i] for i in choose(len(timeline.times))]
         try:
             with opened(path) as (container, stream):
                 return stack(path, len(chosen), _frames_at(path, container, stream, timeline, chosen))
@@ -90,7 +114,7 @@ def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "fr
             pass  # the packets promise other frames than the decoder yields: then what it yields counts
     with opened(path) as (container, stream):
         total = sum(1 for frame in container.decode(stream) if _is_whole(path, frame))
-    chosen = _choose(path, total, count)
+    chosen = choose(total)
     with opened(path) as (container, stream):
         wanted = set(chosen)
         return stack(path, len(chosen), (frame for i, frame in enumerate(container.decode(stream)) if i in wanted))

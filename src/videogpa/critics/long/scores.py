@@ -1,56 +1,57 @@
-"""Scores of a long reconstruction, a few frames at a time.
+"""Scores of a long reconstruction, a frame at a time.
 
-A frame is rendered from a bounded number of frames, so that time is linear and memory constant: those around it, and others
-spread over the whole clip. The neighbours alone would not do: over a few frames a slow drift is nothing, and only a frame
-from long before shows that a thing has moved.
+Every frame is rendered from the same few frames, spread evenly over the clip, and for the paper's score from itself: its
+anchors. So time is linear and memory constant, and what a frame is compared with is a sample of what it would be compared with
+in one pass. Its neighbours would not do: over a few frames a slow drift is nothing, and only a frame from long before shows
+that a thing has moved.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from videogpa.critics import reprojection
 from videogpa.critics.long.store import FrameStore
-from videogpa.maths.cameras import depth_disagreements
+from videogpa.maths.cameras import depth_disagreements, unproject
 from videogpa.maths.exposure import gains_of
 from videogpa.perceptual import Lpips
 from videogpa.records import Reconstruction
 from videogpa.video import sample_indices
 
-BLOCK = 8  # frames rendered at once, from the same sources
-
 Films = tuple[Reconstruction, reprojection.Rendered]
+"""Frames to look at, with their leave-one-out renders."""
 
 
-def stream_scores(store: FrameStore, perceptual: Lpips, *, sources: int, shown: int) -> tuple[dict[str, float], Films]:
-    """Return what `paper_scores` and `leave_one_out_scores` return, with every frame rendered from `sources` frames at most.
+def stream_scores(store: FrameStore, perceptual: Lpips, *, anchors: int, shown: int) -> tuple[dict[str, float], Films]:
+    """Return what `paper_scores` and `leave_one_out_scores` return, with at most `anchors` frames in place of all.
 
     Of a clip that has no more frames than that the numbers are those of one pass. Also returns `shown` frames, evenly spread,
-    with their leave-one-out renders, for people to look at.
+    with their leave-one-out renders.
 
     Raises:
         ReconstructionFailed: As those do.
     """
     disagreements, steps = _between_neighbours(store)
-    whole = reprojection.Clip(gains_of(steps), reprojection.parallax_tolerance(store.intrinsics, store.camera_from_world))
+    clip = reprojection.Clip(gains_of(steps), reprojection.parallax_tolerance(store.intrinsics, store.camera_from_world))
     wanted = set(sample_indices(len(store), min(shown, len(store))))
     paper: list[dict[str, Tensor]] = []
     left_out: list[dict[str, Tensor]] = []
-    films: list[tuple[Tensor, Tensor]] = []
-    for block, chosen in _blocks(len(store), sources):
-        part = store.load(chosen)
-        views = [chosen.index(frame) for frame in block]
-        clip = reprojection.Clip(whole.gains[list(chosen)], whole.tolerance[list(chosen)])
-        rendered = reprojection.leave_one_out_render(part, views=views, clip=clip)
-        images = part.images[views]
-        paper.append(reprojection.paper_errors(reprojection.paper_render(part, views=views), images, perceptual))
-        left_out.append(reprojection.leave_one_out_errors(rendered, images, perceptual))
-        films += [(rendered[0][i], rendered[1][i]) for i, frame in enumerate(block) if frame in wanted]
+    films: list[reprojection.Rendered] = []
+    for frame, part, members in _with_anchors(store, anchors):
+        view = [members.index(frame)]
+        rendered = reprojection.leave_one_out_render(
+            part, views=view, clip=reprojection.Clip(clip.gains[members], clip.tolerance[members])
+        )
+        image = part.images[view]
+        paper.append(reprojection.paper_errors(reprojection.paper_render(part, views=view), image, perceptual))
+        left_out.append(reprojection.leave_one_out_errors(rendered, image, perceptual))
+        films += [rendered] if frame in wanted else []
     numbers = reprojection.paper_summary(_joined(paper), disagreements, store.camera_from_world)
     numbers |= reprojection.leave_one_out_summary(_joined(left_out))
     seen, covered = zip(*films, strict=True)
-    return numbers, (store.load(sorted(wanted)), (torch.stack(seen), torch.stack(covered)))
+    return numbers, (store.load(sorted(wanted)), (torch.cat(seen), torch.cat(covered)))
 
 
 def _between_neighbours(store: FrameStore) -> tuple[Tensor, Tensor]:
@@ -63,21 +64,28 @@ def _between_neighbours(store: FrameStore) -> tuple[Tensor, Tensor]:
     return torch.cat(disagreements), torch.cat(steps)
 
 
-def _blocks(frames: int, sources: int) -> Iterator[tuple[range, list[int]]]:
-    """Yield neighbouring frames, and the frames (these included, ascending) that they are rendered from."""
-    for start in range(0, frames, BLOCK):
-        block = range(start, min(start + BLOCK, frames))
-        yield block, choose_sources(block, frames, sources)
+def _with_anchors(store: FrameStore, anchors: int) -> Iterator[tuple[int, Reconstruction, list[int]]]:
+    """Yield every frame with the reconstruction of the anchors and itself, and the numbers of the frames in it."""
+    members = sample_indices(len(store), min(anchors, len(store)))
+    kept = _with_points(store.load(members))
+    for frame in range(len(store)):
+        if frame in members:
+            yield frame, kept, members
+        else:
+            yield frame, _stacked(kept, _with_points(store.load([frame]))), [*members, frame]
 
 
-def choose_sources(block: Sequence[int], frames: int, sources: int) -> list[int]:
-    """Return the frames that a block is rendered from: itself, its neighbours, and for one half others spread over the clip."""
-    if frames <= sources:
-        return list(range(frames))
-    near = max((sources // 2 - len(block)) // 2, 1)
-    chosen = set(range(max(block[0] - near, 0), min(block[-1] + 1 + near, frames)))
-    spread = [frame for frame in sample_indices(frames, max(sources - len(chosen), 2)) if frame not in chosen]
-    return sorted(chosen | set(spread))
+def _with_points(part: Reconstruction) -> Reconstruction:
+    """Place the points once, rather than for every frame that they are rendered into."""
+    if part.points is not None:
+        return part
+    points = unproject(part.depth, part.intrinsics, part.camera_from_world)
+    return replace(part, points=points, confidence=torch.where(part.depth > 0, part.confidence, 0.0))
+
+
+def _stacked(a: Reconstruction, b: Reconstruction) -> Reconstruction:
+    names = ("images", "depth", "confidence", "intrinsics", "camera_from_world", "points")
+    return replace(a, **{name: torch.cat([getattr(a, name), getattr(b, name)]) for name in names})
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -22,6 +22,10 @@ LEAST_POINTS = 100  # shared by two windows, for a similarity that is not chance
 WORST_JOIN = 0.1  # median residual in units of depth; the two windows then do not show one scene
 
 
+class NotJoined(ReconstructionFailed):
+    """Two windows do not show one scene."""
+
+
 def plan_windows(frames: int, size: int, overlap: int) -> list[range]:
     """Return windows of `size` frames that share `overlap` with the next; the last one reaches back to be as long.
 
@@ -46,7 +50,7 @@ class Chain:
         """Return the reconstruction of the frames `window`, moved into the first window's world.
 
         Raises:
-            ReconstructionFailed: If it does not fit the window before. The chain is as it was.
+            NotJoined: If it does not fit the window before. The chain is as it was.
         """
         if self._last is not None:
             similarity, error = _join(*self._last, window, reconstruction)
@@ -74,7 +78,7 @@ def _join(before: range, target: Reconstruction, window: range, source: Reconstr
     usable = weight.flatten().nonzero()[:, 0]
     name = f"frames {window.start} to {window.stop - 1}"
     if len(usable) < LEAST_POINTS:
-        raise ReconstructionFailed(f"{name} share {len(usable)} points with those before, too few to join them")
+        raise NotJoined(f"{name} share {len(usable)} points with those before, too few to join them")
     chosen = usable[torch.linspace(0, len(usable) - 1, min(MOST_POINTS, len(usable))).round().long()]
     try:
         similarity, residual = robust_similarity(
@@ -84,10 +88,10 @@ def _join(before: range, target: Reconstruction, window: range, source: Reconstr
             target.depth[there].flatten()[chosen],
         )
     except ValueError as error:
-        raise ReconstructionFailed(f"{name} cannot be joined with those before: {error}") from None
+        raise NotJoined(f"{name} cannot be joined with those before: {error}") from None
     error = float(residual.median())
     if not error <= WORST_JOIN:
-        raise ReconstructionFailed(f"{name} show another scene than those before: points differ by {error:.0%} of their depth")
+        raise NotJoined(f"{name} show another scene than those before: points differ by {error:.0%} of their depth")
     return similarity, error
 
 

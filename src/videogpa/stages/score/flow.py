@@ -14,7 +14,12 @@ WIDTH = 256  # pixels across which flow is computed: DIS finds displacements of 
 
 
 def mean_flow(frames: Float[Tensor, "frames 3 height width"]) -> float:
-    """Return the mean length of the optical flow between consecutive frames, in image widths.
+    """Return the mean length of the optical flow between consecutive frames, in image widths. See `flow_lengths`."""
+    return float(np.mean(flow_lengths(frames)))
+
+
+def flow_lengths(frames: Float[Tensor, "frames 3 height width"]) -> list[float]:
+    """Return the mean length of the optical flow from every frame to the next, in image widths.
 
     Dense inverse search (Kroeger et al. 2016, https://arxiv.org/abs/1603.03590), as OpenCV implements it. RGB in [0, 1].
     0 for a frozen clip.
@@ -28,5 +33,5 @@ def mean_flow(frames: Float[Tensor, "frames 3 height width"]) -> float:
     small = interpolate(frames, (height, WIDTH), mode="bilinear", antialias=True, align_corners=False)
     gray = (small.mean(dim=1) * 255).round().to(torch.uint8).cpu().numpy()
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    lengths = [np.linalg.norm(cast(np.ndarray, estimator.calc(a, b, None)), axis=-1).mean() for a, b in pairwise(gray)]
-    return float(np.mean(lengths)) / WIDTH
+    flows = (cast(np.ndarray, estimator.calc(a, b, None)) for a, b in pairwise(gray))
+    return [float(np.linalg.norm(flow, axis=-1).mean()) / WIDTH for flow in flows]

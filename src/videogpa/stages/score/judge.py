@@ -1,10 +1,10 @@
 """One clip, one critic: frames in, a row out, with what the report shows of it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jaxtyping import Float
@@ -13,24 +13,19 @@ from torch import Tensor
 from videogpa.config import ScoreConfig
 from videogpa.critics import reprojection
 from videogpa.critics.base import Critic, ReconstructionFailed
+from videogpa.critics.long.scores import stream_scores
 from videogpa.maths.cameras import camera_jerk
 from videogpa.perceptual import Lpips, Net
-from videogpa.records import Prompt, Reconstruction, Score, Source
+from videogpa.records import Prompt, Reconstruction, Score
 from videogpa.registry import CRITICS, build
 from videogpa.runs import path_fingerprint
 from videogpa.stages.score.flow import mean_flow
-from videogpa.video import UnreadableVideo, probe, read_frames, sample_indices
+from videogpa.stages.score.footage import Footage, Material, open_material, whole_footage
+from videogpa.stages.score.windows import reason_of, walk
+from videogpa.video import UnreadableVideo, sample_indices
 
 LEAST_FOR_JERK = 4  # cameras: it is a third difference
-
-
-@dataclass(frozen=True, eq=False)
-class Footage:
-    """The frames a critic is given, and which of them it is to judge."""
-
-    frames: Float[Tensor, "frames 3 height width"]
-    judged: tuple[int, ...]
-    source: Source
+SHOWN = 10  # frames of a long clip that are kept for people to look at; as many as of a short one
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,33 +65,30 @@ class Judge:
         started = time.perf_counter()
         row: dict[str, Any] = {"clip": clip, "critic": self._config.critic, "details": dict(self._critic.details) or None}
         try:
-            footage = self.footage(video, prompt)
-            row["flow"] = mean_flow(footage.frames[list(footage.judged)])
-            reconstruction = self.reconstruct(footage)
-            numbers, rendered = self._measure(reconstruction)
+            material = open_material(video, self._least)
+            count = material.total if self._config.frames == "all" else self._config.frames
+            if count <= self._config.window:
+                finding = self._at_once(material, count, prompt, row)
+            else:
+                finding = self._in_windows(material, count, prompt, row)
         except UnreadableVideo as error:
             return Verdict(Score(**row, status="unreadable", reason=error.reason))
         except ReconstructionFailed as failure:
             row |= {"status": failure.status, "reason": failure.reason, "seconds": time.perf_counter() - started}
             return Verdict(Score(**row, **failure.measures))
-        row |= {"status": reconstruction.status, "reason": reconstruction.reason, "perceptual": self._config.perceptual}
-        row |= {"frames": len(reconstruction.images), "seconds": time.perf_counter() - started}
-        return Verdict(Score(**row, **numbers), reconstruction, rendered)
+        row |= {"perceptual": self._config.perceptual, "seconds": time.perf_counter() - started}
+        return Verdict(Score(**row, **finding.numbers), finding.reconstruction, finding.rendered)
 
     def footage(self, video: Path | Tensor, prompt: Prompt | None = None) -> Footage:
-        """Read the frames that the critic wants, evenly spread, and mark those to be judged.
+        """Read the frames that the critic wants in order to reconstruct the clip at once, and mark those to be judged.
 
         Raises:
             UnreadableVideo: If a file cannot be read, or has too few frames.
             ValueError: If a tensor has too few frames or values outside [0, 1].
         """
-        if isinstance(video, Tensor):
-            _check(video, self._config.frames)
-            return self._sample(len(video), lambda indices: video[indices], prompt)
-        total = probe(video).frames
-        if total < self._config.frames:
-            raise UnreadableVideo(video, f"it has {total} frames, fewer than the {self._config.frames} to be judged")
-        return self._sample(total, lambda indices: read_frames(video, len(indices)), prompt)
+        material = open_material(video, self._least)
+        count = material.total if self._config.frames == "all" else self._config.frames
+        return whole_footage(material, count, self._critic, prompt)
 
     def reconstruct(self, footage: Footage) -> Reconstruction:
         """Return the critic's reconstruction of the judged frames.
@@ -106,28 +98,50 @@ class Judge:
         """
         return self._critic.reconstruct(footage.frames, judged=footage.judged, source=footage.source)
 
-    def _sample(self, total: int, read: Callable[[list[int]], Tensor], prompt: Prompt | None) -> Footage:
-        count = min(total, max(self._config.frames, self._critic.frames_to_read(self._config.frames)))
-        indices = sample_indices(total, count)
-        judged = tuple(sample_indices(count, self._config.frames))
-        return Footage(read(indices), judged, Source(prompt, tuple(indices)))
+    @property
+    def _least(self) -> int:
+        return 2 if self._config.frames == "all" else self._config.frames
 
-    def _measure(self, reconstruction: Reconstruction) -> tuple[dict[str, Any], reprojection.Rendered]:
+    def _at_once(self, material: Material, count: int, prompt: Prompt | None, row: dict[str, Any]) -> "_Finding":
+        footage = whole_footage(material, count, self._critic, prompt)
+        row["flow"] = mean_flow(footage.frames[list(footage.judged)])
+        reconstruction = self.reconstruct(footage)
         perceptual = _perceptual(self._config.perceptual)
         rendered = reprojection.leave_one_out_render(reconstruction)
-        numbers: dict[str, Any] = reprojection.paper_scores(reconstruction, perceptual)
+        numbers = reprojection.paper_scores(reconstruction, perceptual)
         numbers |= reprojection.leave_one_out_scores(reconstruction, perceptual, rendered=rendered)
-        if len(reconstruction.camera_from_world) >= LEAST_FOR_JERK:
-            numbers["jerk"] = float(camera_jerk(reconstruction.camera_from_world))
-        return {**numbers, **reconstruction.measures}, rendered
+        row |= {"status": reconstruction.status, "reason": reconstruction.reason, "frames": len(reconstruction.images)}
+        return _Finding(
+            {**numbers, **_jerk(reconstruction.camera_from_world), **reconstruction.measures}, reconstruction, rendered
+        )
+
+    def _in_windows(self, material: Material, count: int, prompt: Prompt | None, row: dict[str, Any]) -> "_Finding":
+        size, overlap = self._config.window, self._config.overlap
+        indices = sample_indices(material.total, count)
+        with TemporaryDirectory(prefix="videogpa-") as folder:
+            found = walk(material, indices, self._critic, Path(folder), window=size, overlap=overlap, prompt=prompt)
+            row["flow"] = found.flow
+            best = found.best()
+            scores, (reconstruction, rendered) = stream_scores(
+                best.store, _perceptual(self._config.perceptual), anchors=self._config.anchors, shown=SHOWN
+            )
+            whole = len(best.store) == count
+            row |= {"status": "ok" if whole else "partial", "reason": reason_of(found, best, count), "frames": len(best.store)}
+            numbers = {**scores, **_jerk(best.store.camera_from_world), **best.summary()}
+        return _Finding(numbers, reconstruction, rendered)
 
 
-def _check(video: Float[Tensor, "frames 3 height width"], least: int) -> None:
-    if len(video) < least:
-        raise ValueError(f"the video has {len(video)} frames, fewer than the {least} to be judged")
-    low, high = float(video.min()), float(video.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"expected RGB in [0, 1], got values from {low:.3g} to {high:.3g}")
+@dataclass(frozen=True, eq=False)
+class _Finding:
+    """The numbers of a clip, and frames to look at: all that were judged, or some of a long clip's."""
+
+    numbers: dict[str, Any]
+    reconstruction: Reconstruction
+    rendered: reprojection.Rendered
+
+
+def _jerk(camera_from_world: Float[Tensor, "frames 4 4"]) -> dict[str, float]:
+    return {"jerk": float(camera_jerk(camera_from_world))} if len(camera_from_world) >= LEAST_FOR_JERK else {}
 
 
 @cache
