@@ -8,6 +8,7 @@ that a thing has moved.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,7 +86,8 @@ def _with_points(part: Reconstruction) -> Reconstruction:
 
 def _stacked(a: Reconstruction, b: Reconstruction) -> Reconstruction:
     names = ("images", "depth", "confidence", "intrinsics", "camera_from_world", "points")
-    return replace(a, **{name: torch.cat([getattr(a, name), getattr(b, name)]) for name in names})
+    both: dict[str, Any] = {name: torch.cat([getattr(a, name), getattr(b, name)]) for name in names}
+    return replace(a, **both)
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -87,8 +87,8 @@ def _join(before: range, target: Reconstruction, window: range, source: Reconstr
             weight.flatten()[chosen],
             target.depth[there].flatten()[chosen],
         )
-    except ValueError as error:
-        raise NotJoined(f"{name} cannot be joined with those before: {error}") from None
+    except ValueError as undetermined:
+        raise NotJoined(f"{name} cannot be joined with those before: {undetermined}") from None
     error = float(residual.median())
     if not error <= WORST_JOIN:
         raise NotJoined(f"{name} show another scene than those before: points differ by {error:.0%} of their depth")
