@@ -22,13 +22,6 @@ def table(what: str) -> Table:
     return result
 
 
-def _plugins(names: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Every plug-in with the first paragraph of its file: what it is, what it costs."""
-    for name in names:
-        module = inspect.getmodule(load(names, name))
-        yield name, " ".join((inspect.getdoc(module) or "").split())
-
-
 def _critics() -> Iterator[tuple[str, ...]]:
     """Every critic with each of its weights; the first are the ones it takes if none are named."""
     for name in CRITICS:
@@ -38,6 +31,17 @@ def _critics() -> Iterator[tuple[str, ...]]:
             licence = f"{card.licence}\ncommercial use: {'yes' if card.commercial else 'no'}"
             size = f"{card.parameters} parameters\n{card.download} download" if card.parameters else "none"
             yield what, card.weights, licence, f"{size}\nmemory: {card.memory}", card.paper
+
+
+def _models() -> Iterator[tuple[str, ...]]:
+    """Every model with each of the published weights that it loads."""
+    for name in MODELS:
+        model = load(MODELS, name)
+        asks_for = "text and a first frame" if model.needs_image else "text"
+        for weights in model.published:
+            licence = f"{weights.licence}\ncommercial use: {weights.commercial}"
+            size = f"{weights.parameters} parameters\n{weights.memory} in bfloat16"
+            yield f"{name}\n{asks_for}", weights.hub_id, licence, size, weights.paper
 
 
 def _recipes() -> Iterator[tuple[str, str, str]]:
@@ -54,7 +58,7 @@ def _measures() -> Iterator[tuple[str, str, str, str]]:
 
 _TABLES: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[tuple[str, ...]]]]] = {
     "critics": (("critic", "weights", "licence", "size", "paper"), _critics),
-    "models": (("model", "about"), lambda: _plugins(MODELS)),
+    "models": (("model", "weights", "licence", "size", "paper"), _models),
     "recipes": (("recipe", "model", "about"), _recipes),
     "measures": (("measure", "better", "unit", "meaning"), _measures),
 }

@@ -35,11 +35,11 @@ class SizeRule:
 
     def nearest(self, *, frames: int, height: int, width: int) -> tuple[int, int, int]:
         """Return the frames, height and width nearest to these that the model can make."""
-        return (
-            _nearest(frames - 1, self.frame_step) + 1,
-            min(max(_nearest(height, self.grid), self.smallest[0]), self.largest[0]),
-            min(max(_nearest(width, self.grid), self.smallest[1]), self.largest[1]),
+        rows, columns = (
+            min(max(_nearest(side, self.grid), least), most // self.grid * self.grid)
+            for side, least, most in zip((height, width), self.smallest, self.largest, strict=True)
         )
+        return _nearest(frames - 1, self.frame_step) + 1, rows, columns
 
 
 def _nearest(value: int, multiple: int) -> int:
