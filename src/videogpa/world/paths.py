@@ -6,6 +6,7 @@ Lengths are metres, angles radians. Amplitudes let neighbouring frames of a nine
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -57,8 +58,11 @@ PATHS: dict[str, tuple[Callable[[float], _Pose], int, str]] = {
 """Name -> the pose at a share of the path, its direction, and the sentence that asks for it."""
 
 
+@cache
 def camera_path(name: str, frames: int) -> Float[Tensor, "frames 4 4"]:
     """Return `camera_from_world` for every frame: an even walk along the named path, from its start to its end.
+
+    Callers share the tensor, and must not write to it.
 
     Raises:
         KeyError: If there is no path of that name; the message lists those there are.

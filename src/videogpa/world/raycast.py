@@ -6,7 +6,7 @@ so that distance is depth. A ray is tried only against the objects in whose rect
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from videogpa.world.scenes import WAVES, World
 from videogpa.world.shots import Shot, still
 from videogpa.world.solids import HITS, NORMALS
 
+_RAYS_AT_ONCE = {"cpu": 2**17, "cuda": 2**23}  # as many as a CPU's cache serves well; 2 GB of a GPU's memory
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
@@ -49,11 +50,21 @@ def render_shots(
     width: int,
     device: torch.device | str = "cpu",
 ) -> View:
-    """Render the frames of all shots, one shot after the other, in one go; the view is on `device`.
+    """Render the frames of all shots, one shot after the other; the view is on `device`.
 
     Outlines are smoothed by four rays a pixel; depth is that of the pixel's centre. A frame does not depend on what else is
-    in the batch.
+    rendered with it.
     """
+    rays = height * width * max(len(shot.camera_from_world) for shot in shots)
+    at_once = max(_RAYS_AT_ONCE[torch.device(device).type] // rays, 1)
+    groups = [shots[first : first + at_once] for first in range(0, len(shots), at_once)]
+    views = [_render(group, intrinsics, height, width, device) for group in groups]
+    return View(*(torch.cat([getattr(view, part.name) for view in views]) for part in fields(View)))
+
+
+def _render(
+    shots: Sequence[Shot], intrinsics: Float[Tensor, "3 3"], height: int, width: int, device: torch.device | str
+) -> View:
     film = develop(shots, intrinsics, height=height, width=width, device=device)
     rays = _all_rays(film)
     seen = _cast(film, rays)
@@ -62,7 +73,7 @@ def render_shots(
     surface = seen.surface.view(shape)
     edge = _outlines(surface).view(-1).nonzero()[:, 0]
     finer = _finer(film, rays, edge)
-    colors.view(3, -1)[:, edge] = _shade(film, finer, _cast(film, finer)).mean(dim=1)
+    colors.view(3, -1).index_copy_(1, edge, _shade(film, finer, _cast(film, finer)).mean(dim=1))
     return View(colors.view(3, *shape).transpose(0, 1).contiguous(), seen.depth.view(shape), surface)
 
 
@@ -129,11 +140,12 @@ def _within_boxes(film: Film, objects: Objects) -> _Tries:
     left, top, width, height = objects.box
     area = width * height
     number = torch.arange(len(area), device=area.device).repeat_interleave(area)
-    inside = torch.arange(len(number), device=area.device) - (area.cumsum(0) - area)[number]
-    width = width[number]
+    before = area.cumsum(0) - area
+    left, top, width, frame, before = torch.stack([left, top, width, objects.frame, before]).index_select(1, number)
+    inside = torch.arange(len(number), device=area.device) - before
     row = inside // width
-    u, v = left[number] + inside - row * width, top[number] + row
-    ray = (objects.frame[number] * film.height + v) * film.width + u
+    u, v = left + inside - row * width, top + row
+    ray = (frame * film.height + v) * film.width + u
     return _Tries(objects, number, ray, u.float(), v.float())
 
 
@@ -141,20 +153,23 @@ def _finer(film: Film, rays: _Rays, pixels: Int[Tensor, " pixels"]) -> _Rays:
     """Four rays, spread evenly, through each of the given pixels of all frames: [3, 4, pixels]."""
     du, dv = torch.tensor(_SUBPIXELS, device=pixels.device).T[:, :, None]
     frame = pixels // (film.height * film.width)
-    right, down = film.columns[:2, :, None, frame]
-    direction = rays.direction.view(3, 1, -1)[..., pixels] + right * du + down * dv
+    right, down = film.columns[:2].view(6, -1).index_select(1, frame).view(2, 3, 1, -1)
+    direction = rays.direction.view(3, -1).index_select(1, pixels)[:, None] + right * du + down * dv
     place = torch.full((rays.direction[0].numel(),), -1, device=pixels.device)
     place[pixels] = torch.arange(len(pixels), device=pixels.device)
     tries = [_repeated(tried, place, len(pixels), du, dv) for tried in rays.tries]
-    return _Rays(film.centers[:, None, frame], direction, film.room[:, :, None, frame], frame, tries)
+    centers = film.centers.index_select(1, frame)[:, None]
+    room = film.room.view(6, -1).index_select(1, frame).view(2, 3, 1, -1)
+    return _Rays(centers, direction, room, frame, tries)
 
 
 def _repeated(tried: _Tries, place: Tensor, pixels: int, du: Tensor, dv: Tensor) -> _Tries:
     """The tries of those pixels that have a place among the given ones, once for each of the four rays."""
-    kept = (place[tried.ray] >= 0).nonzero()[:, 0]
-    ray = place[tried.ray[kept]] + pixels * torch.arange(len(du), device=du.device)[:, None]
-    u, v = tried.u[kept] + du, tried.v[kept] + dv
-    return _Tries(tried.objects, tried.number[kept].repeat(len(du)), ray.view(-1), u.view(-1), v.view(-1))
+    here = place.index_select(0, tried.ray)
+    kept = (here >= 0).nonzero()[:, 0]
+    number, ray, u, v = (each.index_select(0, kept) for each in (tried.number, here, tried.u, tried.v))
+    ray = ray + pixels * torch.arange(len(du), device=du.device)[:, None]
+    return _Tries(tried.objects, number.repeat(len(du)), ray.view(-1), (u + du).view(-1), (v + dv).view(-1))
 
 
 def _cast(film: Film, rays: _Rays) -> _Seen:
@@ -166,9 +181,10 @@ def _cast(film: Film, rays: _Rays) -> _Seen:
         flat.scatter_reduce_(0, tried.ray, t, "amin")
     hits = []
     for tried, t, point in met:
-        first = (t == flat[tried.ray]).nonzero()[:, 0]
-        hits.append(_Hits(tried.objects, tried.number[first], tried.ray[first], point[:, first]))
-        surface.view(-1)[hits[-1].ray] = tried.objects.surface[hits[-1].number]
+        first = (t == flat.index_select(0, tried.ray)).nonzero()[:, 0]
+        number, ray = tried.number.index_select(0, first), tried.ray.index_select(0, first)
+        surface.view(-1).scatter_(0, ray, tried.objects.surface.index_select(0, number))
+        hits.append(_Hits(tried.objects, number, ray, point.index_select(1, first)))
     return _Seen(depth, surface, hits)
 
 
@@ -218,7 +234,7 @@ def _shade(film: Film, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
     mix = (sharpness * sum(wave[1:], start=wave[0])).sigmoid_()
     light = torch.tensor(LIGHT, device=x.device).view(3, *[1] * x.dim()) - points
     for hits in seen.hits:
-        facing.view(-1)[hits.ray] = _facing(hits, light.view(3, -1)[:, hits.ray])
+        facing.view(-1).scatter_(0, hits.ray, _facing(hits, light.view(3, -1).index_select(1, hits.ray)))
     brightness = 0.55 + 0.45 * (facing * light.square().sum(0).rsqrt()).clamp_min(0)
     color: Tensor = (first + way * mix) * brightness
     return color.clamp_(0, 1)
