@@ -29,6 +29,10 @@ class Config(BaseModel):
 C = TypeVar("C", bound=Config)
 
 
+Language = Literal["scripted", "natural"]
+"""How prompts ask for a camera path: always in the same words, or in those that people might choose."""
+
+
 class WorldPrompts(Config):
     """Prompts that are scenes of the miniature world, whose exact geometry is known."""
 
@@ -39,6 +43,7 @@ class WorldPrompts(Config):
     height: Positive = 64
     width: Positive = 64
     style: Style = "rich"  # `plain` for models that learn on a CPU
+    language: Language = "scripted"  # `natural` asks for the same camera paths in many other words
 
 
 class PromptsConfig(Config):

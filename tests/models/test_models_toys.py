@@ -8,7 +8,7 @@ from diffusers import CogVideoXImageToVideoPipeline
 from videogpa.models import toys
 from videogpa.runs import path_fingerprint
 from videogpa.world.paths import PATHS
-from videogpa.world.prompts import STATIC
+from videogpa.world.words import STATIC
 
 
 @pytest.mark.parametrize("name", toys.TOYS)

@@ -5,8 +5,8 @@ from videogpa.records import Prompt, Scene
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import View, render_shots
 from videogpa.world.shots import shot
+from videogpa.world.words import request
 
-STATIC = "A quiet room with a few objects. Everything stands still; only the camera moves."
 HELD_OUT_SEED = 500_000  # held-out scenes are drawn from here on, so that more training scenes never reach them
 
 
@@ -16,7 +16,7 @@ def world_prompts(config: WorldPrompts) -> list[Prompt]:
     return [
         Prompt(
             prompt=f"{split}-{number:04d}",
-            text=f"{STATIC} {PATHS[camera][2]}",
+            text=request(camera, config.language, seed=first + number),
             image=f"prompts/{split}-{number:04d}.png",
             scene=_scene(config, first + number, camera),
             split=split,
