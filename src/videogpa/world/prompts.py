@@ -5,6 +5,7 @@ from videogpa.records import Prompt, Scene
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import View, render_shots
 from videogpa.world.shots import shot
+from videogpa.world.words import STATIC as STATIC  # where it was before it moved beside the other words
 from videogpa.world.words import request
 
 HELD_OUT_SEED = 500_000  # held-out scenes are drawn from here on, so that more training scenes never reach them
