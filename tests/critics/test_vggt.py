@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -62,6 +63,13 @@ def test_the_centre_is_the_papers_square() -> None:
     assert torch.equal((seen * 255).round() / 255, seen)
     assert float(seen[0, 0, 0, 0]) == pytest.approx(float(ramp[0, 0, 0, 120]), abs=0.003)  # (721 - 480) // 2
     assert float(seen[0, 0, 0, -1]) == pytest.approx(float(ramp[0, 0, 0, 599]), abs=0.003)
+
+
+def test_the_centre_is_cut_as_the_papers_code_cuts_it() -> None:
+    picture = (torch.rand(96, 145, 3, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    theirs = cv2.resize(picture[:, 24 : 24 + 96].numpy(), (140, 140), interpolation=cv2.INTER_LINEAR)
+    ours = frame_for_network(picture.permute(2, 0, 1)[None] / 255, "centre", 140, 14)[0]
+    assert torch.equal((ours * 255).round().byte(), torch.from_numpy(theirs).permute(2, 0, 1))
 
 
 def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None:

@@ -12,7 +12,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +21,7 @@ from videogpa.critics.base import Card
 from videogpa.critics.framing import Crop, frame_for_network
 from videogpa.critics.gates import pass_gates
 from videogpa.critics.networks.vggt import Head, Prediction, Vggt
+from videogpa.critics.networks.weights import trunk_precision
 from videogpa.models.loading import pick_device
 from videogpa.records import Reconstruction, Source
 
@@ -39,7 +39,7 @@ class VggtCritic:
 
     `crop`: the whole frame, or the paper's square in its middle. `points`: unprojected from depth and camera, or those of the
     point head, as the paper's code has it; the confidence is the depth head's either way. `side`: pixels of the long side; the
-    weights were trained at 518. `device`: `auto` is a GPU if there is one; there the trunk works in bfloat16.
+    weights were trained at 518. `device`: `auto` is a GPU if there is one; there the trunk works in 16 bits.
     """
 
     CARDS = (
@@ -74,8 +74,7 @@ class VggtCritic:
     ) -> None:
         chosen = pick_device(device)
         heads: tuple[Head, ...] = ("camera", "depth", "point") if points == "head" else ("camera", "depth")
-        precision = torch.bfloat16 if chosen.type == "cuda" else torch.float32
-        self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=precision)
+        self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=trunk_precision(chosen))
         self._device, self._crop, self._side = chosen, crop, side
         self.details = {"weights": weights, "crop": crop, "points": points, "side": str(side)}
 

@@ -78,6 +78,13 @@ def load_weights(
     model.load_state_dict({name: tensor.to(device, copy=True) for name, tensor in wanted.items()}, assign=True)
 
 
+def trunk_precision(device: torch.device) -> torch.dtype:
+    """Return the precision of a trunk on a device: bfloat16 on a GPU that has it, else float16 there, as in VGGT's examples."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
 def reduce_precision(trunk: nn.Module, precision: torch.dtype) -> None:
     """Hold the weights of linear layers and convolutions in this precision; norms and tokens keep theirs."""
     for module in trunk.modules():
