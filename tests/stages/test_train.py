@@ -40,7 +40,9 @@ def metrics(folder: RunFolder) -> list[dict[str, Any]]:
 def test_what_a_training_leaves(folder: RunFolder) -> None:
     adapter = train.run(RECIPE, folder)
     assert adapter == folder / "adapter"
-    assert sorted(path.name for path in adapter.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    files = sorted(str(path.relative_to(adapter)) for path in adapter.rglob("*") if path.is_file())
+    exports = ["comfyui/transformer.safetensors", "diffusers/pytorch_lora_weights.safetensors"]
+    assert files == ["adapter_config.json", "adapter_model.safetensors", *exports]
     loaded = PeftModel.from_pretrained(toy_cogvideox.image_to_video().transformer, adapter)
     moved = [float(parameter.abs().max()) for name, parameter in loaded.named_parameters() if "lora_B" in name]
     assert min(moved) > 0

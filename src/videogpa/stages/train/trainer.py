@@ -12,6 +12,7 @@ from videogpa import processes
 from videogpa.config import TrainConfig
 from videogpa.models.adapters import new_adapter, save_adapter
 from videogpa.models.base import VideoModel
+from videogpa.models.exports import export_adapter
 from videogpa.runs import RunFolder, atomic_folder
 from videogpa.stages.train import checkpoints, memory, metrics, trackers
 from videogpa.stages.train.batches import Batches
@@ -66,6 +67,7 @@ class Trainer:
         if self._writes:
             with atomic_folder(self.folder / "adapter") as temporary:
                 save_adapter(stepper.adapter, temporary)
+                export_adapter(temporary)
 
     @property
     def _writes(self) -> bool:
