@@ -33,7 +33,7 @@ def test_an_override_is_laid_over_the_recipe() -> None:
         ("train.learning_rate=.nan", "train.learning_rate: Input should be a finite number"),
         ("score.options={crop: centre}", "score: options of oracle (it takes: none): crop: Extra inputs"),
         ("evaluate.options={sfm: {}}", "evaluate: options of 'sfm', which is not among the critics"),
-        ("score.critic=vgtt", "unknown name 'vgtt'; one of: oracle, sfm, vggt"),
+        ("score.critic=vgtt", "unknown name 'vgtt'; one of: da3, oracle, sfm, vggt"),
         ("pair.measure=motion", "no better direction"),
         ("pair.keep_motion=1.1", "less than or equal to 1"),
         ("prompts.file=x.jsonl", "either `file` or `world`"),

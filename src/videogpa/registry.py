@@ -13,6 +13,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 CRITICS = {
     "sfm": "videogpa.critics.sfm:SfmCritic",  # COLMAP cameras, plane-sweep depth; no weights, runs on a CPU
     "vggt": "videogpa.critics.vggt:VggtCritic",  # VGGT-1B: the paper's critic
+    "da3": "videogpa.critics.depth_anything:DepthAnythingCritic",  # cameras and depth in one pass; published weights
     "oracle": "videogpa.critics.oracle:OracleCritic",  # the exact geometry of a scene of the miniature world
 }
 

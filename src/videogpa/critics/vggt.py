@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import pad
 
+from videogpa.critics.assembly import assemble
 from videogpa.critics.base import Card
 from videogpa.critics.framing import Crop, frame_for_network
 from videogpa.critics.gates import pass_gates
@@ -105,23 +105,10 @@ class VggtCritic:
 def _assemble(images: Float[Tensor, "frames 3 height width"], predicted: Prediction) -> Reconstruction:
     """Put the network's answer for one clip into the shape that scores are computed from."""
     depth, confidence, intrinsics, extrinsics = (
-        _known(tensor)[0].cpu() for tensor in (predicted.depth, predicted.depth_conf, predicted.intrinsic, predicted.extrinsic)
+        _known(tensor)[0] for tensor in (predicted.depth, predicted.depth_conf, predicted.intrinsic, predicted.extrinsic)
     )
-    camera_from_world = pad(extrinsics, (0, 0, 0, 1))
-    camera_from_world[:, 3, 3] = 1
-    return Reconstruction(
-        images=images,
-        depth=depth[..., 0],
-        confidence=confidence,
-        intrinsics=intrinsics,
-        camera_from_world=camera_from_world,
-        points=None if predicted.world_points is None else predicted.world_points[0].cpu(),
-        measures={
-            "registered": len(images),
-            "points": depth.numel(),
-            "focal_widths": float(intrinsics[:, 0, 0].median()) / images.shape[3],
-        },
-    )
+    points = None if predicted.world_points is None else predicted.world_points[0]
+    return assemble(images, depth[..., 0], confidence, intrinsics, extrinsics, points)
 
 
 def _known(tensor: Tensor | None) -> Tensor:

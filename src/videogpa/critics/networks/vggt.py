@@ -21,14 +21,11 @@ from torch.nn import functional
 from videogpa.critics.networks import pose
 from videogpa.critics.networks.dpt import DptHead, fuse_frames, project_frames
 from videogpa.critics.networks.rotary import grid_positions, rotary
-from videogpa.critics.networks.vit import Block, DinoV2, Mlp, attend_across_frames, attend_within_frames, patch_grid
+from videogpa.critics.networks.vit import Block, DinoV2, Mlp, attend_across_frames, attend_within_frames, normalise, patch_grid
 from videogpa.critics.networks.weights import find_weights, load_weights, read_config, reduce_precision
 
 Head = Literal["camera", "depth", "point"]
 HEADS: tuple[Head, ...] = ("camera", "depth", "point")
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 REFINEMENTS = 4  # passes of the camera head's trunk (paper, appendix; the published code)
 
@@ -203,9 +200,8 @@ class _Trunk(nn.Module):
 
     def _embed(self, images: Float[Tensor, "batch frames 3 height width"], frames_per_chunk: int) -> Tensor:
         """Return camera token, registers and patches of every frame."""
-        mean, deviation = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
         chunks = torch.split(images.flatten(0, 1), frames_per_chunk)
-        patches = torch.cat([self.patch_embed((chunk - mean) / deviation) for chunk in chunks])
+        patches = torch.cat([self.patch_embed(normalise(chunk)) for chunk in chunks])
         patches = torch.unflatten(patches, 0, images.shape[:2])
         own = torch.cat([self.camera_token, self.register_token], dim=2)
         first, others = own[:, :1], own[:, 1:].expand(-1, images.shape[1] - 1, -1, -1)

@@ -14,6 +14,9 @@ from torch.nn import functional
 
 from videogpa.critics.networks.rotary import Rotary, rotate
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
 
 class Attention(nn.Module):
     """Self-attention over the tokens of a sequence, with normed queries and keys where the weights have them."""
@@ -189,6 +192,12 @@ class DinoV2(nn.Module):
             tokens = block(tokens)
         patches: Tensor = self.norm(tokens[:, self.special :])
         return patches
+
+
+def normalise(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
+    """Return RGB in [0, 1] less ImageNet's mean, in units of its deviation: what DINOv2 was trained on."""
+    mean, deviation = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    return (images - mean) / deviation
 
 
 def patch_grid(images: Float[Tensor, "*batch 3 height width"], patch: int) -> tuple[int, int]:

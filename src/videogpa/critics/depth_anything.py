@@ -1,0 +1,115 @@
+"""Depth Anything 3: a plain transformer that returns depth and cameras of all frames in one pass.
+
+- Method: Lin et al. 2025, https://arxiv.org/abs/2511.10647; the network is in `critics/networks/depth_anything.py`, the weights
+  are the published ones. See docs/critics.md.
+- Cost: a GPU, or patience.
+- Licence: of the weights. Small and Base, the default, are Apache-2.0; Large and Giant may not be used commercially.
+- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what critics/gates.py can see of
+  that is refused.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from videogpa.critics.assembly import assemble
+from videogpa.critics.base import Card
+from videogpa.critics.framing import frame_for_network
+from videogpa.critics.gates import pass_gates
+from videogpa.critics.networks.depth_anything import DepthAnything3
+from videogpa.critics.networks.vit import normalise
+from videogpa.critics.networks.weights import trunk_precision
+from videogpa.models.loading import pick_device
+from videogpa.records import Reconstruction, Source
+
+DEFAULT_WEIGHTS = "depth-anything/DA3-BASE"
+SOURCE = "arXiv 2511.10647"
+
+LEAST_CONFIDENCE = 1.05
+"""Points below it are left out of the clouds that the official code exports (`utils/export/glb.py`); the least is 1."""
+
+
+class DepthAnythingCritic:
+    """Cameras and depth of a clip by Depth Anything 3.
+
+    The whole frame is looked at. `side`: pixels of the long side; 504 is the official code's. `device`: `auto` is a GPU if
+    there is one; there the trunk works in 16 bits.
+    """
+
+    CARDS = (
+        Card(
+            weights=DEFAULT_WEIGHTS,
+            licence="Apache-2.0",
+            commercial=True,
+            parameters="103 million (135 with the branches left out)",
+            download="0.54 GB",
+            memory="1.8 GB on a CPU, 10 frames of 504 x 336",
+            paper=SOURCE,
+        ),
+        Card(
+            weights="depth-anything/DA3-SMALL",
+            licence="Apache-2.0",
+            commercial=True,
+            parameters="26 million (34)",
+            download="0.14 GB",
+            memory="0.9 GB on a CPU, the same",
+            paper=SOURCE,
+        ),
+        Card(
+            weights="depth-anything/DA3-LARGE-1.1",
+            licence="CC BY-NC 4.0",
+            commercial=False,
+            parameters="345 million (411)",
+            download="1.64 GB",
+            memory="not measured",
+            paper=SOURCE,
+        ),
+        Card(
+            weights="depth-anything/DA3-GIANT-1.1",
+            licence="CC BY-NC 4.0",
+            commercial=False,
+            parameters="1.15 billion, with the branches left out",
+            download="about 4.6 GB (estimated)",
+            memory="not measured",
+            paper=SOURCE,
+        ),
+    )
+
+    def __init__(
+        self,
+        weights: str = DEFAULT_WEIGHTS,
+        side: Annotated[int, Field(ge=14, multiple_of=14)] = 504,
+        device: str = "auto",
+    ) -> None:
+        self._device = pick_device(device)
+        self._model = DepthAnything3.from_folder(weights, device=self._device, precision=trunk_precision(self._device))
+        self._side = side
+        self.details = {"weights": weights, "crop": "whole", "side": str(side)}
+
+    def frames_to_read(self, judged: int) -> int:
+        """The judged frames are enough."""
+        return judged
+
+    def reconstruct(
+        self,
+        frames: Float[Tensor, "frames 3 height width"],
+        *,
+        judged: Sequence[int] | None = None,
+        source: Source | None = None,
+    ) -> Reconstruction:
+        """Reconstruct the frames at the indices `judged` (all, if None), without the others. Ignores `source`.
+
+        The world's axes and the unit of length are the network's; from three frames on it chooses the frame that they hang on.
+
+        Raises:
+            ReconstructionFailed: If the network is not confident, or the cameras have not moved.
+        """
+        chosen = frames if judged is None else frames[list(judged)]
+        images = frame_for_network(chosen, "whole", self._side, self._model.config.patch_size)
+        predicted = self._model(normalise(images)[None].to(self._device))
+        depth, confidence, extrinsics, intrinsics = (field[0] for field in predicted)
+        answer = assemble(images, depth, confidence, intrinsics, extrinsics)
+        return pass_gates(answer, least_confidence=LEAST_CONFIDENCE)
