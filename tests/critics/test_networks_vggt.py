@@ -1,10 +1,12 @@
 """VGGT, against what the original returns, and by its laws."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -144,6 +146,21 @@ def test_a_pt_file_and_a_safetensors_file_are_the_same(folder: Path, tmp_path: P
     torch.save([1, 2], tmp_path / "model.pt")
     with pytest.raises(UserError, match="no table of tensors"):
         Vggt.from_folder(tmp_path)
+
+
+def test_a_hub_id_is_found_in_the_hubs_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    repository, commit = tmp_path / "models--owner--name", 40 * "a"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    shutil.copy(folder / "config.json", snapshot)
+    shutil.copy(folder / "weights.safetensors", snapshot / "a_name_of_its_own.safetensors")
+    assert find_weights("owner/name") == snapshot / "a_name_of_its_own.safetensors"
+    assert Vggt.from_folder("owner/name").config.embed_dim == 64
+    with pytest.raises(UserError, match="owner/other could not be fetched from the hub"):
+        find_weights("owner/other")
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
