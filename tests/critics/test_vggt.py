@@ -14,11 +14,13 @@ from videogpa.critics.base import ReconstructionFailed
 from videogpa.critics.framing import frame_for_network
 from videogpa.critics.gates import LEAST_PARALLAX, near_far_parallax, pass_gates
 from videogpa.critics.networks.vggt import Vggt
+from videogpa.critics.oracle import OracleCritic
 from videogpa.critics.vggt import VggtCritic
 from videogpa.errors import UserError
 from videogpa.maths.cameras import unproject
-from videogpa.records import Reconstruction
+from videogpa.records import Prompt, Reconstruction, Scene, Source
 from videogpa.stages.score.judge import Judge, weights_identity
+from videogpa.world.paths import PATHS
 
 SIDE = 70
 
@@ -180,6 +182,18 @@ def test_a_camera_that_only_turns_or_stands_has_no_parallax() -> None:
         assert declined.value.measures["parallax"] < LEAST_PARALLAX
     passed = pass_gates(scene(0.05), least_confidence=1.05)
     assert passed.measures == {"confidence": 3.0, "parallax": pytest.approx(1.125)}
+
+
+@pytest.mark.parametrize("path", sorted(PATHS))
+def test_exact_geometry_passes_unless_the_camera_only_pans(path: str) -> None:
+    scene = Scene(seed=0, camera=path, frames=9, height=64, width=64)
+    prompt = Prompt(prompt="a", text="", scene=scene)
+    exact = OracleCritic().reconstruct(torch.zeros(9, 3, 64, 64), source=Source(prompt, tuple(range(9))))
+    if path.startswith("pan"):
+        with pytest.raises(ReconstructionFailed, match="no parallax"):
+            pass_gates(exact, least_confidence=1.0)
+    else:
+        assert pass_gates(exact, least_confidence=1.0).measures["parallax"] > 10 * LEAST_PARALLAX
 
 
 def test_a_network_without_confidence_gives_no_number() -> None:
