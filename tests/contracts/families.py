@@ -24,6 +24,8 @@ class Family:
     """The timesteps among them, one per item of the batch."""
     implied: Callable[[Any, Tensor, Tensor, Tensor], Tensor]
     """The clean latents that the pipeline's own scheduler sees in (predictions, timesteps, noisy latents)."""
+    forgettable: tuple[str, ...] = ()
+    """Arguments without which the transformer runs all the same, to its harm."""
 
 
 def _cogvideox_arguments(pipeline: Any, request: GenerationRequest, sampling: Sampling) -> dict[str, Any]:
@@ -61,4 +63,5 @@ COGVIDEOX = Family(
     noisy=lambda pipeline, shown: shown["hidden_states"][:, :, : pipeline.vae.config.latent_channels],
     timesteps=lambda shown: shown["timestep"],
     implied=_cogvideox_implied,
+    forgettable=("image_rotary_emb",),  # which the published trainer forgets
 )

@@ -130,6 +130,20 @@ def test_a_training_that_sees_anything_else_is_noticed(subject: Subject) -> None
     assert differences(shown, {name: value for name, value in inputs.items() if name != "timestep"}) == {"timestep"}
 
 
+def test_a_training_that_forgets_an_argument_is_noticed(subject: Subject) -> None:
+    """With the real transformer, called without it."""
+    request = subject.request(7)
+    with recorded(subject.pipeline.transformer) as calls:
+        subject.run(request, subject.sampling(steps=1, guidance=1.0))
+    for name in subject.case.family.forgettable:
+        forget = subject.model.transformer.register_forward_pre_hook(
+            lambda _module, positional, named, name=name: (positional, {**named, name: None}), with_kwargs=True
+        )
+        inputs = training_inputs_for(subject, subject.model, subject.pipeline, calls[0], request)
+        forget.remove()
+        assert differences(calls[0], inputs) == ({name} if calls[0][name] is not None else set())
+
+
 # Targets.
 
 

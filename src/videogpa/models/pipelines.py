@@ -70,7 +70,7 @@ def check_finite(sample: Sample, request: GenerationRequest, dtype: torch.dtype)
     """
     if not sample.video.isfinite().all():
         raise UserError(
-            f"the model made a clip that is not a number anywhere (seed {request.seed}, {dtype}). "
+            f"the model made a clip some pixels of which are not a number (seed {request.seed}, {dtype}). "
             "float16 overflows in some models: try model.dtype bfloat16 or float32."
         )
 
@@ -103,5 +103,5 @@ class Texts:
         Raises:
             UserError: If the encoder is gone already and one of the texts is not among those remembered then.
         """
-        self._remembered = {text: self(text).cpu() for text in ("", *texts)}
+        self._remembered = {text: self(text).cpu() for text in dict.fromkeys(("", *texts))}
         self._encode = None
