@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +48,7 @@ CONFIGS = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CHUNK = 8  # frames, in the dense heads (published code)
 CLIP = (49, 480, 720)  # frames, height and width of what CogVideoX makes
+SEEN = (350, 518)  # height and width of what the critic sees of it
 JUDGED = 10  # frames of a clip (paper)
 
 T = TypeVar("T")
@@ -73,8 +74,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=DTYPES, default="float32")
     parser.add_argument("--frames", type=int, nargs="+", default=[10, 50, 100, 200, 500])
-    parser.add_argument("--height", type=int, default=350, help="of what the network sees: the whole 480 x 720 at 518 across")
-    parser.add_argument("--width", type=int, default=518)
+    parser.add_argument("--height", type=int, default=SEEN[0])
+    parser.add_argument("--width", type=int, default=SEEN[1])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--perceptual", choices=["alex", "vgg"], default="vgg")
@@ -90,7 +91,7 @@ def main() -> None:
             "",
             *network_table(setting, arguments.frames),
             "",
-            *clip_table(apart(parts_of_a_clip, setting, arguments.perceptual), arguments.perceptual),
+            *clip_table(apart(parts_of_a_clip, at_full_size(setting), arguments.perceptual), arguments.perceptual),
             "",
         ]
     )
@@ -130,14 +131,19 @@ def clip_table(parts: dict[str, float], perceptual: str) -> list[str]:
     """Return where the time of a clip goes."""
     total = sum(parts.values())
     return [
-        f"A clip of {CLIP[0]} frames of {CLIP[1]} x {CLIP[2]}, {JUDGED} of them judged, LPIPS-{perceptual}: "
-        f"{1 / total:.3g} clips/s. What is rendered is a made-up scene",
-        "of the same size: random weights give cameras that see nothing.",
+        f"A clip of {CLIP[0]} frames of {CLIP[1]} x {CLIP[2]}, {JUDGED} of them judged at {SEEN[0]} x {SEEN[1]}, "
+        f"LPIPS-{perceptual}: {1 / total:.3g} clips/s.",
+        "What is rendered is a made-up scene of that size: random weights give cameras that see nothing.",
         "",
         "| part | seconds | share |",
         "|---|---|---|",
         *(f"| {name} | {seconds:.3f} | {seconds / total:.0%} |" for name, seconds in parts.items()),
     ]
+
+
+def at_full_size(setting: Setting) -> Setting:
+    """Return the setting with frames as the critic sees them."""
+    return replace(setting, height=SEEN[0], width=SEEN[1])
 
 
 def cost_of_network(setting: Setting, frames: int, lean: bool) -> tuple[float, float]:

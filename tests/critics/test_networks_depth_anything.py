@@ -155,6 +155,13 @@ def test_the_giant_has_gated_layers_and_gaussians_that_are_not_read() -> None:
     assert "gs_head.norm.weight".startswith(UNREAD)
 
 
+@pytest.mark.parametrize("size", PUBLISHED)
+def test_the_name_of_a_published_network_tells_its_sizes(size: str) -> None:
+    told = DepthAnything3Config.model_validate(published_config(size))
+    assert DepthAnything3Config.model_validate({"model_name": f"da3-{size}"}) == told
+    assert DepthAnything3Config.model_validate({"model_name": f"da3-{size}-1.1"}) == told
+
+
 def write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> Path:
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
@@ -195,7 +202,7 @@ def test_other_networks_of_the_family_are_refused(tmp_path: Path) -> None:
     single = published_config("large")
     single["config"]["net"] |= {"alt_start": -1, "cat_token": False}
     nested = {"model_name": "da3nested-giant-large", "config": {"anyview": {}, "metric": {}}}
-    unnamed = {"model_name": "da3-base"}
+    unnamed = {"model_name": "da3-tiny"}
     for config, reason in ((single, "single images"), (nested, "nested"), (unnamed, "embed_dim: Field required")):
         with pytest.raises(UserError, match=reason):
             DepthAnything3.from_folder(write(tmp_path, {"x": torch.zeros(1)}, config))

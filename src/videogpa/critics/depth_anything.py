@@ -31,6 +31,8 @@ SOURCE = "arXiv 2511.10647"
 LEAST_CONFIDENCE = 1.05
 """Points below it are left out of the clouds that the official code exports (`utils/export/glb.py`); the least is 1."""
 
+__all__ = ["DepthAnything3", "DepthAnythingCritic"]
+
 
 class DepthAnythingCritic:
     """Cameras and depth of a clip by Depth Anything 3.

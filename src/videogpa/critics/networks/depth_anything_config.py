@@ -10,12 +10,19 @@ BACKBONES: dict[str, dict[str, Any]] = {  # DINOv2's sizes, by the names in the 
     "vitl": {"embed_dim": 1024, "depth": 24, "num_heads": 16},
     "vitg": {"embed_dim": 1536, "depth": 40, "num_heads": 24, "gated_mlp": True},
 }
+PUBLISHED: dict[str, tuple[str, int, tuple[int, ...], int, tuple[int, ...]]] = {  # official code, `configs/`
+    "da3-small": ("vits", 4, (5, 7, 9, 11), 64, (48, 96, 192, 384)),
+    "da3-base": ("vitb", 4, (5, 7, 9, 11), 128, (96, 192, 384, 768)),
+    "da3-large": ("vitl", 8, (11, 15, 19, 23), 256, (256, 512, 1024, 1024)),
+    "da3-giant": ("vitg", 13, (19, 27, 33, 39), 256, (256, 512, 1024, 1024)),
+}
+"""By `model_name`: backbone, first block that looks at all views, layers that the head reads, its features and channels."""
 
 
 class DepthAnything3Config(BaseModel):
     """Sizes of a network. Blocks count from 0.
 
-    Read from the golden data's flat table, or from a published config.json, whose sections `net` and `head` tell the same.
+    Read from a flat table, from the sections `net` and `head` of a published config.json, or from its `model_name` alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,7 +50,13 @@ class DepthAnything3Config(BaseModel):
     def _flat(cls, told: Any) -> Any:
         if not isinstance(told, dict):
             return told
-        flat = _from_sections(told["config"]) if isinstance(told.get("config"), dict) else told
+        name = str(told.get("model_name", "")).removesuffix("-1.1")  # trained again, of the same sizes
+        if isinstance(told.get("config"), dict):
+            flat = _from_sections(told["config"])
+        elif name in PUBLISHED and "embed_dim" not in told:
+            flat = _from_name(name)
+        else:
+            flat = told
         if flat.get("cat_token") is False or flat.get("alt_start") == -1:
             raise ValueError("it describes a network for single images; expected an any-view one, such as DA3-BASE")
         return flat
@@ -57,3 +70,10 @@ def _from_sections(config: dict[str, Any]) -> dict[str, Any]:
     if net.get("name") not in BACKBONES:
         raise ValueError(f"it names the backbone {net.get('name')!r}; known are {', '.join(BACKBONES)}")
     return {**BACKBONES[net["name"]], **net, **{f"dpt_{name}": value for name, value in head.items()}}
+
+
+def _from_name(name: str) -> dict[str, Any]:
+    """Return the sizes of a published network as one table."""
+    backbone, start, layers, features, channels = PUBLISHED[name]
+    starts = dict.fromkeys(("alt_start", "qknorm_start", "rope_start"), start)
+    return {**BACKBONES[backbone], **starts, "out_layers": layers, "dpt_features": features, "dpt_out_channels": channels}
