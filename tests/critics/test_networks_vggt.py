@@ -68,6 +68,23 @@ def test_only_the_heads_asked_for_are_there(folder: Path, model: Vggt, case: dic
     assert torch.equal(points.world_points, full.world_points)
 
 
+def test_layers_that_are_not_kept_are_not_missed() -> None:
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 32, "vit_depth": 1, "depth": 7, "num_heads": 2, "img_size": 28, "camera_trunk_depth": 1}
+    heads = {"dpt_layers": (1, 2, 4, 5), "dpt_features": 8, "dpt_out_channels": (4, 4, 8, 8), "camera_heads": 2}
+    model = Vggt(VggtConfig(**sizes, **heads)).eval()
+    images = torch.rand(1, 3, 3, 28, 42)
+    predicted = model(images)
+    trunk = model.aggregator
+    assert [layer for layer, _ in trunk.layers(images, 8)] == [1, 2, 4, 5, 6]  # the last is the camera's
+    trunk.read = set(range(7))
+    kept = [torch.cat(halves, dim=-1) for _, halves in trunk.layers(images, 8)]
+    maps = [model.depth_head.project(i, kept[layer][0, :, trunk.special :], 2, 3) for i, layer in enumerate((1, 2, 4, 5))]
+    raw = model.depth_head(maps)
+    assert torch.allclose(predicted.depth[0, ..., 0], raw[:, 0].exp(), rtol=1e-5)
+    assert torch.allclose(predicted.pose_enc, model.camera_head(kept[6][:, :, 0]), atol=1e-6)
+
+
 def test_the_first_frame_is_the_reference(model: Vggt, case: dict[str, Tensor]) -> None:
     images = case["images"]
     straight = model(images)

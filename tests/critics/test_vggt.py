@@ -1,5 +1,6 @@
 """The VGGT critic, with a small network of random weights: what it looks at, what it hands on, and when it declines."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import videogpa
+from videogpa.cli import main
 from videogpa.config import ScoreConfig
 from videogpa.critics import reprojection
 from videogpa.critics.base import ReconstructionFailed
@@ -18,8 +21,10 @@ from videogpa.critics.oracle import OracleCritic
 from videogpa.critics.vggt import VggtCritic
 from videogpa.errors import UserError
 from videogpa.maths.cameras import unproject
+from videogpa.perceptual import VGG_VARIABLE
 from videogpa.records import Prompt, Reconstruction, Scene, Source
 from videogpa.stages.score.judge import Judge, weights_identity
+from videogpa.video import read_frames, write_video
 from videogpa.world.paths import PATHS
 
 SIDE = 70
@@ -114,6 +119,27 @@ def test_a_row_names_how_the_clip_was_looked_at(weights: str) -> None:
     assert verdict.reconstruction is not None
     rendered, _ = reprojection.paper_render(verdict.reconstruction)
     assert row.mse == pytest.approx(float((rendered - verdict.reconstruction.images).square().mean()), rel=1e-4)
+
+
+def test_the_command_line_scores_as_the_paper_did(
+    weights: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VGG_VARIABLE, str(shared / "weights" / "lpips_vgg_fp16.safetensors"))
+    write_video(tmp_path / "clip.mp4", read_frames(shared / "clips/realestate/10.mp4", 11)[:, :, ::4, ::4].contiguous(), 8)
+    asked = ["--critic", "vggt", "--paper", "--weights", weights, "--option", "side=42"]
+    main(["score", str(tmp_path / "clip.mp4"), "--out", str(tmp_path / "out"), *asked])
+    (row,) = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
+    assert (row["status"], row["perceptual"], row["frames"]) == ("ok", "vgg", 10)
+    assert row["details"] == {"weights": weights, "crop": "centre", "points": "head", "side": "42"}
+    assert row["consistency"] == pytest.approx(row["mse"] + row["lpips"])
+    assert "crop centre" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_python_takes_a_path_and_loads_weights_once(weights: str, frames: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"weights": Path(weights), "side": SIDE}
+    row = videogpa.score(frames, critic="vggt", frames=4, options=options)
+    monkeypatch.setattr(Vggt, "from_folder", None)  # not called again
+    assert videogpa.score(frames, critic="vggt", frames=4, options=options).model_copy(update={"seconds": row.seconds}) == row
 
 
 @pytest.mark.parametrize(

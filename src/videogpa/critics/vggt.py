@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 from jaxtyping import Float
@@ -66,7 +67,7 @@ class VggtCritic:
 
     def __init__(
         self,
-        weights: str = DEFAULT_WEIGHTS,
+        weights: str | Path = DEFAULT_WEIGHTS,
         crop: Crop = "whole",
         points: Literal["depth", "head"] = "depth",
         side: Annotated[int, Field(ge=14, multiple_of=14)] = 518,
@@ -76,7 +77,7 @@ class VggtCritic:
         heads: tuple[Head, ...] = ("camera", "depth", "point") if points == "head" else ("camera", "depth")
         self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=trunk_precision(chosen))
         self._device, self._crop, self._side = chosen, crop, side
-        self.details = {"weights": weights, "crop": crop, "points": points, "side": str(side)}
+        self.details = {"weights": str(weights), "crop": crop, "points": points, "side": str(side)}
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""
