@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from jaxtyping import Float
@@ -82,14 +83,14 @@ class DepthAnythingCritic:
 
     def __init__(
         self,
-        weights: str = DEFAULT_WEIGHTS,
+        weights: str | Path = DEFAULT_WEIGHTS,
         side: Annotated[int, Field(ge=14, multiple_of=14)] = 504,
         device: str = "auto",
     ) -> None:
         self._device = pick_device(device)
         self._model = DepthAnything3.from_folder(weights, device=self._device, precision=trunk_precision(self._device))
         self._side = side
-        self.details = {"weights": weights, "crop": "whole", "side": str(side)}
+        self.details = {"weights": str(weights), "crop": "whole", "side": str(side)}
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""
