@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import CogVideoXPipeline
+from diffusers import CogVideoXPipeline, CogVideoXTransformer3DModel
 from torch.testing import assert_close
 
 from videogpa.errors import UserError
 from videogpa.models import toys
-from videogpa.models.base import GenerationRequest, Sampling
+from videogpa.models.base import PLENTY, GenerationRequest, Sampling
 from videogpa.models.cogvideox import CogVideoXImageToVideo, CogVideoXTextToVideo
+from videogpa.models.sizes import SizeRule
 from videogpa.models.toys import cogvideox as toy_cogvideox
 
 CPU = torch.device("cpu")
@@ -63,6 +64,36 @@ def test_the_first_frame_is_scaled_as_the_weights_know_it(tmp_path: Path, invert
     assert_close(model.encode_condition(request, frames=9, height=32, width=32)["image"], factor * drawn[0].transpose(0, 1))
 
 
+_1_5 = {"patch_size_t": 2, "patch_bias": False, "sample_height": 96, "sample_width": 170}
+PUBLISHED: dict[str, tuple[Any, dict[str, Any], tuple[int, int, int]]] = {
+    "2b": (CogVideoXTextToVideo, {"num_attention_heads": 30, "rotary": False}, (13, 60, 90)),
+    "5b": (CogVideoXTextToVideo, {}, (13, 60, 90)),
+    "5b-i2v": (CogVideoXImageToVideo, {"use_learned_positional_embeddings": True}, (13, 60, 90)),
+    "1.5-5b": (CogVideoXTextToVideo, _1_5, (22, 96, 170)),
+    "1.5-5b-i2v": (CogVideoXImageToVideo, {**_1_5, "ofs_embed_dim": 512}, (22, 96, 170)),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_positions_and_latents_fit_the_published_architectures(name: str) -> None:
+    """Two blocks of the published width and a clip of the published size, on the device that computes shapes only."""
+    kind, architecture, (frames, h, w) = PUBLISHED[name]
+    settings = {"num_attention_heads": 48, **architecture, "num_layers": 2}
+    rotary = settings.pop("rotary", True)
+    meta = torch.device("meta")
+    with meta:
+        transformer = CogVideoXTransformer3DModel(
+            in_channels=32 if kind.needs_image else 16, use_rotary_positional_embeddings=rotary, **settings
+        )
+    absent = {"tokenizer": None, "text_encoder": None, "vae": None}
+    pipeline = kind._pipeline_class(transformer=transformer, scheduler=toy_cogvideox.text_to_video().scheduler, **absent)
+    model = kind(pipeline, sizes=SizeRule(8, 16), text_tokens=226, padding=0, device=meta, memory=PLENTY)
+    noisy = torch.zeros(1, frames, 16, h, w, device=meta)
+    conditions = {"text": torch.zeros(1, 226, 4096, device=meta), "image": torch.zeros(1, 1, 16, h, w, device=meta)}
+    inputs = model.transformer_inputs(noisy, torch.tensor([500], device=meta), conditions)
+    assert model.transformer(**inputs)[0].shape == noisy.shape
+
+
 def test_version_1_5_keeps_the_frame_put_before_the_others(tmp_path: Path) -> None:
     """Of an encoded clip it is a copy of the first; decoding drops it; the first frame's latents stand beside it."""
     toys.build("cogvideox1.5-i2v", tmp_path / "model")
@@ -82,7 +113,7 @@ def test_version_1_5_keeps_the_frame_put_before_the_others(tmp_path: Path) -> No
 
 
 def test_the_2b_model_adds_more_noise_at_every_timestep(tmp_path: Path) -> None:
-    """Its schedule is shifted by a factor of 3 in signal to noise: alpha^2 / sigma^2 at any timestep is a third."""
+    """The schedule comes from the folder: that of the 2B model is shifted towards noise."""
     for name, rotary in (("2b", False), ("5b", True)):
         toy_cogvideox.text_to_video(rotary=rotary).save_pretrained(tmp_path / name)
     timesteps = torch.arange(0, 900, 100)
