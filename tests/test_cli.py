@@ -31,7 +31,7 @@ def test_lists_name_what_there_is(what: str, expected: str, capsys: pytest.Captu
 def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor"])
     printed = capsys.readouterr().out
-    for word in ("torch", "memory", "GPU", "LPIPS alex", "mini"):
+    for word in ("torch", "memory", "GPU", "LPIPS alex", "critic vggt", "mini"):
         assert word in printed
 
 

@@ -11,9 +11,11 @@ from rich.table import Table
 
 from videogpa import __version__
 from videogpa.config import Recipe, load_recipe
+from videogpa.critics.networks.weights import in_hubs_cache
 from videogpa.perceptual import VGG_VARIABLE, find_vgg
 from videogpa.pipeline import recipes_folder
 from videogpa.provenance import PACKAGES, git_commit, package_version
+from videogpa.registry import CRITICS, load
 
 GIB = 2**30
 
@@ -66,6 +68,11 @@ def _weights() -> Iterator[tuple[str, str]]:
     yield "LPIPS alex", "ships with the package"
     vgg = find_vgg()
     yield "LPIPS vgg", str(vgg) if vgg else f"not here: fetched on first use of --perceptual vgg, or named by {VGG_VARIABLE}"
+    for name in CRITICS:
+        for card in load(CRITICS, name).CARDS:
+            if card.parameters is not None:
+                state = "in the hub's cache" if in_hubs_cache(card.weights) else f"not here: {card.download} on first use"
+                yield f"critic {name}", f"{card.weights}: {state}"
     for path in sorted(recipes_folder().glob("*.yaml")):
         model = load_recipe(path).model
         yield f"model of {path.stem}", f"{model.path}: {_model_state(model.path)}"

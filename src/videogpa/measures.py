@@ -37,7 +37,7 @@ MEASURES: dict[str, Measure] = {
     "flow": Measure(None, "mean optical flow between consecutive judged frames", "image widths"),
     "jerk": Measure("lower", "how jerky the camera path is; scale-free"),
     "registered": Measure("higher", "judged frames that have a camera"),
-    "points": Measure("higher", "triangulated points"),
+    "points": Measure("higher", "points of the reconstruction: triangulated ones, or pixels with a depth"),
     "focal_widths": Measure(None, "focal length", "image widths"),
     "confidence": Measure(None, "median confidence of a network in its depth; each network has a scale of its own"),
     "parallax": Measure(None, "how far near and far points move against each other, at the cameras farthest apart", "px"),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videogpa.critics.networks.vggt import HEADS, Vggt, VggtConfig, unread
-from videogpa.critics.networks.weights import differences, find_weights
+from videogpa.critics.networks.weights import differences, find_weights, in_hubs_cache
 from videogpa.errors import UserError
 
 
@@ -176,6 +176,8 @@ def test_a_hub_id_is_found_in_the_hubs_cache(folder: Path, tmp_path: Path, monke
     shutil.copy(folder / "weights.safetensors", snapshot / "a_name_of_its_own.safetensors")
     assert find_weights("owner/name") == snapshot / "a_name_of_its_own.safetensors"
     assert Vggt.from_folder("owner/name").config.embed_dim == 64
+    assert in_hubs_cache("owner/name")
+    assert not in_hubs_cache("owner/other")
     with pytest.raises(UserError, match="owner/other could not be fetched from the hub"):
         find_weights("owner/other")
 

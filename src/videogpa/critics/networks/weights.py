@@ -134,6 +134,21 @@ def _only_weights(folder: Path) -> Path:
     raise UserError(f"{folder} holds no weights: expected one .safetensors or .pt file")
 
 
+def in_hubs_cache(name: str) -> bool:
+    """Whether the weights of a hub id are on this machine already; asks nobody."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for ending in ("*.safetensors", "*.pt"):
+        try:
+            folder = Path(snapshot_download(name, allow_patterns=[ending], local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+        if any(folder.glob(ending)):
+            return True
+    return False
+
+
 def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
