@@ -20,6 +20,9 @@ CRITICS = {
 MODELS = {
     "cogvideox-t2v": "videogpa.models.cogvideox:CogVideoXTextToVideo",  # CogVideoX-2B, -5B, CogVideoX1.5-5B
     "cogvideox-i2v": "videogpa.models.cogvideox:CogVideoXImageToVideo",  # CogVideoX-5B-I2V, CogVideoX1.5-5B-I2V
+    "wan-t2v": "videogpa.models.wan:WanTextToVideo",  # Wan2.1-T2V 1.3B and 14B, Wan2.2-T2V-A14B
+    "wan-i2v": "videogpa.models.wan:WanImageToVideo",  # Wan2.1-I2V-14B, Wan2.2-I2V-A14B
+    "wan-ti2v": "videogpa.models.wan:WanTextImageToVideo",  # Wan2.2 TI2V-5B, with a first frame or without
 }
 
 

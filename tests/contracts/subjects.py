@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
-from families import COGVIDEOX, Family
+from families import COGVIDEOX, WAN, WAN_WITH_CLIP, Family
 from torch import Tensor
 
 from videogpa.models.base import GenerationRequest, Sampling
@@ -45,6 +45,11 @@ CASES = {
     ),
     "cogvideox1.5-t2v": Case("cogvideox-t2v", COGVIDEOX),
     "cogvideox1.5-i2v": Case("cogvideox-i2v", COGVIDEOX),
+    "wan2.1-t2v": Case("wan-t2v", WAN, tiled=(272, 32)),
+    "wan2.1-i2v": Case("wan-i2v", WAN_WITH_CLIP, tiled=(272, 32)),
+    "wan2.2-ti2v": Case("wan-ti2v", WAN, width=64, tiled=(544, 32)),
+    "wan2.2-t2v-a14b": Case("wan-t2v", WAN, tiled=(272, 32)),
+    "wan2.2-i2v-a14b": Case("wan-i2v", WAN, tiled=(272, 32)),
 }
 
 
@@ -67,7 +72,8 @@ class Subject:
         return self.judge(torch.float32)
 
     def judge(self, dtype: torch.dtype) -> Any:
-        pipeline = DiffusionPipeline.from_pretrained(self.folder, dtype=dtype)
+        precise = dict.fromkeys(self.case.family.precise, torch.float32)
+        pipeline = DiffusionPipeline.from_pretrained(self.folder, dtype={"default": dtype, **precise})
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -88,3 +94,8 @@ class Subject:
         pipeline = pipeline or self.pipeline
         frames: Tensor = pipeline(**self.case.family.arguments(pipeline, request, sampling), output_type="pt").frames[0]
         return frames
+
+
+def transformers_of(pipeline: Any) -> list[torch.nn.Module]:
+    """Its transformer, or both if it has one for high and one for low noise."""
+    return [part for name, part in pipeline.components.items() if name.startswith("transformer") and part is not None]

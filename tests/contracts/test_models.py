@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from subjects import CASES, Subject
+from subjects import CASES, Subject, transformers_of
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -48,19 +48,20 @@ def test_it_follows_the_protocol(subject: Subject) -> None:
 
 
 @contextmanager
-def recorded(transformer: torch.nn.Module) -> Iterator[list[dict[str, Any]]]:
-    """The arguments of each call of the transformer, by name."""
+def recorded(*transformers: torch.nn.Module) -> Iterator[list[dict[str, Any]]]:
+    """The arguments of each call of a transformer, by name."""
     calls: list[dict[str, Any]] = []
 
     def hook(_module: torch.nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
         assert not positional
         calls.append(dict(named))
 
-    handle = transformer.register_forward_pre_hook(hook, with_kwargs=True)
+    handles = [transformer.register_forward_pre_hook(hook, with_kwargs=True) for transformer in transformers]
     try:
         yield calls
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def training_call(model: Any, *arguments: Any) -> dict[str, Any]:
@@ -93,7 +94,9 @@ def differences(shown: Mapping[str, Any], inputs: Mapping[str, Any]) -> set[str]
     """Names of the arguments that are not the same. The noisy latents may differ by the rounding of their mix."""
     different = set(shown) ^ set(inputs)
     for name in set(shown) & set(inputs):
-        rounding = {"rtol": 1e-6, "atol": 1e-6} if name == "hidden_states" else {"rtol": 0.0, "atol": 0.0}
+        rounding = {"rtol": 0.0, "atol": 0.0}
+        if name == "hidden_states":
+            rounding = {"rtol": max(1e-6, torch.finfo(shown[name].dtype).eps), "atol": 1e-6}
         try:
             assert_close(inputs[name], shown[name], **rounding)
         except AssertionError:
@@ -104,7 +107,7 @@ def differences(shown: Mapping[str, Any], inputs: Mapping[str, Any]) -> set[str]
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 def test_training_sees_what_inference_sees(subject: Subject, dtype: torch.dtype) -> None:
     model, pipeline, request = subject.load(dtype), subject.judge(dtype), subject.request(7)
-    with recorded(pipeline.transformer) as calls:
+    with recorded(*transformers_of(pipeline)) as calls:
         subject.run(request, subject.sampling(guidance=1.0), pipeline)  # no guidance: one call a step
     assert len(calls) == 2
     for shown in calls:
@@ -113,7 +116,7 @@ def test_training_sees_what_inference_sees(subject: Subject, dtype: torch.dtype)
 
 def test_a_training_that_sees_anything_else_is_noticed(subject: Subject) -> None:
     request = subject.request(7)
-    with recorded(subject.pipeline.transformer) as calls:
+    with recorded(*transformers_of(subject.pipeline)) as calls:
         subject.run(request, subject.sampling(steps=1, guidance=1.0))
     [shown] = calls
     inputs = training_inputs_for(subject, subject.model, subject.pipeline, shown, request)
@@ -133,7 +136,7 @@ def test_a_training_that_sees_anything_else_is_noticed(subject: Subject) -> None
 def test_a_training_that_forgets_an_argument_is_noticed(subject: Subject) -> None:
     """With the real transformer, called without it."""
     request = subject.request(7)
-    with recorded(subject.pipeline.transformer) as calls:
+    with recorded(*transformers_of(subject.pipeline)) as calls:
         subject.run(request, subject.sampling(steps=1, guidance=1.0))
     for name in subject.case.family.forgettable:
         forget = subject.model.transformer.register_forward_pre_hook(
@@ -349,9 +352,10 @@ def test_checkpointed_gradients_are_the_same(subject: Subject) -> None:
     model = subject.load()
     named = [(name, weight) for name, weight in model.transformer.named_parameters() if f".{model.lora_targets[0]}." in name]
     weights = [weight.requires_grad_() for name, weight in named if name.endswith("weight")]
-    clean = model.encode_video(torch.zeros(9, 3, subject.case.height, subject.case.width))[None]
+    clean = model.encode_video(torch.zeros(9, 3, subject.case.height, subject.case.width)).expand(2, -1, -1, -1, -1)
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    arguments = (clean, noise, model.timesteps_at(torch.tensor([0.5])), subject.condition(model, subject.request()))
+    timesteps = model.timesteps_at(torch.tensor([0.5, 0.95]))  # one for each expert, where there are two
+    arguments = (clean, noise, timesteps, subject.condition(model, subject.request(0), subject.request(1)))
 
     def gradients() -> tuple[tuple[Tensor, ...], int]:
         kept: list[int] = []

@@ -27,9 +27,10 @@ def load_pipeline(
     dtype: torch.dtype | dict[str, torch.dtype],
     components: Components,
     parts: Collection[Part],
+    without: Collection[str] = (),
 ) -> Any:
-    """Return the pipeline with the named parts, frozen, on the CPU; the components of the others are None. No bars."""
-    absent = {name: None for part in PARTS if part not in parts for name in components[part]}
+    """Return the pipeline with the named parts, frozen, on the CPU; the other components, and `without`, are None. No bars."""
+    absent = {name: None for part in PARTS if part not in parts for name in components[part]} | dict.fromkeys(without)
     diffusers_logging.disable_progress_bar()  # a bar per component would tear ours
     transformers_logging.disable_progress_bar()
     pipeline = kind.from_pretrained(path, revision=revision, dtype=dtype, **absent)

@@ -13,6 +13,11 @@ TOYS = {
     "cogvideox-i2v": "cogvideox:image_to_video",
     "cogvideox1.5-t2v": "cogvideox:text_to_video_1_5",
     "cogvideox1.5-i2v": "cogvideox:image_to_video_1_5",
+    "wan2.1-t2v": "wan:text_to_video",
+    "wan2.1-i2v": "wan:image_to_video",
+    "wan2.2-ti2v": "wan:text_image_to_video",
+    "wan2.2-t2v-a14b": "wan:two_expert_text_to_video",
+    "wan2.2-i2v-a14b": "wan:two_expert_image_to_video",
 }
 """The miniatures: name -> module and function that builds its pipeline."""
 

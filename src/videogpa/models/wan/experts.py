@@ -1,0 +1,50 @@
+"""The two transformers of Wan2.2 A14B as one network: much noise goes to the one, little to the other.
+
+Wan2.2, https://github.com/Wan-Video/Wan2.2: the high-noise expert lays the clip out, the low-noise expert refines it. At
+inference the pipeline takes one of them at every step; in training every sample of a batch has its own timestep.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import Module, ModuleDict
+
+COMPONENTS = {"high": "transformer", "low": "transformer_2"}
+"""What diffusers calls the experts: in its folders, its pipelines, and the keys of its adapters."""
+
+
+class Experts(ModuleDict):
+    """The experts that are trained, under diffusers' names. Called as one of them is, it calls each with its samples."""
+
+    def __init__(self, experts: Mapping[str, Module], *, boundary: float) -> None:
+        """Take the high expert, the low one, or both. Samples at timesteps from the boundary on are the high-noise expert's."""
+        super().__init__({COMPONENTS[expert]: network for expert, network in experts.items()})
+        self._boundary = boundary
+
+    def forward(
+        self, *, hidden_states: Float[Tensor, " batch *axes"], timestep: Shaped[Tensor, " batch"], **inputs: Any
+    ) -> tuple[Float[Tensor, " batch *out_axes"]]:
+        """Return what the experts predict, each for its samples. Inputs that are tensors have a batch axis.
+
+        Raises:
+            KeyError: If a sample falls to an expert that is not there.
+        """
+        high = timestep >= self._boundary
+        if high.all() or not high.any():
+            return (self._call("high" if high.all() else "low", hidden_states=hidden_states, timestep=timestep, **inputs),)
+        batch = {"hidden_states": hidden_states, "timestep": timestep, **inputs}
+        places = {expert: torch.nonzero(mine)[:, 0] for expert, mine in (("high", high), ("low", ~high))}
+        parts = [self._call(expert, **_rows(batch, rows)) for expert, rows in places.items()]
+        order = torch.cat(list(places.values()))
+        return (torch.cat(parts)[order.argsort()],)
+
+    def _call(self, expert: str, **inputs: Any) -> Tensor:
+        prediction: Tensor = self[COMPONENTS[expert]](**inputs)[0]
+        return prediction
+
+
+def _rows(inputs: dict[str, Any], rows: Tensor) -> dict[str, Any]:
+    return {name: value[rows] if isinstance(value, Tensor) else value for name, value in inputs.items()}

@@ -1,0 +1,277 @@
+"""What the members of the Wan family share. They differ in what the transformer is shown of a first frame.
+
+The transformer predicts the flow, noise minus clean, over VAE latents that are normalised channel by channel. In training
+it must be shown exactly what the pipeline shows it: the contract tests record the one and compare it with the other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from diffusers import DiffusionPipeline, WanPipeline
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import Module
+
+from videogpa.maths.diffusion import add_noise, flow_target, from_flow, straight_path
+from videogpa.models.base import (
+    PARTS,
+    PLENTY,
+    Expert,
+    GenerationRequest,
+    Memory,
+    Part,
+    Published,
+    Sample,
+    Sampling,
+)
+from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place
+from videogpa.models.wan.configuration import Configuration, Kind, read_configuration
+from videogpa.models.wan.experts import COMPONENTS as EXPERTS
+from videogpa.models.wan.experts import Experts
+from videogpa.models.wan.schedule import FlowSchedule, timestep_in
+
+Latents = Float[Tensor, "batch latent_frames channels h w"]
+
+TEXT_TOKENS = 512  # what Wan was trained with; the attention of diffusers' image-to-video transformers counts on it
+
+
+def publication(name: str, *, parameters: str, memory: str) -> Published:
+    """Describe published weights of the family. The memory counts what encodes pixels as float32; see `Wan.load`."""
+    return Published(
+        hub_id=f"Wan-AI/{name}-Diffusers",
+        licence="Apache-2.0",
+        commercial="yes",
+        parameters=parameters,
+        memory=memory,
+        paper="https://arxiv.org/abs/2503.20314",
+    )
+
+
+class Wan(ABC):
+    """A member of the family. Its latents are [latent_frames channels h w], where diffusers has the channels first."""
+
+    published: ClassVar[tuple[Published, ...]]
+    needs_image: ClassVar[bool]
+    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")  # as the paper's for CogVideoX: of self and of cross attention
+    kind: ClassVar[Kind]
+    pipeline_class: ClassVar[type[DiffusionPipeline]]
+    image_components: ClassVar[tuple[str, ...]] = ()
+    """What of the pipeline encodes first frames, beside the VAE."""
+
+    def __init__(
+        self,
+        pipeline: Any,
+        configuration: Configuration,
+        *,
+        expert: Expert,
+        device: torch.device,
+        dtype: torch.dtype,
+        memory: Memory,
+    ) -> None:
+        """Take a pipeline, of which components may be None, and the experts to train if there are two."""
+        self._pipeline = pipeline
+        self._device = device
+        self._dtype = dtype
+        self._memory = memory
+        self._sizes = configuration.sizes
+        self._texts = Texts(self._encode_text, device)
+        self._schedule = FlowSchedule(pipeline.scheduler, origin=configuration.origin)
+        self._timesteps = self._schedule.timesteps
+        self._networks: list[Any] = [pipeline.transformer]
+        self.transformer: Module = pipeline.transformer
+        if configuration.two_experts:
+            self._train_experts(expert, configuration.index["boundary_ratio"] * self._schedule.count)
+        place(pipeline, device, memory)
+
+    def _train_experts(self, expert: Expert, boundary: float) -> None:
+        low, high = self._schedule.split(boundary)
+        self._timesteps = {"low": low, "high": high, "both": self._timesteps}[expert]
+        trained = {name: getattr(self._pipeline, EXPERTS[name]) for name in EXPERTS if expert in ("both", name)}
+        self._networks = list(trained.values())
+        if all(network is not None for network in self._networks):
+            self.transformer = Experts(trained, boundary=boundary)
+
+    @classmethod
+    def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
+        """See `VideoModel.check_size`."""
+        configuration = read_configuration(path, revision)
+        configuration.check_kind(cls.kind)
+        configuration.sizes.check(frames=frames, height=height, width=width)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        revision: str | None,
+        device: torch.device,
+        dtype: torch.dtype,
+        parts: Collection[Part] = PARTS,
+        memory: Memory = PLENTY,
+        expert: Expert = "both",
+    ) -> "Wan":
+        """See `VideoModel.load`. What encodes pixels is float32 whatever the dtype, as its authors and diffusers have it."""
+        configuration = read_configuration(path, revision)
+        configuration.check_kind(cls.kind, expert)
+        components: Components = {
+            "text": ("tokenizer", "text_encoder"),
+            "vae": ("vae", *cls.image_components),
+            "transformer": tuple(EXPERTS.values()),
+        }
+        pipeline = load_pipeline(
+            cls.pipeline_class,
+            path,
+            revision=revision,
+            dtype={"default": dtype, "vae": torch.float32, "image_encoder": torch.float32},
+            components=components,
+            parts=parts,
+            # An expert that is not trained is needed to make clips, which takes the VAE, but not to train the other.
+            without=[component for name, component in EXPERTS.items() if expert not in ("both", name) and "vae" not in parts],
+        )
+        return cls(pipeline, configuration, expert=expert, device=device, dtype=dtype, memory=memory)
+
+    def remember_texts(self, texts: Iterable[str]) -> None:
+        """See `VideoModel.remember_texts`."""
+        self._texts.remember(texts)
+        drop(self._pipeline, ("text_encoder", "tokenizer"), self._device, self._memory)
+
+    def checkpoint_gradients(self) -> None:
+        """See `VideoModel.checkpoint_gradients`."""
+        for network in self._networks:
+            network.enable_gradient_checkpointing()
+
+    def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
+        """See `VideoModel.generate`."""
+        self._sizes.check(frames=sampling.frames, height=sampling.height, width=sampling.width)
+        for request in requests:
+            yield self._generate_one(request, sampling)
+
+    def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Sample:
+        found = self._sample(
+            request,
+            prompt_embeds=self._texts(request.text)[None],
+            negative_prompt_embeds=self._texts("")[None] if sampling.guidance > 1 else None,
+            height=sampling.height,
+            width=sampling.width,
+            num_frames=sampling.frames,
+            num_inference_steps=sampling.steps,
+            guidance_scale=sampling.guidance,
+            generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
+            output_type="latent",
+        )
+        latents = found[0].transpose(0, 1)
+        sample = Sample(self.decode_latents(latents), latents.cpu())
+        check_finite(sample, request, self._dtype)
+        return sample
+
+    @abstractmethod
+    def _sample(self, request: GenerationRequest, **arguments: Any) -> Float[Tensor, "1 channels latent_frames h w"]:
+        """Call the pipeline, with a first frame if there is one."""
+
+    @torch.no_grad()
+    def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
+        """See `VideoModel.encode_video`. The mean of the VAE's posterior, normalised."""
+        self._sizes.check(frames=len(video), height=video.shape[2], width=video.shape[3])
+        vae = self._pipeline.vae
+        mean = vae.encode((2 * video - 1).transpose(0, 1)[None].to(self._device, vae.dtype)).latent_dist.mode()
+        centre, inverse_spread = self._statistics(mean)
+        latents: Tensor = ((mean - centre) * inverse_spread)[0].transpose(0, 1).contiguous()
+        return latents
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
+        """See `VideoModel.decode_latents`."""
+        vae = self._pipeline.vae
+        normalised = latents.transpose(0, 1)[None].to(self._device, vae.dtype)
+        centre, inverse_spread = self._statistics(normalised)
+        frames = vae.decode(normalised / inverse_spread + centre, return_dict=False)[0]
+        video: Tensor = self._pipeline.video_processor.postprocess_video(frames, output_type="pt")[0].float().cpu()
+        return video
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean of each channel and the inverse of its standard deviation, computed as the pipeline computes them."""
+        config = self._pipeline.vae.config
+        mean, std = (like.new_tensor(values).reshape(1, -1, 1, 1, 1) for values in (config.latents_mean, config.latents_std))
+        return mean, 1.0 / std
+
+    @torch.no_grad()
+    def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
+        """See `VideoModel.encode_condition`. Returns `text` [tokens features], and what there is of a first frame."""
+        return {"text": self._texts(request.text), **self._encode_first_frame(request, frames, height, width)}
+
+    @abstractmethod
+    def _encode_first_frame(self, request: GenerationRequest, frames: int, height: int, width: int) -> dict[str, Tensor]:
+        """Return the part of the condition that comes from the first frame."""
+
+    def _encode_text(self, text: str) -> Tensor:
+        """Encode a text through the text-to-video pipeline: that of image-to-video cannot without the ftfy package.
+
+        Where ftfy is installed, diffusers mends a text's broken characters and curly quotes with it, as Wan's authors do.
+        """
+        states, _ = self._text_to_video_pipeline().encode_prompt(
+            text, do_classifier_free_guidance=False, max_sequence_length=TEXT_TOKENS, device=self._device
+        )
+        found: Tensor = states[0].to(self._dtype)
+        return found
+
+    def _text_to_video_pipeline(self) -> WanPipeline:
+        """The text-to-video pipeline of the same components."""
+        names = ("tokenizer", "text_encoder", "vae", "scheduler", *EXPERTS.values())
+        config = self._pipeline.config
+        pipeline = WanPipeline(
+            **{name: getattr(self._pipeline, name) for name in names},
+            boundary_ratio=config.boundary_ratio,
+            expand_timesteps=config.expand_timesteps,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """See `VideoModel.timesteps_at`. If one of two experts is trained, the range is that expert's."""
+        return timestep_in(self._timesteps, quantiles)
+
+    def prediction_and_target(
+        self, latents: Latents, noise: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
+    ) -> tuple[Latents, Latents]:
+        """See `VideoModel.prediction_and_target`. The space is that of the flow, noise minus clean."""
+        clean, noise = latents.float(), noise.float()
+        noisy = self._noised(clean, noise, timesteps)
+        target = flow_target(clean, noise)
+        prediction = self.transformer(**self.transformer_inputs(noisy, timesteps, conditions))[0].transpose(1, 2)
+        return self._without_given(prediction, target, conditions), target
+
+    def _without_given(self, prediction: Latents, target: Latents, conditions: Mapping[str, Tensor]) -> Latents:
+        """Return the prediction with no error where the transformer is given the clean latents."""
+        return prediction
+
+    def clean_from_prediction(
+        self, prediction: Latents, latents: Latents, noise: Latents, timesteps: Int[Tensor, " batch"]
+    ) -> Latents:
+        """See `VideoModel.clean_from_prediction`."""
+        noisy = self._noised(latents.float(), noise.float(), timesteps)
+        clean, _ = from_flow(noisy, prediction.float(), sigma=self._schedule.sigma_at(timesteps))
+        return clean
+
+    def _noised(self, clean: Latents, noise: Latents, timesteps: Int[Tensor, " batch"]) -> Latents:
+        alpha, sigma = straight_path(self._schedule.sigma_at(timesteps))
+        return add_noise(clean, noise, alpha=alpha, sigma=sigma)
+
+    @abstractmethod
+    def transformer_inputs(
+        self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Return every argument of the transformer: those that the pipeline calls it with."""
+
+    def _inputs(self, hidden: Latents, timesteps: Tensor, conditions: Mapping[str, Tensor], **more: Any) -> dict[str, Any]:
+        text = conditions["text"]
+        return {
+            "hidden_states": hidden.transpose(1, 2).to(text.dtype).contiguous(),
+            "timestep": timesteps,
+            "encoder_hidden_states": text,
+            "attention_kwargs": None,
+            "return_dict": False,
+            **more,
+        }

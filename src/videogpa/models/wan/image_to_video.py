@@ -1,0 +1,55 @@
+"""Wan image-to-video: Wan2.1-I2V and Wan2.2-I2V-A14B.
+
+Beside the noisy latents stand, on the channel axis, a mask that is 1 at the first frame and the latents of a clip of that
+frame and grey ones. The transformers of Wan2.1 see the frame through CLIP as well.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import WanImageToVideoPipeline
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from videogpa.models.base import GenerationRequest
+from videogpa.models.wan.family import Latents, Wan, publication
+from videogpa.models.wan.first_frame import first_frame, first_frame_latents
+
+
+class WanImageToVideo(Wan):
+    """A model that is shown a text and a first frame, and makes the first frame anew."""
+
+    published = (
+        publication("Wan2.1-I2V-14B-480P", parameters="16.4 B", memory="47 GB"),
+        publication("Wan2.1-I2V-14B-720P", parameters="16.4 B", memory="47 GB"),
+        publication("Wan2.2-I2V-A14B", parameters="2 x 14.3 B", memory="69 GB"),
+    )
+    needs_image = True
+    kind = "wan-i2v"
+    pipeline_class = WanImageToVideoPipeline
+    image_components = ("image_encoder", "image_processor")
+
+    def _sample(self, request: GenerationRequest, **arguments: Any) -> Float[Tensor, "1 channels latent_frames h w"]:
+        image = first_frame(request, arguments["height"], arguments["width"])
+        latents: Tensor = self._pipeline(image=image, **arguments).frames
+        return latents
+
+    def _encode_first_frame(self, request: GenerationRequest, frames: int, height: int, width: int) -> dict[str, Tensor]:
+        """Return `image` [latent_frames mask+channels h w] and, of Wan2.1, `image_states` [tokens features]."""
+        image = first_frame(request, height, width)
+        found = {"image": first_frame_latents(self._pipeline, image, frames, height, width, self._device)}
+        if self._pipeline.image_encoder is not None:
+            found["image_states"] = self._pipeline.encode_image(image, self._device)[0].to(self._dtype)
+        return found
+
+    def transformer_inputs(
+        self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """See `Wan.transformer_inputs`."""
+        return self._inputs(
+            torch.cat([noisy, conditions["image"]], dim=2),
+            timesteps.to(self._schedule.dtype),
+            conditions,
+            encoder_hidden_states_image=conditions.get("image_states"),
+        )

@@ -1,0 +1,33 @@
+"""The stages with a model of two experts and a first frame: prompts, clips, latents, adapter, aligned clips."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from toys import run_all, toy_recipe
+from videogpa.manifests import prompts
+from videogpa.models.adapters import WEIGHTS_FILE, adapted
+from videogpa.models.base import Sampling
+from videogpa.models.loading import load_model
+from videogpa.models.requests import request_for
+from videogpa.runs import RunFolder
+
+
+def test_the_loop_runs_on_the_low_noise_expert(tmp_path: Path) -> None:
+    model = {"name": "wan-i2v", "path": "toy:wan2.2-i2v-a14b", "expert": "low"}
+    recipe = toy_recipe(model=model, train={"steps": 2})
+    run_all(tmp_path, recipe)
+    weights = load_file(tmp_path / "adapter" / WEIGHTS_FILE)
+    learnt = {name.split(".")[2] for name, weight in weights.items() if "lora_B" in name and weight.abs().max() > 0}
+    assert learnt == {"transformer_2"}
+    folder = RunFolder(tmp_path)
+    loaded = load_model(recipe.model, folder)
+    request = request_for(prompts(folder).rows()[0], 0, folder.path)
+    sampling = Sampling(frames=9, height=32, width=32, steps=4, guidance=5.0)
+    [base] = loaded.generate([request], sampling)
+    with adapted(loaded.transformer, tmp_path / "adapter"):
+        [aligned] = loaded.generate([request], sampling)
+    [again] = loaded.generate([request], sampling)
+    assert not torch.equal(aligned.video, base.video)
+    assert torch.equal(again.video, base.video)
