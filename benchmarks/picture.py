@@ -6,14 +6,12 @@ Both clips are scored by `sfm`; their strips and scores are the picture.
 """
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from videogpa.config import ScoreConfig
 from videogpa.records import Score
@@ -21,33 +19,22 @@ from videogpa.report.strips import make_strip
 from videogpa.stages.score.judge import Judge
 from videogpa.world.paths import camera_path, intrinsics
 from videogpa.world.raycast import render_shots
-from videogpa.world.scenes import BOX, World, make_world
+from videogpa.world.scenes import BOX, make_world
 from videogpa.world.shots import clock, still, translation
 
 FRAMES, HEIGHT, WIDTH = 25, 288, 480
 SEED, CAMERA = 19, "truck-right"
-WAVES, FINEST = 24, 12.0  # plane waves per texture, and how many a metre the finest has
 DRIFT = 0.5  # metres that one object moves in the course of the clip
 
 
 def film(drift: float) -> Float[Tensor, "frames 3 height width"]:
     """Render the scene, its first box moving on as the camera does."""
-    world = _detailed(make_world(SEED))
+    world = make_world(SEED, "detailed")
     shot = still(world, camera_path(CAMERA, 2 * FRAMES)[:FRAMES])
     offsets = torch.zeros(FRAMES, len(world.kinds), 3)
     offsets[:, int((world.kinds == BOX).nonzero()[0]), 0] = drift * clock(FRAMES)
     shot = replace(shot, now_from_rest=translation(offsets))
     return render_shots([shot], intrinsics(HEIGHT, WIDTH), height=HEIGHT, width=WIDTH).images
-
-
-def _detailed(world: World) -> World:
-    """The same world with fine-grained textures, as a camera of this size would see them: matching needs detail."""
-    generator = torch.Generator().manual_seed(SEED)
-    surfaces = len(world.textures.sharpness)
-    directions = normalize(torch.randn(surfaces, WAVES, 3, generator=generator), dim=-1)
-    lengths = 2 * math.pi * FINEST ** torch.rand(surfaces, WAVES, 1, generator=generator)  # from one a metre to the finest
-    phases = 2 * math.pi * torch.rand(surfaces, WAVES, generator=generator)
-    return replace(world, textures=replace(world.textures, frequencies=directions * lengths, phases=phases))
 
 
 def score(frames: Float[Tensor, "frames 3 height width"], path: Path) -> Score:

@@ -21,7 +21,7 @@ FLOORS = [  # each may import those before it, and its own
     {"critics", "models"},
     {"report"},
     {"stages"},
-    {"pipeline", "api"},
+    {"pipeline", "api", "check"},
     {"catalogue", "doctor", "summary"},
     {"cli"},
 ]

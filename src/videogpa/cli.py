@@ -184,6 +184,38 @@ class List:
 
 
 @dataclass(frozen=True)
+class CheckCritic:
+    """Ask whether a critic says so when there is nothing to know.
+
+    Puts clips without a consistent 3D scene (noise, one repeated frame, frames of different scenes, a camera that only turns,
+    a zoom, a cut, a mirrored half) and consistent clips to it. Right is to decline the former, or to score them worse than
+    every one of the latter. Exit status 1 if the critic is fooled.
+
+        videogpa check-critic sfm
+        videogpa check-critic vggt --weights path/to/VGGT-1B-Commercial
+    """
+
+    critic: Positional[str]
+    """See `videogpa list critics`."""
+    weights: str | None = None
+    """Of a learned critic: a folder, a file, or a hub id."""
+    option: UseAppendAction[tuple[str, ...]] = ()
+    """Another setting of the critic, such as crop=centre. May be repeated."""
+    seeds: int = 1
+    """How many scenes, each with all controls. Eleven clips a scene."""
+
+    def __call__(self) -> None:
+        from videogpa.check import check_critic, table
+        from videogpa.config import parse_settings, score_config
+
+        options = parse_settings(self.option) | ({"weights": self.weights} if self.weights else {})
+        findings = check_critic(score_config(critic=self.critic, options=options), self.seeds)
+        _console(stderr=False).print(table(findings))
+        if not all(finding.right for finding in findings):
+            raise SystemExit(1)
+
+
+@dataclass(frozen=True)
 class Doctor:
     """Say what this machine has, and which recipes fit it."""
 
@@ -205,6 +237,7 @@ Command = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Report, subcommand("report")]
     | Annotated[List, subcommand("list")]
+    | Annotated[CheckCritic, subcommand("check-critic")]
     | Annotated[Doctor, subcommand("doctor")]
 )
 

@@ -30,6 +30,12 @@ MEASURES: dict[str, Measure] = {
     "loo_lpips": Measure("lower", "LPIPS of the leave-one-out render over covered pixels"),
     "loo_score": Measure("lower", "loo_mse + loo_lpips; compares clips of one scene, not across scenes"),
     "loo_coverage": Measure("higher", "share of pixels that the other frames' points cover"),
+    "single_image": Measure(
+        None, "error (mse + LPIPS) if one frame, the best for it, stands for all others: no geometry at all"
+    ),
+    "explained": Measure(
+        "higher", "share of single_image that the leave-one-out render removes; 0: no better than a still picture"
+    ),
     "epipolar": Measure("lower", "median Sampson distance of matches in consecutive judged frames", "px"),
     "homography_loo": Measure("lower", "leave-one-out error under homographies, for clips without parallax"),
     # What the scores must be read with: a frozen clip scores perfectly.

@@ -16,7 +16,7 @@ Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
 """Whether a clip could be scored. Only `ok` clips are ranked; `partial` numbers hold for a part of the clip."""
 
 
-Style = Literal["rich", "plain"]
+Style = Literal["rich", "plain", "detailed"]
 """How much there is to see in a scene of the miniature world; see `world.scenes.make_world`."""
 
 
@@ -88,6 +88,8 @@ class Score(Row):
     loo_lpips: float | None = None
     loo_score: float | None = None
     loo_coverage: float | None = None
+    single_image: float | None = None
+    explained: float | None = None
     epipolar: float | None = None
     jerk: float | None = None
     registered: int | None = None

@@ -203,6 +203,21 @@ def exposure_changes(reconstruction: Reconstruction) -> Float[Tensor, " steps"]:
     return exposure_steps(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
 
 
+def baseline_scores(frames: Float[Tensor, "frames 3 height width"], perceptual: Lpips, loo_score: float) -> dict[str, float]:
+    """Return `single_image`, the error of an explanation without geometry, and `explained`, what `loo_score` betters it by.
+
+    The explanation: one frame, the best for it, stands for all the others; mse + LPIPS, as in `loo_score`. `explained` is the
+    share of that error that the geometry removes; at 0 and below it says no more than a still picture, as for noise, and for a
+    frozen clip, of which a still picture says all. It is left out for a clip of equal frames, which has no such error.
+    """
+    errors = torch.stack([images.mse(frame.expand_as(frames), frames) for frame in frames])
+    best = int(errors.sum(1).argmin())
+    others = torch.arange(len(frames), device=frames.device) != best
+    stills = frames[best].expand_as(frames[others])
+    single = (errors[best][others].mean() + perceptual(stills, frames[others]).mean()).item()
+    return {"single_image": single} | ({"explained": 1 - loo_score / single} if single > 0 else {})
+
+
 def error_maps(reconstruction: Reconstruction, rendered: Rendered) -> Float[Tensor, "frames height width"]:
     """Return the root mean squared error over the colours of every pixel, in [0, 1]; 0 where nothing covers it."""
     seen, covered = rendered

@@ -14,13 +14,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from videogpa.world.scenes import BOX, CYLINDER, SPHERE, WALLS, WAVES
+from videogpa.world.scenes import BOX, CYLINDER, SPHERE, WALLS
 from videogpa.world.shots import Shot, yaw
 
 LIGHT = (-0.6, -2.8, -0.8)
 NEAR = 0.05  # metres in front of a camera: what reaches nearer has no rectangle in the picture
 ABSENT = -1  # the kind of places that a world with fewer objects than the others of its batch leaves free
-WAVE_ROWS = 4 * WAVES  # of a surface's table: per wave three factors and a constant; then sharpness, colours, facing
+ROWS_BESIDE_WAVES = 8  # of a surface's table: sharpness, two colours, facing; before them four rows per wave
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from videogpa.world.film import LIGHT, WAVE_ROWS, Film, Objects, develop
-from videogpa.world.scenes import WAVES, World
+from videogpa.world.film import LIGHT, ROWS_BESIDE_WAVES, Film, Objects, develop
+from videogpa.world.scenes import World
 from videogpa.world.shots import Shot, still
 from videogpa.world.solids import HITS, NORMALS
 
@@ -229,8 +229,9 @@ def _shade(film: Film, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
     x, y, z = points = rays.origin + seen.depth * rays.direction
     column = seen.surface + (rays.frame * film.surfaces).to(torch.int32)
     values = film.table.index_select(1, column.view(-1)).view(-1, *column.shape)
-    wave = [(a * x + b * y + c * z + d).sin_() for a, b, c, d in values[:WAVE_ROWS].view(WAVES, 4, *x.shape)]
-    sharpness, first, way, facing = values[WAVE_ROWS], values[WAVE_ROWS + 1 :][:3], values[WAVE_ROWS + 4 :][:3], values[-1]
+    waves, beside = values[:-ROWS_BESIDE_WAVES], values[-ROWS_BESIDE_WAVES:]
+    wave = [(a * x + b * y + c * z + d).sin_() for a, b, c, d in waves.unflatten(0, (-1, 4))]
+    sharpness, first, way, facing = beside[0], beside[1:4], beside[4:7], beside[7]
     mix = (sharpness * sum(wave[1:], start=wave[0])).sigmoid_()
     light = torch.tensor(LIGHT, device=x.device).view(3, *[1] * x.dim()) - points
     for hits in seen.hits:

@@ -6,7 +6,7 @@ coordinates), so that a point keeps its colour whichever camera sees it.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from videogpa.records import Style
 ROOM_HALF_WIDTH, ROOM_HEIGHT, ROOM_DEPTH = 3.2, 3.2, 3.6  # metres; the room reaches from -depth to +depth along z
 WALLS = 6
 WAVES = 3
+FINE_WAVES, FINEST = 24, 12.0  # of a detailed surface, and how many a metre the finest has
 SPHERE, BOX, CYLINDER = range(3)
 
 
@@ -50,7 +51,8 @@ def make_world(seed: int, style: Style = "rich") -> World:
     """Make the scene of a seed, no two alike.
 
     `rich`: three to five objects, apart from each other, all surfaces patterned. `plain`: one or two objects of strong colours
-    in a room of pale walls that hardly vary, for models so small that patterns are beyond them.
+    in a room of pale walls that hardly vary, for models so small that patterns are beyond them. `detailed`: the rich room with
+    fine-grained patterns, as a camera of hundreds of lines sees them: what finds and matches features needs detail.
     """
     generator = Generator().manual_seed(seed)
     return _STYLES[style](generator)
@@ -71,7 +73,17 @@ def _plain(generator: Generator) -> World:
     return _furnish(kinds, centers, sizes, _uniform((count,), 0.0, math.pi / 2, generator), _plain_colours(count, generator))
 
 
-_STYLES: dict[Style, Callable[[Generator], World]] = {"rich": _rich, "plain": _plain}
+def _detailed(generator: Generator) -> World:
+    world = _rich(generator)
+    grain = Generator().manual_seed(generator.initial_seed())
+    surfaces = len(world.textures.sharpness)
+    directions = torch.nn.functional.normalize(torch.randn(surfaces, FINE_WAVES, 3, generator=grain), dim=-1)
+    lengths = 2 * math.pi * FINEST ** torch.rand(surfaces, FINE_WAVES, 1, generator=grain)  # from one a metre to the finest
+    phases = 2 * math.pi * torch.rand(surfaces, FINE_WAVES, generator=grain)
+    return replace(world, textures=replace(world.textures, frequencies=directions * lengths, phases=phases))
+
+
+_STYLES: dict[Style, Callable[[Generator], World]] = {"rich": _rich, "plain": _plain, "detailed": _detailed}
 
 
 def _furnish(kinds: Tensor, centers: Tensor, sizes: Tensor, yaws: Tensor, textures: Textures) -> World:

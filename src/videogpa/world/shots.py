@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from videogpa.records import Scene
 from videogpa.world.paths import camera_path
-from videogpa.world.scenes import WAVES, World, make_world
+from videogpa.world.scenes import World, make_world
 
 STRIDE, TURN = 0.5, math.radians(60)  # how far a moving object goes and turns in the course of a clip, in metres and radians
 
@@ -37,7 +37,7 @@ def still(world: World, camera_from_world: Float[Tensor, "frames 4 4"]) -> Shot:
     """Return a shot in which only the camera moves."""
     frames = len(camera_from_world)
     placements = torch.eye(4).expand(frames, len(world.kinds), 4, 4)
-    return Shot(world, camera_from_world, placements, torch.zeros(frames, len(world.textures.phases), WAVES))
+    return Shot(world, camera_from_world, placements, world.textures.phases.new_zeros(frames, *world.textures.phases.shape))
 
 
 def shot(scene: Scene) -> Shot:

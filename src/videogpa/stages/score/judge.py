@@ -99,6 +99,10 @@ class Judge:
         return self._critic.reconstruct(footage.frames, judged=footage.judged, source=footage.source)
 
     @property
+    def _perceptual(self) -> Lpips:
+        return _perceptual(self._config.perceptual)
+
+    @property
     def _least(self) -> int:
         return 2 if self._config.frames == "all" else self._config.frames
 
@@ -106,10 +110,11 @@ class Judge:
         footage = whole_footage(material, count, self._critic, prompt)
         row["flow"] = mean_flow(footage.frames[list(footage.judged)])
         reconstruction = self.reconstruct(footage)
-        perceptual = _perceptual(self._config.perceptual)
+        perceptual = self._perceptual
         rendered = reprojection.leave_one_out_render(reconstruction)
         numbers = reprojection.paper_scores(reconstruction, perceptual)
         numbers |= reprojection.leave_one_out_scores(reconstruction, perceptual, rendered=rendered)
+        numbers |= reprojection.baseline_scores(reconstruction.images, perceptual, numbers["loo_score"])
         row |= {"status": reconstruction.status, "reason": reconstruction.reason, "frames": len(reconstruction.images)}
         return _Finding(
             {**numbers, **_jerk(reconstruction.camera_from_world), **reconstruction.measures}, reconstruction, rendered
@@ -123,8 +128,9 @@ class Judge:
             row["flow"] = found.flow
             best = found.best()
             scores, (reconstruction, rendered) = stream_scores(
-                best.store, _perceptual(self._config.perceptual), anchors=self._config.anchors, shown=SHOWN
+                best.store, self._perceptual, anchors=self._config.anchors, shown=SHOWN
             )
+            scores |= reprojection.baseline_scores(reconstruction.images, self._perceptual, scores["loo_score"])
             whole = len(best.store) == count
             row |= {"status": "ok" if whole else "partial", "reason": reason_of(found, best, count), "frames": len(best.store)}
             numbers = {**scores, **_jerk(best.store.camera_from_world), **best.summary()}
