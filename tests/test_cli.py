@@ -12,7 +12,10 @@ from videogpa.pipeline import STAGES, recipes_folder
 from videogpa.records import Score
 
 
-@pytest.mark.parametrize("command", ["", "run", "demo", "score", "list", "doctor", "check-critic", *(s for s in STAGES if s != "prompts")])
+COMMANDS = ["", "run", "demo", "score", "list", "doctor", "check-critic", *(s for s in STAGES if s != "prompts")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])
