@@ -230,7 +230,7 @@ def _shade(film: Film, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
     column = seen.surface + (rays.frame * film.surfaces).to(torch.int32)
     values = film.table.index_select(1, column.view(-1)).view(-1, *column.shape)
     waves, beside = values[:-ROWS_BESIDE_WAVES], values[-ROWS_BESIDE_WAVES:]
-    wave = [(a * x + b * y + c * z + d).sin_() for a, b, c, d in waves.unflatten(0, (-1, 4))]
+    wave = [(a * x + b * y + c * z + d).sin_() for a, b, c, d in waves.view(-1, 4, *x.shape)]
     sharpness, first, way, facing = beside[0], beside[1:4], beside[4:7], beside[7]
     mix = (sharpness * sum(wave[1:], start=wave[0])).sigmoid_()
     light = torch.tensor(LIGHT, device=x.device).view(3, *[1] * x.dim()) - points
