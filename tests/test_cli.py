@@ -11,7 +11,6 @@ from videogpa.measures import MEASURES
 from videogpa.pipeline import STAGES, recipes_folder
 from videogpa.records import Score
 
-
 COMMANDS = ["", "run", "demo", "score", "list", "doctor", "check-critic", *(s for s in STAGES if s != "prompts")]
 
 
