@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from videogpa.records import Scene
 from videogpa.world.film import ABSENT
-from videogpa.world.paths import camera_path, intrinsics
+from videogpa.world.paths import START, camera_path, intrinsics
 from videogpa.world.raycast import render_shots
 from videogpa.world.scenes import BOX, WALLS, Textures, World, make_world
 from videogpa.world.shots import Shot, about, clock, shot, still, translation, yaw
@@ -207,10 +207,15 @@ def _prominence(intended: Shot, scene: Scene) -> Float[Tensor, " objects"]:
 
 
 def _free_place(world: World, generator: Generator) -> Float[Tensor, " 3"]:
-    """Of a few places in front of the target the one farthest from all objects; heights are 0."""
-    places = torch.rand(8, 3, generator=generator) * torch.tensor([1.6, 0, 0.8]) - torch.tensor([0.8, 0, 0.6])
-    floor = world.centers * torch.tensor([1.0, 0, 1])
-    return places[torch.cdist(places, floor).amin(dim=1).argmax()]
+    """Of a few places before the target the one that lies farthest beside all objects as the cameras start; height 0."""
+    places = torch.rand(8, 3, generator=generator) * torch.tensor([1.6, 0, 0.5]) - torch.tensor([0.8, 0, 0.8])
+    beside = (_bearing(places)[:, None] - _bearing(world.centers)).abs().amin(dim=1)
+    return places[beside.argmax()]
+
+
+def _bearing(points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
+    """How far to the right of the first line of sight points lie, as a tangent."""
+    return (points[:, 0] - START[0]) / (points[:, 2] - START[2])
 
 
 def _with_one_more(textures: Textures, donor: Textures) -> Textures:
