@@ -230,6 +230,10 @@ def test_a_network_without_confidence_gives_no_number() -> None:
     endless.intrinsics[0, 0, 0] = torch.inf
     with pytest.raises(ReconstructionFailed, match="infinite or no number"):
         pass_gates(endless, least_confidence=1.05)
+    inverted = scene(1.0)
+    inverted.intrinsics[1, 1, 1] = -30
+    with pytest.raises(ReconstructionFailed, match="focal length of -30"):
+        pass_gates(inverted, least_confidence=1.05)
 
 
 def test_a_network_that_sees_no_motion_declines_the_clip(shared: Path, tmp_path: Path, frames: Tensor) -> None:

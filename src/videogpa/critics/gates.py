@@ -26,12 +26,16 @@ def pass_gates(reconstruction: Reconstruction, *, least_confidence: float) -> Re
     """Return the reconstruction with `confidence` (median) and `parallax` (pixels) among its measures.
 
     Raises:
-        ReconstructionFailed: If a camera or depth is no number; if half of all pixels are less confident than that; with status
-            `no_parallax` if near and far points move less than a pixel against each other.
+        ReconstructionFailed: If a camera or depth is no number, or a focal length is not positive; if half of all pixels are
+            less confident than that; with status `no_parallax` if near and far points move less than a pixel against each
+            other.
     """
     matrices = reconstruction.intrinsics, reconstruction.camera_from_world
     if not all(bool(tensor.isfinite().all()) for tensor in (reconstruction.depth, *matrices)):
         raise ReconstructionFailed("the network gave a camera or depth that is infinite or no number")
+    focal = reconstruction.intrinsics[:, (0, 1), (0, 1)]
+    if bool((focal <= 0).any()):  # of a field of view beyond half a turn
+        raise ReconstructionFailed(f"the network gave a camera with a focal length of {float(focal.min()):.3g} pixels")
     confidence = float(_sample(reconstruction.confidence).median())
     parallax = float(near_far_parallax(reconstruction.depth, *matrices))
     measures = {"confidence": confidence, "parallax": parallax}
