@@ -124,6 +124,7 @@ def network_table(setting: Setting, frames: Sequence[int]) -> list[str]:
         cells = [f"{1 / seconds:.3g} | {memory:.2f}" if seconds else "out of memory | -" for seconds, memory in (ours, plain)]
         gain = f"{plain[0] / ours[0]:.2f} | {ours[1] / plain[1]:.0%}" if ours[0] and plain[0] else "- | -"
         lines.append(f"| {count} | {' | '.join(cells)} | {gain} |")
+        print(lines[-1], file=sys.stderr, flush=True)  # the largest take long
     return lines
 
 
