@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch.testing import assert_close
 
 from toys import run_all, toy_recipe
 from videogpa.manifests import prompts
@@ -16,7 +17,8 @@ from videogpa.runs import RunFolder
 
 def test_the_loop_runs_on_the_low_noise_expert(tmp_path: Path) -> None:
     model = {"name": "wan-i2v", "path": "toy:wan2.2-i2v-a14b", "expert": "low"}
-    recipe = toy_recipe(model=model, train={"steps": 2})
+    world = {"train": 1, "held_out": 2, "frames": 9, "height": 32, "width": 32}
+    recipe = toy_recipe(model=model, prompts={"world": world}, train={"steps": 2, "held_out": 0})
     run_all(tmp_path, recipe)
     weights = load_file(tmp_path / "adapter" / WEIGHTS_FILE)
     learnt = {name.split(".")[2] for name, weight in weights.items() if "lora_B" in name and weight.abs().max() > 0}
@@ -24,10 +26,15 @@ def test_the_loop_runs_on_the_low_noise_expert(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     loaded = load_model(recipe.model, folder)
     request = request_for(prompts(folder).rows()[0], 0, folder.path)
-    sampling = Sampling(frames=9, height=32, width=32, steps=4, guidance=5.0)
+    sampling = Sampling(frames=9, height=32, width=32, steps=2, guidance=5.0)
     [base] = loaded.generate([request], sampling)
     with adapted(loaded.transformer, tmp_path / "adapter"):
         [aligned] = loaded.generate([request], sampling)
     [again] = loaded.generate([request], sampling)
     assert not torch.equal(aligned.video, base.video)
     assert torch.equal(again.video, base.video)
+
+    # The export makes the same clip in diffusers' own pipeline, which has one adapter file for each expert.
+    loaded._pipeline.load_lora_weights(tmp_path / "adapter" / "diffusers" / "transformer_2", load_into_transformer_2=True)
+    [exported] = loaded.generate([request], sampling)
+    assert_close(exported.video, aligned.video, rtol=0, atol=1e-5)
