@@ -72,6 +72,37 @@ class Demo:
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """Show the prompts that a recipe would use, or write them to a file. Makes no run and loads no model.
+
+    A recipe takes them from a file (JSONL, JSON, CSV, plain text), from a folder of images, or from the miniature world:
+    docs/prompts.md. The file written here can be edited, and used as `prompts.file`.
+
+        videogpa prompts my-recipe.yaml
+        videogpa prompts my-recipe.yaml --set prompts.camera.seed=1 --out prompts.jsonl
+    """
+
+    target: Positional[str]
+    """A run folder, a recipe file, or the name of a recipe that comes with the package."""
+    out: Path | None = None
+    """Write them to this file, as JSONL."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """Override a setting of the recipe, such as prompts.held_out=8. May be repeated."""
+
+    def __call__(self) -> None:
+        from videogpa.pipeline import open_run
+        from videogpa.stages.prompts import plan
+        from videogpa.stages.prompts.output import prompt_table, write_prompts
+
+        recipe, _ = open_run(self.target, self.set, None)
+        rows = plan(recipe.prompts)
+        _console(stderr=False).print(prompt_table(rows))
+        if self.out is not None:
+            write_prompts(rows, self.out)
+            _console().print(f"{len(rows)} prompts written to {self.out}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
 class Generate(RunArguments):
     """Generate the candidates of every training prompt."""
 
@@ -230,6 +261,7 @@ Command = (
     Annotated[Run, subcommand("run")]
     | Annotated[Demo, subcommand("demo")]
     | Annotated[Score, subcommand("score")]
+    | Annotated[Prompts, subcommand("prompts")]
     | Annotated[Generate, subcommand("generate")]
     | Annotated[Pair, subcommand("pair")]
     | Annotated[Encode, subcommand("encode")]

@@ -46,16 +46,38 @@ class WorldPrompts(Config):
     language: Language = "scripted"  # `natural` asks for the same camera paths in many other words
 
 
+class CameraPrompts(Config):
+    """Texts are made to ask for a static scene and for moves of the camera, from the fewest to the most (paper: 2 to 3)."""
+
+    moves: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=4)]] = (2, 3)  # a clip of 2 to 5 s has no room for more
+    seed: NonNegative = 0
+
+    @field_validator("moves")
+    @classmethod
+    def _ordered(cls, moves: tuple[int, int]) -> tuple[int, int]:
+        if moves[0] > moves[1]:
+            raise ValueError("expected [fewest, most]")
+        return moves
+
+
 class PromptsConfig(Config):
-    """Where the prompts come from: a file (JSONL: prompt, text, and optional image, split), or the miniature world."""
+    """Where the prompts come from: a file, a folder of images, or the miniature world (docs/prompts.md).
+
+    A prompt per image asks for moves of the camera; texts of a file are used as they are, unless `camera` is given.
+    """
 
     file: Path | None = None
+    images: Path | None = None
     world: WorldPrompts | None = None
+    camera: CameraPrompts | None = None
+    held_out: NonNegative = 0  # so many of the training prompts are kept for `evaluate`; a file can also say itself which
 
     @model_validator(mode="after")
     def _one_source(self) -> "PromptsConfig":
-        if (self.file is None) == (self.world is None):
-            raise ValueError("give either `file` or `world`")
+        if sum(source is not None for source in (self.file, self.images, self.world)) != 1:
+            raise ValueError("give one of `file`, `images` and `world`")
+        if self.world is not None and (self.camera is not None or self.held_out):
+            raise ValueError("`world` writes its own texts, and holds out what `world.held_out` says")
         return self
 
 

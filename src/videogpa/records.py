@@ -53,6 +53,8 @@ class Prompt(Row):
     image: str | None = None
     scene: Scene | None = None
     split: Literal["train", "held_out"] = "train"
+    videos: tuple[str, ...] = ()
+    """Clips of the prompt that exist already, by absolute paths: `generate` takes them as they are, and makes none."""
 
 
 class Clip(Row):
