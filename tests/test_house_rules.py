@@ -16,7 +16,7 @@ FLOORS = [  # each may import those before it, and its own
     {"errors", "measures", "maths", "processes", "registry"},
     {"records", "perceptual"},
     {"runs", "config", "video"},
-    {"manifests", "workers", "provenance"},
+    {"manifests", "workers", "provenance", "tensors"},
     {"world"},
     {"critics", "models"},
     {"report"},

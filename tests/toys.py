@@ -31,7 +31,8 @@ def pair_up(recipe: Recipe, folder: RunFolder) -> None:
     rows = manifests.pairs(folder)
     names = [prompt.prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
     chosen = [Pair(prompt=name, winner=f"{name}/0", loser=f"{name}/1", gap=0.1) for name in names]
-    fill(rows, {rows.key(row): "" for row in chosen}, {rows.key(row): row for row in chosen}.__getitem__, label="pair")
+    by_key = {rows.key(row): row for row in chosen}
+    fill(rows, dict.fromkeys(by_key, ""), lambda keys: [by_key[key] for key in keys])
 
 
 def run_all(path: Path, recipe: Recipe) -> None:

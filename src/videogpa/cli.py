@@ -1,5 +1,6 @@
 """The command line: parses and calls, nothing else."""
 
+import json
 import logging
 import os
 import sys
@@ -28,19 +29,38 @@ class RunArguments:
     set: UseAppendAction[tuple[str, ...]] = ()
     """Override a setting of the recipe, such as train.steps=20. May be repeated."""
 
+    def settings(self) -> tuple[str, ...]:
+        """Return the overrides that the command line makes."""
+        return self.set
+
     def run(self, stages: list[str]) -> None:
         """Run the stages, and say where their result is."""
         from videogpa.pipeline import open_run, run
         from videogpa.summary import summarise
 
-        recipe, folder = open_run(self.target, self.set, self.out)
+        recipe, folder = open_run(self.target, self.settings(), self.out)
         for stage, work in run(recipe, folder, stages):
             _console(quiet=not processes.main()).rule(f"[bold]{stage}", align="left")
             _console(quiet=not processes.main()).print(summarise(work()))
 
 
 @dataclass(frozen=True)
-class Run(RunArguments):
+class SpreadArguments(RunArguments):
+    """A run, and who does the work of the stages that generate, score and encode."""
+
+    workers: int | None = None
+    """That many workers generate, score and encode, each with a GPU of its own where there are GPUs. Several take Ray:
+    pip install 'videogpa[ray]'."""
+    ray: str | None = None
+    """The address of a running Ray cluster, or auto: the workers are on its machines, which share the run folder."""
+
+    def settings(self) -> tuple[str, ...]:
+        """Return the overrides that the command line makes."""
+        return (*self.set, *_workers_settings(self.workers, self.ray))
+
+
+@dataclass(frozen=True)
+class Run(SpreadArguments):
     """Run a whole recipe: generate, score, pair, encode, train, evaluate, report.
 
     What is there already for the same settings is kept, so that a killed run continues where it was, and a changed setting
@@ -48,6 +68,8 @@ class Run(RunArguments):
 
         videogpa run mini
         videogpa run my-recipe.yaml --out runs/first --set train.steps=20
+        videogpa run my-recipe.yaml --workers 8                 # 8 GPUs of this machine
+        videogpa run my-recipe.yaml --workers 32 --ray auto     # of a Ray cluster
     """
 
     def __call__(self) -> None:
@@ -103,8 +125,25 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Generate(RunArguments):
-    """Generate the candidates of every training prompt."""
+class Generate(SpreadArguments):
+    """Generate the candidates of every training prompt, or take those that the prompts bring (docs/prompts.md).
+
+    Every clip keeps the latents that it was decoded from, for training. With an adapter the clips are those of the aligned
+    model; the adapter and its scale are part of what a clip is, so that another one makes the clips again.
+
+        videogpa generate my-recipe.yaml --workers 8
+        videogpa generate my-recipe.yaml --adapter runs/first/adapter --adapter-scale 0.5 --out runs/second
+    """
+
+    adapter: Path | None = None
+    """A LoRA in PEFT's format to generate with: the adapter/ folder of a run, or a published one. It must fit exactly."""
+    adapter_scale: float | None = None
+    """How strongly the adapter is put on: 1 (default) is as it was trained, 0 not at all."""
+
+    def settings(self) -> tuple[str, ...]:
+        adapter = () if self.adapter is None else (f"generate.adapter={json.dumps(str(self.adapter.absolute()))}",)
+        scale = () if self.adapter_scale is None else (f"generate.adapter_scale={self.adapter_scale}",)
+        return (*super().settings(), *adapter, *scale)
 
     def __call__(self) -> None:
         self.run(["prompts", "generate"])
@@ -144,12 +183,16 @@ class Score:
     """The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB)."""
     out: Path = Path("scores")
     """Where the results go. The same folder again continues where it was."""
+    workers: int | None = None
+    """Score with that many workers, each with a GPU of its own where there are GPUs. Several take Ray."""
+    ray: str | None = None
+    """The address of a running Ray cluster, or auto."""
 
     def __call__(self) -> None:
         if len(self.paths) == 1 and (Path(self.paths[0]) / "recipe.yaml").exists():
-            RunArguments(target=self.paths[0]).run(["score"])
+            SpreadArguments(target=self.paths[0], workers=self.workers, ray=self.ray).run(["score"])
             return
-        from videogpa.config import paper_protocol, parse_settings, score_config
+        from videogpa.config import paper_protocol, parse_settings, score_config, workers_config
         from videogpa.stages.score.files import score_files
         from videogpa.stages.score.output import score_table
 
@@ -157,7 +200,7 @@ class Score:
         settings = paper_protocol(self.critic) if self.paper else protocol
         settings |= {"window": self.window, "overlap": self.overlap}
         settings["options"] |= parse_settings(self.option) | ({"weights": self.weights} if self.weights else {})
-        scores = score_files(self.paths, score_config(**settings), self.out)
+        scores = score_files(self.paths, score_config(**settings), self.out, workers_config(self.workers or 1, self.ray))
         _console(stderr=False).print(score_table(scores))
         _console().print(f"Open {self.out / 'report.html'} in a browser; the numbers are in {self.out / 'scores.jsonl'}.")
 
@@ -171,8 +214,11 @@ class Pair(RunArguments):
 
 
 @dataclass(frozen=True)
-class Encode(RunArguments):
-    """Encode the paired clips and their prompts into what training reads."""
+class Encode(SpreadArguments):
+    """Encode the paired clips and their prompts into what training reads.
+
+    Generated clips kept the latents that they were decoded from; only clips of your own are encoded.
+    """
 
     def __call__(self) -> None:
         self.run(["encode"])
@@ -187,7 +233,7 @@ class Train(RunArguments):
 
 
 @dataclass(frozen=True)
-class Evaluate(RunArguments):
+class Evaluate(SpreadArguments):
     """Compare base and aligned model on held-out prompts, on the same seeds."""
 
     def __call__(self) -> None:
@@ -298,6 +344,11 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(f"{error.strerror or error}: {error.filename or 'the disk'}. Finished work is kept; mend it and run this again.")
     except KeyboardInterrupt:
         _fail("interrupted; finished work is kept, run this again to continue")
+
+
+def _workers_settings(workers: int | None, ray: str | None) -> tuple[str, ...]:
+    count = () if workers is None else (f"workers.count={workers}",)
+    return count if ray is None else (*count, f"workers.ray={json.dumps(ray)}")
 
 
 def _fail(message: str) -> None:

@@ -110,6 +110,9 @@ class GenerateConfig(Config):
     fps: Positive = 8
     steps: Positive = 50
     guidance: Annotated[float, Field(ge=1)] = 6.0
+    keep_latents: bool = True  # beside the clips made from now on: `encode` need not encode what was compressed
+    adapter: Path | None = None  # a LoRA in PEFT's format, ours or published; `evaluate` compares without it
+    adapter_scale: Annotated[float, Field(ge=0)] = 1.0  # times the strength it was trained with, alpha / r
 
 
 class ScoreConfig(Config):
@@ -219,6 +222,17 @@ class EvaluateConfig(Config):
         return self
 
 
+class WorkersConfig(Config):
+    """Who generates, scores and encodes: this process, or workers that Ray runs. No influence on what comes out.
+
+    Several machines share the run folder through a file system that all see at the same path.
+    """
+
+    count: Positive = 1
+    ray: str | None = None  # the address of a running cluster, `auto` to find it; else workers run on this machine
+    gpus: Annotated[float, Field(ge=0)] | None = None  # of one worker; by default 1 where there are GPUs
+
+
 class Needs(Config):
     """What a machine must have to run the recipe; `videogpa doctor` compares."""
 
@@ -237,6 +251,7 @@ class Recipe(Config):
     pair: PairConfig = PairConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    workers: WorkersConfig = WorkersConfig()
     needs: Needs = Needs()
 
     def evaluating(self) -> list[ScoreConfig]:
@@ -305,6 +320,15 @@ def parse_settings(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         _set(content, override)
     return content
+
+
+def workers_config(count: int, ray: str | None) -> WorkersConfig:
+    """Make the settings of workers from a command line.
+
+    Raises:
+        UserError: If one of them is impossible.
+    """
+    return _validated(WorkersConfig, {"count": count, "ray": ray}, "the command line")
 
 
 def _validated(kind: type[C], content: dict[str, Any], origin: str) -> C:

@@ -12,8 +12,10 @@ def prompts(folder: RunFolder) -> Manifest[Prompt]:
 
 
 def clips(folder: RunFolder) -> Manifest[Clip]:
-    """The generated candidates, with their videos in clips/."""
-    return Manifest(folder / "clips.jsonl", Clip, "clip", files=lambda row: [folder / row.path])
+    """The candidates, with their videos and what these were decoded from in clips/."""
+    return Manifest(
+        folder / "clips.jsonl", Clip, "clip", files=lambda row: [folder / name for name in (row.path, row.latents) if name]
+    )
 
 
 def scores(folder: RunFolder) -> Manifest[Score]:

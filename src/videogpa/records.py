@@ -58,12 +58,15 @@ class Prompt(Row):
 
 
 class Clip(Row):
-    """A generated video. `path` is relative to the run folder; `clip` is `<prompt>/<seed>`."""
+    """A video in the run, with paths relative to the run folder. `clip` is `<prompt>/<seed>`, or `<prompt>/<number>`."""
 
     clip: str
     prompt: str
-    seed: int
+    seed: int | None
+    """None for a clip that was not generated here."""
     path: str
+    latents: str | None = None
+    """What the clip was decoded from, if it was kept: bfloat16, in the space of `VideoModel.encode_video`."""
 
 
 class Score(Row):

@@ -113,12 +113,12 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("fault", ["missing", "unknown", "of another shape"])
+@pytest.mark.parametrize("fault", ["missing", "unexpected", "of another shape"])
 def test_mismatching_keys_are_named_and_the_model_is_left_as_it_was(saved: Path, fault: str) -> None:
     weights = load_file(saved / WEIGHTS_FILE)
     name = sorted(weights)[3]
     tensor = weights.pop(name)
-    if fault == "unknown":
+    if fault == "unexpected":
         weights[name] = tensor.clone()
         name = name.replace("transformer_blocks.0", "transformer_blocks.7")
     if fault != "missing":

@@ -10,20 +10,29 @@ from torch.testing import assert_close
 
 from toys import encoded_run, toy_recipe
 from videogpa import manifests
+from videogpa.config import Recipe
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest
+from videogpa.models.cogvideox import CogVideoXImageToVideo
 from videogpa.models.loading import load_model
 from videogpa.records import Pair
 from videogpa.runs import RunFolder
 from videogpa.stages import encode
 from videogpa.video import read_frames, read_image, write_image, write_video
 
-RECIPE = toy_recipe()
+RECIPE = toy_recipe(generate={"keep_latents": False})
+"""Whose clips are encoded by the VAE, as clips of one's own are."""
+KEEPING = toy_recipe()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return encoded_run(tmp_path_factory.mktemp("encode") / "run", RECIPE)
+
+
+@pytest.fixture(scope="module")
+def made_with_latents(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return encoded_run(tmp_path_factory.mktemp("encode") / "keeping", KEEPING)
 
 
 @pytest.fixture
@@ -32,14 +41,20 @@ def folder(made: RunFolder, tmp_path: Path) -> RunFolder:
     return RunFolder(tmp_path / "run")
 
 
+@pytest.fixture
+def keeping(made_with_latents: RunFolder, tmp_path: Path) -> RunFolder:
+    shutil.copytree(made_with_latents.path, tmp_path / "keeping")
+    return RunFolder(tmp_path / "keeping")
+
+
 def times(folder: RunFolder) -> dict[str, int]:
     latents = folder / "latents"
     return {str(file.relative_to(latents)): file.stat().st_mtime_ns for file in latents.rglob("*.safetensors")}
 
 
-def remade(folder: RunFolder) -> set[str]:
+def remade(folder: RunFolder, recipe: Recipe = RECIPE) -> set[str]:
     before = times(folder)
-    encode.run(RECIPE, folder)
+    encode.run(recipe, folder)
     return {name for name, time in times(folder).items() if before.get(name) != time}
 
 
@@ -55,6 +70,36 @@ def test_latents_and_conditions_are_the_models(folder: RunFolder) -> None:
         request = GenerationRequest(prompt.text, read_image(folder / str(prompt.image)), RECIPE.generate.seed)
         condition = model.encode_condition(request, frames=9, height=32, width=32)
         assert_close(load_file(folder / row.condition), condition, rtol=0, atol=0)
+
+
+def test_clips_that_kept_their_latents_are_not_encoded(keeping: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = manifests.latents(keeping).rows()
+    assert [row.path for row in rows] == [f"clips/train-{i:04d}/{seed}.safetensors" for i in range(3) for seed in (0, 1)]
+    assert set(times(keeping)) == {f"conditions/train-{i:04d}.safetensors" for i in range(3)}
+    monkeypatch.setattr(CogVideoXImageToVideo, "encode_video", lambda *_: pytest.fail("encoded"))
+    (keeping / "latents/conditions/train-0001.safetensors").unlink()
+    assert remade(keeping, KEEPING) == {"conditions/train-0001.safetensors"}
+
+
+def test_kept_latents_of_another_model_are_not_used(keeping: RunFolder) -> None:
+    """As when a run is encoded with `--set model.dtype=...` after its clips were made."""
+    other = toy_recipe(model={"dtype": "bfloat16"})
+    assert len(remade(keeping, other)) == 3 + 6
+    assert {row.path.split("/")[0] for row in manifests.latents(keeping).rows()} == {"latents"}
+
+
+def test_a_clip_of_ones_own_is_encoded_beside_generated_ones(keeping: RunFolder) -> None:
+    clips = manifests.clips(keeping)
+    own = [row.model_copy(update={"seed": None, "latents": None}) if row.seed == 1 else row for row in clips.rows()]
+    clips.path.unlink()
+    for row in own:
+        clips.append(row)
+    rows = {row.clip: row for row in encode.run(KEEPING, keeping)}
+    assert rows["train-0000/0"].path == "clips/train-0000/0.safetensors"
+    assert rows["train-0000/1"].path == "latents/train-0000/1.safetensors"
+    video = read_frames(keeping / "clips/train-0000/1.mp4")
+    encoded = load_model(KEEPING.model, keeping).encode_video(video)
+    assert_close(load_file(keeping / rows["train-0000/1"].path)["latents"], encoded, rtol=0, atol=0)
 
 
 def test_only_paired_clips_are_encoded(folder: RunFolder) -> None:
@@ -84,7 +129,7 @@ def test_only_what_depends_on_a_change_is_made_again(folder: RunFolder) -> None:
 
 
 def test_nothing_is_loaded_when_nothing_is_left_to_do(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videogpa.stages.encode.stage.load_model", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("videogpa.stages.encode.encoding.load_model", lambda *_, **__: pytest.fail("loaded"))
     assert len(encode.run(RECIPE, folder)) == 6
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.helpers import rescale_adapter_scale
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Module
 
 from videogpa.errors import UserError
+from videogpa.runs import fingerprint, path_fingerprint
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -46,7 +48,7 @@ def load_weights(adapter: PeftModel, folder: Path) -> None:
     """Fill an adapter with the weights in the folder.
 
     Raises:
-        UserError: If a tensor is missing, unknown, or of another shape; the message names them.
+        UserError: If a tensor is missing, unexpected, or of another shape; the message names them.
     """
     found = _read(folder)
     expected = get_peft_model_state_dict(adapter)
@@ -57,8 +59,8 @@ def load_weights(adapter: PeftModel, folder: Path) -> None:
 
 
 @contextmanager
-def adapted(transformer: Module, folder: Path) -> Iterator[None]:
-    """Put the adapter in the folder on while the block lasts.
+def adapted(transformer: Module, folder: Path, *, scale: float = 1.0) -> Iterator[None]:
+    """Put the adapter in the folder on while the block lasts: as it was trained, times `scale`. 0 is the base model.
 
     Raises:
         UserError: If it is missing or does not fit the transformer; the message names the keys.
@@ -72,7 +74,8 @@ def adapted(transformer: Module, folder: Path) -> Iterator[None]:
     try:
         load_weights(adapter, folder)
         adapter.requires_grad_(False)
-        yield
+        with rescale_adapter_scale(adapter, scale):
+            yield
     finally:
         adapter.unload()
 
@@ -88,6 +91,16 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"no adapter at {folder}: {' and '.join(missing)} missing. `videogpa train` writes one.")
 
 
+def adapter_fingerprint(folder: Path) -> str:
+    """Hash what of an adapter's folder decides its effect.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    check_folder(folder)
+    return fingerprint("adapter", path_fingerprint(folder / CONFIG_FILE), path_fingerprint(folder / WEIGHTS_FILE))
+
+
 def _read(folder: Path) -> dict[str, Tensor]:
     check_folder(folder)
     try:
@@ -98,13 +111,13 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 def _mismatches(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
     missing = sorted(expected.keys() - found.keys())
-    unknown = sorted(found.keys() - expected.keys())
+    unexpected = sorted(found.keys() - expected.keys())
     other = [
         f"{name} is {tuple(found[name].shape)} and not {tuple(expected[name].shape)}"
         for name in sorted(expected.keys() & found.keys())
         if found[name].shape != expected[name].shape
     ]
-    groups = (("missing", missing), ("unknown", unknown), ("of another shape", other))
+    groups = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
     return [f"{len(names)} {kind} ({_some(names)})" for kind, names in groups if names]
 
 

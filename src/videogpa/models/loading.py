@@ -46,6 +46,12 @@ def _toy_folder(name: str, folder: RunFolder) -> Path:
     return path
 
 
+def absolute(config: ModelConfig, folder: RunFolder) -> ModelConfig:
+    """Return the same model under a name that holds in every working directory: an absolute path, or a hub id."""
+    path = resolve_model_path(config, folder)
+    return config if isinstance(path, str) else config.model_copy(update={"path": str(path.resolve())})
+
+
 def model_identity(config: ModelConfig, folder: RunFolder) -> str:
     """Return a fingerprint of what decides the model's numbers: adapter class, weights, dtype and tiling, not the device."""
     path = resolve_model_path(config, folder)

@@ -1,35 +1,21 @@
-"""The stage of a run: latents/<clip>.safetensors per paired clip, latents/conditions/<prompt>.safetensors per prompt."""
+"""The stage of a run: latents per paired clip, and latents/conditions/<prompt>.safetensors per prompt.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+Clips that were generated here kept the latents that they were decoded from, and these are used as they are; others are encoded
+into latents/<clip>.safetensors.
+"""
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from collections.abc import Iterator
 
 from videogpa import manifests
-from videogpa.config import GenerateConfig, Recipe
+from videogpa.config import Recipe
 from videogpa.errors import UserError
-from videogpa.models.base import VideoModel
-from videogpa.models.loading import load_model, model_identity
-from videogpa.models.requests import prompt_identity, request_for
+from videogpa.models.loading import absolute, model_identity
+from videogpa.models.requests import prompt_identity
 from videogpa.records import Clip, Latents, Prompt
-from videogpa.runs import RunFolder, atomic_path, fingerprint, path_fingerprint
-from videogpa.video import read_frames
-from videogpa.workers import fill
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A clip to encode, and the fingerprints of what becomes of it and of its prompt."""
-
-    clip: Clip
-    prompt: Prompt
-    row: Latents
-    condition: str
+from videogpa.runs import RunFolder, fingerprint, path_fingerprint
+from videogpa.stages.encode.encoding import Encoding, Group, Job
+from videogpa.tensors import saved_from
+from videogpa.workers import fill, hire
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
@@ -38,22 +24,28 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
     Raises:
         UserError: If a paired clip is missing, cannot be read, or has another size than the recipe says.
     """
-    jobs = {job.row.clip: job for job in _plan(recipe, folder)}
-    wanted = {name: job.row.fingerprint for name, job in jobs.items()}
-    model = cache(lambda: load_model(recipe.model, folder, parts=("text", "vae")))
-
-    def encode(name: str) -> Latents:
-        job = jobs[name]
-        _encode_condition(job, model(), recipe.generate, folder)
-        _save({"latents": model().encode_video(_read(job.clip, recipe.generate, folder))}, folder / job.row.path, {})
-        return job.row
-
-    return fill(manifests.latents(folder), wanted, encode, label="encode")
-
-
-def _plan(recipe: Recipe, folder: RunFolder) -> list[_Job]:
-    clips = {clip.clip: clip for clip in manifests.clips(folder).rows()}
+    clips = _paired_clips(folder)
     prompts = {prompt.prompt: prompt for prompt in manifests.prompts(folder).rows()}
+    groups = _groups(clips, prompts, recipe, folder) if clips else []
+    wanted = {job.row.clip: job.row.fingerprint for group in groups for job in group.jobs}
+    with hire(recipe.workers) as crew:
+
+        def encode(names: list[str]) -> Iterator[Latents]:
+            work = Encoding(
+                model=absolute(recipe.model, folder),
+                folder=folder.path.resolve(),
+                size=recipe.generate,
+                texts=tuple(dict.fromkeys(group.prompt.text for group in groups)),
+            )
+            for rows in crew.map(work, _left(groups, set(names)), label="encode"):
+                yield from rows
+
+        return fill(manifests.latents(folder), wanted, encode)
+
+
+def _paired_clips(folder: RunFolder) -> list[Clip]:
+    clips = {clip.clip: clip for clip in manifests.clips(folder).rows()}
+    prompts = {prompt.prompt for prompt in manifests.prompts(folder).rows()}
     pairs = [pair for pair in manifests.pairs(folder).rows() if pair.dropped is None]
     names = dict.fromkeys(name for pair in pairs for name in (pair.winner, pair.loser) if name is not None)
     missing = [
@@ -65,53 +57,43 @@ def _plan(recipe: Recipe, folder: RunFolder) -> list[_Job]:
         raise UserError(
             f"paired clips, or their prompts, are missing: {', '.join(missing[:5])}. `videogpa run` makes them again."
         )
-    identity = model_identity(recipe.model, folder) if names else ""
-    return [_job(clips[name], prompts[clips[name].prompt], identity, recipe.generate, folder) for name in names]
+    return [clips[name] for name in names]
 
 
-def _job(clip: Clip, prompt: Prompt, identity: str, config: GenerateConfig, folder: RunFolder) -> _Job:
+def _groups(clips: list[Clip], prompts: dict[str, Prompt], recipe: Recipe, folder: RunFolder) -> list[Group]:
+    identity = model_identity(recipe.model, folder)
+    config = recipe.generate
     size = (config.frames, config.height, config.width)
-    condition = fingerprint("condition", identity, prompt_identity(prompt, folder.path), size, config.seed)
+    by_prompt: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_prompt.setdefault(clip.prompt, []).append(clip)
+    groups = []
+    for name, members in by_prompt.items():
+        condition = fingerprint("condition", identity, prompt_identity(prompts[name], folder.path), size, config.seed)
+        groups.append(Group(prompts[name], condition, tuple(_job(clip, condition, identity, folder) for clip in members)))
+    return groups
+
+
+def _job(clip: Clip, condition: str, identity: str, folder: RunFolder) -> Job:
+    kept = _kept_latents(clip, identity, folder)
     row = Latents(
         clip=clip.clip,
-        prompt=prompt.prompt,
-        path=f"latents/{clip.clip}.safetensors",
-        condition=f"latents/conditions/{prompt.prompt}.safetensors",
-        fingerprint=fingerprint("latents", condition, path_fingerprint(folder / clip.path)),
+        prompt=clip.prompt,
+        path=f"latents/{clip.clip}.safetensors" if kept is None else kept,
+        condition=f"latents/conditions/{clip.prompt}.safetensors",
+        fingerprint=fingerprint("latents", condition, path_fingerprint(folder / (kept or clip.path))),
     )
-    return _Job(clip, prompt, row, condition)
+    return Job(row, (folder / clip.path).resolve() if kept is None else None)
 
 
-def _read(clip: Clip, config: GenerateConfig, folder: RunFolder) -> Tensor:
-    video = read_frames(folder / clip.path)
-    found, expected = (len(video), *video.shape[2:]), (config.frames, config.height, config.width)
-    if found != expected:
-        raise UserError(f"{folder / clip.path} is {found} (frames, height, width), where the recipe says {expected}")
-    return video
-
-
-def _encode_condition(job: _Job, model: VideoModel, config: GenerateConfig, folder: RunFolder) -> None:
-    """Encode the clip's prompt, unless another clip of it was here before."""
-    path = folder / job.row.condition
-    if _made_from(path) != job.condition:
-        # With the first candidate's seed, the first frame's latents are those that it was made from.
-        request = request_for(job.prompt, config.seed, folder.path)
-        condition = model.encode_condition(request, frames=config.frames, height=config.height, width=config.width)
-        _save(condition, path, {"fingerprint": job.condition})
-
-
-def _made_from(path: Path) -> str | None:
-    """Return the fingerprint that a condition file carries; None if there is no such file or it is broken."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-    except (FileNotFoundError, SafetensorError):
+def _kept_latents(clip: Clip, identity: str, folder: RunFolder) -> str | None:
+    """The file of the latents that the clip was decoded from, if they were kept and are those of this very model."""
+    if clip.latents is None or saved_from(folder / clip.latents) != identity:
         return None
-    return metadata.get("fingerprint")
+    return clip.latents
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise UserError(f"the model encodes {path.stem} to what is not a number. Try model.dtype bfloat16 or float32.")
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, temporary, metadata=metadata)
+def _left(groups: list[Group], names: set[str]) -> list[Group]:
+    """What of the groups is left to do."""
+    left = [Group(group.prompt, group.condition, tuple(j for j in group.jobs if j.row.clip in names)) for group in groups]
+    return [group for group in left if group.jobs]

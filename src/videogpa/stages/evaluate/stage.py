@@ -1,16 +1,14 @@
 """Held-out prompts in, evaluation.json out. Clips and scores of both models lie in evaluation/base and evaluation/aligned."""
 
-from functools import cache
-
 from videogpa import manifests
 from videogpa.config import Recipe
 from videogpa.errors import UserError
-from videogpa.models.loading import load_model, model_identity
 from videogpa.records import Evaluation, Prompt, Score
 from videogpa.runs import RunFolder, write_text
 from videogpa.stages.evaluate.comparison import compare
-from videogpa.stages.generate import make_clips
+from videogpa.stages.generate import Adapter, make_clips
 from videogpa.stages.score import score_clips
+from videogpa.workers import hire
 
 
 def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
@@ -40,22 +38,17 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
 
 
 def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> tuple[list[Score], list[Score]]:
-    """Generate and score the clips of both models, on the same prompts and seeds."""
-    model = cache(lambda: load_model(recipe.model, folder))
+    """Generate and score the clips of both models, on the same prompts and seeds: the video model is loaded once."""
+    prompts = [prompt.model_copy(update={"videos": ()}) for prompt in prompts]  # both models make their own
     first = recipe.evaluate.first_seed
-
-    def score(name: str, *, adapted: bool) -> list[Score]:
-        part = folder.folder(f"evaluation/{name}")
-        clips = make_clips(
-            model,
-            prompts,
-            range(first, first + recipe.evaluate.seeds),
-            recipe.generate,
-            part,
-            images=folder.path,
-            model_identity=model_identity(recipe.model, folder),
-            adapter=folder / "adapter" if adapted else None,
-        )
-        return score_clips(clips, prompts, recipe.evaluating(), part)
-
-    return score("base", adapted=False), score("aligned", adapted=True)
+    seeds = range(first, first + recipe.evaluate.seeds)
+    critics = recipe.evaluating()
+    aligned = Adapter((folder / "adapter").resolve())
+    parts = {part: folder.folder(f"evaluation/{part}") for part in ("base", "aligned")}
+    with hire(recipe.workers) as crew:
+        clips = {
+            "base": make_clips(prompts, seeds, recipe, folder, crew, into=parts["base"]),
+            "aligned": make_clips(prompts, seeds, recipe, folder, crew, into=parts["aligned"], adapter=aligned),
+        }
+        base, other = (score_clips(clips[part], prompts, critics, parts[part], crew) for part in ("base", "aligned"))
+    return base, other

@@ -22,4 +22,4 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
         for pair in choose_pairs(prompt, group, recipe.pair):
             chosen[pairs.key(pair)] = pair
             wanted[pairs.key(pair)] = made_from
-    return fill(pairs, wanted, chosen.__getitem__, label="pair")
+    return fill(pairs, wanted, lambda keys: [chosen[key] for key in keys])

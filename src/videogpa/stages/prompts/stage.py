@@ -1,5 +1,6 @@
 """prompts.jsonl: the run's own copy of what clips are asked for, with first frames beside it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from videogpa import manifests
@@ -10,7 +11,7 @@ from videogpa.runs import RunFolder, atomic_path, fingerprint, path_fingerprint
 from videogpa.stages.prompts.camera import camera_text, choose_moves
 from videogpa.stages.prompts.files import read_file, read_folder
 from videogpa.video import write_image
-from videogpa.workers import fill
+from videogpa.workers import fill, map_items
 from videogpa.world.prompts import view, world_prompts
 
 
@@ -18,7 +19,11 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     """Write the prompts and their first frames; those that are there already, for the same recipe, are kept."""
     prompts = {row.prompt: row for row in plan(recipe.prompts)}
     wanted = {name: _fingerprint(row) for name, row in prompts.items()}
-    return fill(manifests.prompts(folder), wanted, lambda name: _with_image(prompts[name], folder), label="prompts")
+
+    def copy(names: list[str]) -> Iterator[Prompt]:
+        return map_items(lambda name: _with_image(prompts[name], folder), names, label="prompts")
+
+    return fill(manifests.prompts(folder), wanted, copy)
 
 
 def plan(config: PromptsConfig) -> list[Prompt]:

@@ -1,25 +1,26 @@
 """`videogpa score`: video files in; rows, a spreadsheet, a table on the terminal and a report out."""
 
 import glob
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from videogpa.config import ScoreConfig
+from videogpa.config import ScoreConfig, WorkersConfig
 from videogpa.errors import UserError
 from videogpa.records import Score
 from videogpa.report.scores import ClipCard, write_score_report
-from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
+from videogpa.report.strips import load_strip, strip_path
 from videogpa.runs import Manifest, RunFolder, fingerprint, path_fingerprint
-from videogpa.stages.score.judge import Judge, Verdict, weights_identity
+from videogpa.stages.score.judge import weights_identity
+from videogpa.stages.score.judging import Judging, Trial
 from videogpa.stages.score.output import ranked, write_columns, write_csv
-from videogpa.workers import fill
+from videogpa.workers import fill, hire
 
 STRIPS = "strips"
+ALONE = WorkersConfig()
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
 
 
-def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Score]:
+def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE) -> list[Score]:
     """Score video files into the folder `out`; those that it holds already, for the same settings and files, are kept.
 
     Returns the rows, best first.
@@ -32,16 +33,15 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Sc
     weights = weights_identity(config)
     wanted = {key: fingerprint(config, weights, path_fingerprint(path)) for key, path in files.items()}
     folder = RunFolder(out)
-    judge = cache(lambda: Judge(config))  # loaded at the first clip: a finished folder loads nothing
+    work = Judging((config,), out.resolve() / STRIPS)
 
-    def score(key: str) -> Score:
-        verdict = judge().judge(files[key], clip=str(files[key]))
-        _keep_strip(verdict, folder)
-        return verdict.score
+    def score(keys: list[str]) -> Iterator[Score]:
+        trials = [Trial(config.critic, files[key].resolve(), str(files[key])) for key in keys]
+        return crew.map(work, trials, label="score")
 
-    with folder.lock():
+    with folder.lock(), hire(workers) as crew:
         rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
-        scores = ranked(fill(rows, wanted, score, label="score"))
+        scores = ranked(fill(rows, wanted, score))
         write_columns(folder / "columns.json")
         write_csv(folder / "scores.csv", scores)
         cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
@@ -52,12 +52,6 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path) -> list[Sc
 def _strips_of(row: Score, folder: RunFolder) -> list[Path]:
     """The picture that a scored row promises."""
     return [strip_path(folder / STRIPS, row.critic, row.clip)] if row.loo_score is not None else []
-
-
-def _keep_strip(verdict: Verdict, folder: RunFolder) -> None:
-    if verdict.reconstruction is not None and verdict.rendered is not None:
-        strip = make_strip(verdict.reconstruction, *verdict.rendered)
-        save_strip(folder / STRIPS, verdict.score.critic, verdict.score.clip, strip)
 
 
 def find_videos(paths: Sequence[str]) -> list[Path]:
