@@ -18,6 +18,7 @@ SMALL = {
     "prompts.world": "{train: 3, held_out: 2, frames: 9, height: 32, width: 32}",
     "generate": "{candidates: 2, frames: 9, height: 32, width: 32, fps: 8, steps: 2, guidance: 1.0}",
     "score.frames": "9",
+    "pair.keep_motion": "0.0",  # two clips of noise a prompt: the better one may well be the calmer one
     "train": "{steps: 6, batch: 1, accumulate: 2, learning_rate: 1.0e-3, warmup: 1, rank: 4, alpha: 8, checkpoint_every: 1, "
     "trackers: []}",
     "evaluate": "{critics: [oracle], seeds: 1}",
