@@ -244,6 +244,7 @@ class RunFolder:
             stream.flush()
             self._sweep()
             yield
+            self._sweep()  # what a killed worker of this very run was writing
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing: temporary files and folders that never got their name."""
