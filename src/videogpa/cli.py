@@ -226,7 +226,13 @@ class Encode(SpreadArguments):
 
 @dataclass(frozen=True)
 class Train(RunArguments):
-    """Fine-tune the model towards the winners: Diffusion-DPO with LoRA."""
+    """Fine-tune the model towards the winners with LoRA: by DPO, on the winners alone, or both.
+
+    Goes on from the last checkpoint. What to read off its numbers, and what to do when memory is short: docs/training.md.
+
+        videogpa train runs/mine --set train.loss=dpo+sft
+        accelerate launch --multi_gpu --num_processes 8 -m videogpa.cli train runs/mine --set train.accumulate=2
+    """
 
     def __call__(self) -> None:
         self.run(["train"])
