@@ -5,13 +5,13 @@ from typing import Any
 from diffusers import (
     AutoencoderKLWan,
     UniPCMultistepScheduler,
-    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from videogpa.models.toys.common import TEXT_FEATURES, quietly_seeded, tokenizer
+from videogpa.models.wan.first_frame import ImageToVideoPipeline
 
 _CHANNELS = 16  # of the latents of Wan2.1 and of Wan2.2 A14B
 _CHANNELS_5B = 48  # of those of Wan2.2 TI2V-5B
@@ -26,10 +26,10 @@ def text_to_video(*, seed: int = 0, flow_shift: float = 3.0) -> WanPipeline:
         return WanPipeline(**_shared(_vae(), flow_shift), transformer=_transformer())
 
 
-def image_to_video(*, seed: int = 0) -> WanImageToVideoPipeline:
+def image_to_video(*, seed: int = 0) -> Any:
     """Build a miniature of Wan2.1-I2V, which sees its first frame twice: as latents and through CLIP."""
     with quietly_seeded(seed):
-        return WanImageToVideoPipeline(
+        return ImageToVideoPipeline(
             **_shared(_vae(), flow_shift=3.0),
             transformer=_transformer(_WITH_IMAGE, image_dim=_IMAGE_FEATURES, added_kv_proj_dim=_HEADS * _HEAD),
             image_encoder=_image_encoder(),
@@ -60,10 +60,10 @@ def two_expert_text_to_video(*, seed: int = 0) -> WanPipeline:
         )
 
 
-def two_expert_image_to_video(*, seed: int = 0) -> WanImageToVideoPipeline:
+def two_expert_image_to_video(*, seed: int = 0) -> Any:
     """Build a miniature of Wan2.2-I2V-A14B, which sees its first frame as latents only."""
     with quietly_seeded(seed):
-        return WanImageToVideoPipeline(
+        return ImageToVideoPipeline(
             **_shared(_vae(), flow_shift=3.0),
             transformer=_transformer(_WITH_IMAGE),
             transformer_2=_transformer(_WITH_IMAGE),

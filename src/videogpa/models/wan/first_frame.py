@@ -6,9 +6,24 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from transformers.utils import logging as transformers_logging
 
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest, fit_image
+
+
+def _pipeline_class() -> Any:
+    """Import diffusers' pipeline without transformers' advice to install torchvision: Pillow prepares CLIP's pictures."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        from diffusers import WanImageToVideoPipeline
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+    return WanImageToVideoPipeline
+
+
+ImageToVideoPipeline = _pipeline_class()
 
 
 def first_frame(request: GenerationRequest, height: int, width: int) -> Image.Image:

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import WanImageToVideoPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from videogpa.models.base import GenerationRequest
 from videogpa.models.wan.family import Latents, Wan, publication
-from videogpa.models.wan.first_frame import first_frame, first_frame_latents
+from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame, first_frame_latents
 
 
 class WanImageToVideo(Wan):
@@ -27,7 +26,7 @@ class WanImageToVideo(Wan):
     )
     needs_image = True
     kind = "wan-i2v"
-    pipeline_class = WanImageToVideoPipeline
+    pipeline_class = ImageToVideoPipeline
     image_components = ("image_encoder", "image_processor")
 
     def _sample(self, request: GenerationRequest, **arguments: Any) -> Float[Tensor, "1 channels latent_frames h w"]:

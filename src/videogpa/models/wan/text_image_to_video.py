@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from diffusers import WanImageToVideoPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from videogpa.models.base import GenerationRequest
 from videogpa.models.wan.family import Latents, Wan, publication
-from videogpa.models.wan.first_frame import first_frame, first_frame_latents
+from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame, first_frame_latents
 
 
 class WanTextImageToVideo(Wan):
@@ -23,7 +22,7 @@ class WanTextImageToVideo(Wan):
     published = (publication("Wan2.2-TI2V-5B", parameters="5.0 B", memory="24 GB"),)
     needs_image = False
     kind = "wan-ti2v"
-    pipeline_class = WanImageToVideoPipeline
+    pipeline_class = ImageToVideoPipeline
 
     def _sample(self, request: GenerationRequest, **arguments: Any) -> Float[Tensor, "1 channels latent_frames h w"]:
         if request.image is None:
