@@ -41,37 +41,24 @@ def clip_of(frames: int, drift: float = 0.0) -> Tensor:
     return render_failing(scene, Failure(kind="drift", strength=drift, seed=1))
 
 
-class WindowedOracle:
-    """The truth as a network would tell it: every window in a world of its own, with noise, and a twentieth grossly wrong."""
+class WindowedOracle(OracleCritic):
+    """The truth as a network would tell it, every window in a world of its own. Counts its calls, and what it is given."""
 
-    CARDS = OracleCritic.CARDS
-
-    def __init__(self, noise: float = 0.0) -> None:
-        self._noise, self._calls, self.most = noise, 0, 0
-
-    def frames_to_read(self, judged: int) -> int:
-        return judged
+    def __init__(self, **errors: float) -> None:
+        super().__init__(**errors, own_world=True)
+        self.calls, self.most = 0, 0
 
     def reconstruct(
         self, frames: Tensor, *, judged: Sequence[int] | None = None, source: Source | None = None
     ) -> Reconstruction:
+        self.calls += 1
         self.most = max(self.most, len(frames))
-        exact = OracleCritic().reconstruct(frames, judged=judged, source=source)
-        generator = torch.Generator().manual_seed(self._calls)
-        self._calls += 1
-        depth = exact.depth * (1 + self._noise * torch.randn(exact.depth.shape, generator=generator))
-        wrong = torch.rand(depth.shape, generator=generator) < (0.05 if self._noise else 0.0)
-        depth = torch.where(wrong, 3 * depth, depth)
-        cameras = exact.camera_from_world.clone()
-        jitter = 0.2 * self._noise * torch.randn(len(cameras), 3, generator=generator)
-        cameras[:, :3, 3] += jitter
-        return moved(replace(exact, depth=depth, camera_from_world=cameras), random_similarity(generator))
+        return super().reconstruct(frames, judged=judged, source=source)
 
 
-def random_similarity(generator: torch.Generator) -> Similarity:
-    q, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
-    scale = torch.exp(0.5 * torch.randn((), generator=generator))
-    return Similarity(scale, q * torch.linalg.det(q), torch.randn(3, generator=generator))
+def random_similarity() -> Similarity:
+    rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(5)))
+    return Similarity(torch.tensor(1.7), rotation * torch.linalg.det(rotation), torch.tensor([0.3, -2.0, 1.0]))
 
 
 def judged(critic: object, frames: int, video: Tensor, monkeypatch: pytest.MonkeyPatch, **settings: object) -> Verdict:
@@ -95,7 +82,7 @@ def test_windows_cover_every_frame_and_share_enough_with_the_next(frames: int, s
 
 def test_a_moved_reconstruction_is_seen_as_before() -> None:
     exact = OracleCritic().reconstruct(clip_of(9), source=Source(prompt_for(9), tuple(range(9))))
-    similarity = random_similarity(torch.Generator().manual_seed(5))
+    similarity = random_similarity()
     there = moved(exact, similarity)
     points = torch.randn(20, 4)
     points[:, 3] = 1
@@ -124,7 +111,7 @@ def window_of(frames: int, first: int, camera: str = "orbit-left") -> Reconstruc
 
 def test_the_camera_path_of_500_frames_is_found_within_2_percent_of_its_length() -> None:
     frames, size, overlap = 500, 32, 8
-    critic, chain = WindowedOracle(noise=0.02), Chain()
+    critic, chain = WindowedOracle(depth_noise=0.02, camera_noise=0.004, wrong=0.05), Chain()
     centers = torch.zeros(frames, 3)
     for window in plan_windows(frames, size, overlap):
         source = Source(prompt_for(frames), tuple(window))
@@ -214,8 +201,8 @@ def test_a_window_that_fails_ends_a_segment_and_a_critic_that_never_succeeds_has
         def reconstruct(
             self, frames: Tensor, *, judged: Sequence[int] | None = None, source: Source | None = None
         ) -> Reconstruction:
-            if self._calls in self._blind:
-                self._calls += 1
+            if self.calls in self._blind:
+                self.calls += 1
                 raise ReconstructionFailed("too dark")
             return super().reconstruct(frames, judged=judged, source=source)
 

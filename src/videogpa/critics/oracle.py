@@ -4,14 +4,20 @@ It judges whether a clip shows the scene it was asked for along the path it was 
 Cost: about 5 ms for nine frames of 64 x 64 on one core, no weights.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from videogpa.critics.base import Card
+from videogpa.critics.long.windows import moved
 from videogpa.errors import UserError
+from videogpa.maths.alignment import Similarity
 from videogpa.records import Reconstruction, Scene, Source
 from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
@@ -19,7 +25,12 @@ from videogpa.world.shots import at_frames, shot
 
 
 class OracleCritic:
-    """Exact geometry in place of an estimate."""
+    """Exact geometry in place of an estimate; or, to see what errors of an estimate do to scores, the truth with errors.
+
+    `depth_noise`: standard deviation of the error of every depth, as a share of it. `camera_noise`: of every camera's position,
+    in metres. `wrong`: share of the pixels at three times their depth. `own_world`: every reconstruction is turned, moved and
+    scaled at random, as one that knows no world but its own. The same frames of a scene always get the same errors.
+    """
 
     CARDS = (
         Card(
@@ -31,10 +42,21 @@ class OracleCritic:
         ),
     )
 
+    def __init__(
+        self,
+        depth_noise: Annotated[float, Field(ge=0)] = 0.0,
+        camera_noise: Annotated[float, Field(ge=0)] = 0.0,
+        wrong: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        own_world: bool = False,
+    ) -> None:
+        self._errors = {"depth_noise": depth_noise, "camera_noise": camera_noise, "wrong": wrong}
+        self._own_world = own_world
+
     @property
     def details(self) -> Mapping[str, str]:
-        """Nothing: there is nothing to choose."""
-        return {}
+        """The errors that are made, if any."""
+        chosen = {name: f"{size:g}" for name, size in self._errors.items() if size}
+        return {**chosen, "own_world": "yes"} if self._own_world else chosen
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""
@@ -63,7 +85,11 @@ class OracleCritic:
                 f"the clip is {tuple(frames.shape[-2:])} pixels high and wide, its scene {scene.height, scene.width}"
             )
         chosen = list(range(len(frames)) if judged is None else judged)
-        return _look_up(frames[chosen], scene, [source.frame_indices[i] for i in chosen])
+        indices = [source.frame_indices[i] for i in chosen]
+        exact = _look_up(frames[chosen], scene, indices)
+        generator = torch.Generator().manual_seed(zlib.crc32(f"{scene} {indices}".encode()))
+        told = _with_errors(exact, generator, **self._errors) if any(self._errors.values()) else exact
+        return moved(told, _any_similarity(generator)) if self._own_world else told
 
 
 def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indices: list[int]) -> Reconstruction:
@@ -83,3 +109,19 @@ def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indic
             "focal_widths": float(camera[0, 0]) / scene.width,
         },
     )
+
+
+def _with_errors(
+    exact: Reconstruction, generator: torch.Generator, *, depth_noise: float, camera_noise: float, wrong: float
+) -> Reconstruction:
+    depth = exact.depth * (1 + depth_noise * torch.randn(exact.depth.shape, generator=generator)).clamp(min=0.1)
+    depth = torch.where(torch.rand(depth.shape, generator=generator) < wrong, 3 * depth, depth)
+    cameras = exact.camera_from_world.clone()
+    cameras[:, :3, 3] += camera_noise * torch.randn(len(cameras), 3, generator=generator)
+    return replace(exact, depth=depth, camera_from_world=cameras)
+
+
+def _any_similarity(generator: torch.Generator) -> Similarity:
+    rotation, _ = torch.linalg.qr(torch.randn(3, 3, generator=generator))
+    scale = torch.exp(0.5 * torch.randn((), generator=generator))
+    return Similarity(scale, rotation * torch.linalg.det(rotation), torch.randn(3, generator=generator))

@@ -1,0 +1,138 @@
+"""Score long clips in windows: time and memory against length, how true the joined camera path is, and the same in one pass.
+
+    python benchmarks/long.py --out benchmarks/results/long.md
+
+A scene of the miniature world, filmed in ever more frames, and the oracle with the errors of an estimate: every depth off by
+2 %, a twentieth of the pixels at three times their depth, every camera off by 4 mm, and every window in a world of its own.
+Every cell is measured in a process of its own; memory is what the process grew by.
+"""
+
+import argparse
+import multiprocessing
+import platform
+import resource
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from videogpa.config import ScoreConfig
+from videogpa.critics.oracle import OracleCritic
+from videogpa.maths.alignment import umeyama
+from videogpa.maths.cameras import camera_centers
+from videogpa.provenance import git_commit
+from videogpa.records import Prompt, Scene
+from videogpa.stages.score.footage import open_material
+from videogpa.stages.score.judge import Judge
+from videogpa.stages.score.windows import walk
+from videogpa.video import write_video
+from videogpa.world.failures import Failure, render_failing
+from videogpa.world.paths import camera_path
+
+HEIGHT, WIDTH, SEED, CAMERA = 96, 144, 3, "orbit-left"
+ERRORS: dict[str, Any] = {"depth_noise": 0.02, "camera_noise": 0.004, "wrong": 0.05, "own_world": True}
+DRIFT = Failure(kind="drift", strength=1.0, seed=1)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A clip and how it is scored: one pass over all frames if `window` is as long as the clip."""
+
+    frames: int
+    window: int
+    drift: bool = False
+
+
+def main() -> None:
+    """Print the table, and write it to a file if one is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, nargs="+", default=[64, 125, 250, 500])
+    parser.add_argument("--window", type=int, default=32)
+    parser.add_argument("--out", type=Path, help="a Markdown file for the table")
+    asked = parser.parse_args()
+    cells = [Cell(frames, window) for frames in asked.frames for window in ([frames] if frames <= 64 else []) + [asked.window]]
+    cells.append(Cell(max(asked.frames), asked.window, drift=True))
+    lines = [
+        "| frames | window | clip | s | s / frame | memory MiB | path error, share of its length | worst join "
+        "| consistency | loo_score | explained | flow |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, cell in enumerate(cells):
+            film = Path(folder) / f"{number}.mp4"
+            _apart(make_film, film, cell)
+            lines.append(_apart(measure, film, cell))
+            print(lines[-1], flush=True)
+    if asked.out:
+        command = shlex.join(["python", "benchmarks/long.py", *sys.argv[1:]])
+        about = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads; commit {git_commit()}"
+        asked.out.write_text(f"# Long clips\n\n`{command}`, {about}.\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _apart(function: Callable[..., T], *arguments: object) -> T:
+    """Call a function in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def make_film(path: Path, cell: Cell) -> None:
+    """Write the clip."""
+    write_video(path, render_failing(_scene(cell.frames), DRIFT if cell.drift else None), fps=24)
+
+
+def measure(path: Path, cell: Cell) -> str:
+    """Return the cell's line of the table."""
+    at_once = cell.window >= cell.frames
+    config = ScoreConfig(critic="oracle", frames="all", window=cell.window, options={} if at_once else ERRORS)
+    prompt = Prompt(prompt="long", text="", scene=_scene(cell.frames))
+    judge = Judge(config)
+    judge.judge(torch.rand(4, 3, HEIGHT, WIDTH), clip="warm", prompt=prompt)  # what all clips need is loaded
+    before, start = _peak_mib(), time.perf_counter()
+    row = judge.judge(path, clip="film", prompt=prompt).score
+    seconds, grown = time.perf_counter() - start, _peak_mib() - before
+    truth = [] if at_once else [f"{_path_error(path, prompt, config):.2%}", f"{row.join_error or 0:.2%}"]
+    scores = [f"{value or 0:.4f}" for value in (row.consistency, row.loo_score, row.explained, row.flow)]
+    about = [str(cell.frames), str(cell.window), "drifts" if cell.drift else "stands still"]
+    cost = [f"{seconds:.1f}", f"{seconds / cell.frames:.3f}", f"{grown:.0f}"]
+    return "| " + " | ".join([*about, *cost, *(truth or ["-", "-"]), *scores]) + " |"
+
+
+def _path_error(path: Path, prompt: Prompt, config: ScoreConfig) -> float:
+    """The root mean squared distance of the joined cameras from the true ones, aligned, as a share of the path's length."""
+    material = open_material(path, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        found = walk(
+            material,
+            range(material.total),
+            OracleCritic(**ERRORS),
+            Path(folder),
+            window=config.window,
+            overlap=config.overlap,
+            prompt=prompt,
+        )
+        centers = camera_centers(found.best().store.camera_from_world)
+    truth = camera_centers(camera_path(CAMERA, material.total))
+    errors = (umeyama(centers, truth)(centers) - truth).norm(dim=1)
+    return float(errors.square().mean().sqrt() / truth.diff(dim=0).norm(dim=1).sum())
+
+
+def _scene(frames: int) -> Scene:
+    return Scene(seed=SEED, camera=CAMERA, frames=frames, height=HEIGHT, width=WIDTH)
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
