@@ -37,7 +37,10 @@ def test_an_override_is_laid_over_the_recipe() -> None:
         ("train.steps=0", "train.steps: Input should be greater than or equal to 1"),
         ("train.steps=many", "train.steps: Input should be a valid integer"),
         ("train.learning_rate=.nan", "train.learning_rate: Input should be a finite number"),
-        ("score.options={crop: centre}", "score: options of oracle (it takes: none): crop: Extra inputs"),
+        (
+            "score.options={crop: centre}",
+            "score: options of oracle (it takes: depth_noise, camera_noise, wrong, own_world): crop: Extra",
+        ),
         ("evaluate.options={sfm: {}}", "evaluate: options of 'sfm', which is not among the critics"),
         ("score.critic=vgtt", "unknown name 'vgtt'; one of: da3, oracle, sfm, vggt"),
         ("pair.measure=motion", "no better direction"),

@@ -7,7 +7,7 @@ Cost: about 5 ms for nine frames of 64 x 64 on one core, no weights.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class OracleCritic:
     scaled at random, as one that knows no world but its own. The same frames of a scene always get the same errors.
     """
 
-    CARDS = (
+    CARDS: ClassVar[tuple[Card, ...]] = (
         Card(
             weights="none",
             licence="Apache-2.0",
