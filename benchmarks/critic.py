@@ -13,24 +13,20 @@ the process's own, of all its threads, which other work on the machine disturbs 
 """
 
 import argparse
-import multiprocessing
-import platform
 import resource
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from machine import accelerator, apart, clocked, processor
 from videogpa.critics.networks.vggt import HEADS, Vggt, VggtConfig
 from videogpa.critics.networks.vit import patch_grid
 from videogpa.critics.networks.weights import reduce_precision
@@ -51,8 +47,6 @@ CHUNK = 8  # frames, in the dense heads (published code)
 CLIP = (49, 480, 720)  # frames, height and width of what CogVideoX makes
 SEEN = (350, 518)  # height and width of what the critic sees of it
 JUDGED = 10  # frames of a clip (paper)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,11 +97,11 @@ def main() -> None:
 
 def heading(setting: Setting, note: str) -> list[str]:
     """Return the title, and under what conditions the figures came about."""
-    gpu = torch.cuda.get_device_name(setting.device) if setting.device.startswith("cuda") else "no GPU"
     return [
         "# The network of the paper's critic",
         "",
-        f"`python {shlex.join(sys.argv)}`, at commit {git_commit()}; {processor()}, {gpu}; torch {torch.__version__}.",
+        f"`python {shlex.join(sys.argv)}`, at commit {git_commit()}; {processor()}, {accelerator(setting.device)}; "
+        f"torch {torch.__version__}.",
         f"VGGT's architecture ({setting.size}) with random weights, {setting.precision} in the trunk, frames of",
         f"{setting.height} x {setting.width} pixels; best of {setting.repeats}. {note}".rstrip(),
         "",
@@ -254,35 +248,8 @@ def noise(setting: Setting, frames: int) -> Tensor:
 
 def timed(run: Callable[[], object], setting: Setting) -> float:
     """Return the least seconds of several runs: on a GPU those that pass, on a CPU those that the process works."""
-    clock = time.perf_counter if setting.device.startswith("cuda") else time.process_time
     run()
-    best = float("inf")
-    for _ in range(setting.repeats):
-        wait(setting)
-        start = clock()
-        run()
-        wait(setting)
-        best = min(best, clock() - start)
-    return best
-
-
-def wait(setting: Setting) -> None:
-    """Let a GPU finish."""
-    if setting.device.startswith("cuda"):
-        torch.cuda.synchronize()
-
-
-def apart(function: Callable[..., T], *arguments: object) -> T:
-    """Call a function of this file in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def processor() -> str:
-    """Return the name of the CPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [text.split(":")[1].strip() for text in lines if text.startswith("model name")]
-    return f"{len(names)} cores, {names[0]}" if names else platform.processor()
+    return min(clocked(run, setting.device)[1] for _ in range(setting.repeats))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ A damaged clip that the critic cannot reconstruct has no score. It is missing fr
 
 import argparse
 import math
-import platform
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 import videogpa
+from machine import processor
 from videogpa.maths.stats import spearman
 from videogpa.video import read_frames
 
@@ -187,13 +187,6 @@ def number(value: float | None) -> str:
 def change(before: float, after: float | None) -> str:
     """Return the change in per cent."""
     return "none" if after is None else f"{100 * (after / before - 1):+.0f} %"
-
-
-def processor() -> str:
-    """Return the name of the CPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores, {names[0]}" if names else platform.processor()
 
 
 def _displace(frame: np.ndarray, field: np.ndarray) -> np.ndarray:

@@ -9,7 +9,6 @@ correlation of strength with score over the scenes, strength 0 included.
 """
 
 import argparse
-import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from machine import processor
 from videogpa.config import ScoreConfig
 from videogpa.maths.stats import auc, spearman
 from videogpa.records import Prompt, Scene, Style
@@ -121,13 +121,6 @@ def heading(true: Float[Tensor, " scenes"]) -> str:
 def digits(values: tuple[float, ...]) -> str:
     """Return shares with two digits."""
     return " / ".join(f"{value:.2f}" for value in values)
-
-
-def processor() -> str:
-    """Return the name of the CPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} cores, {names[0]}" if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -8,21 +8,18 @@ Every cell is measured in a process of its own; memory is what the process grew 
 """
 
 import argparse
-import multiprocessing
-import platform
 import resource
 import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
+from machine import apart, processor
 from videogpa.config import ScoreConfig
 from videogpa.critics.oracle import OracleCritic
 from videogpa.maths.alignment import umeyama
@@ -39,8 +36,6 @@ from videogpa.world.paths import camera_path
 HEIGHT, WIDTH, SEED, CAMERA = 96, 144, 3, "orbit-left"
 ERRORS: dict[str, Any] = {"depth_noise": 0.02, "camera_noise": 0.004, "wrong": 0.05, "own_world": True}
 DRIFT = Failure(kind="drift", strength=1.0, seed=1)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,19 +65,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, cell in enumerate(cells):
             film = Path(folder) / f"{number}.mp4"
-            _apart(make_film, film, cell)
-            lines.append(_apart(measure, film, cell))
+            apart(make_film, film, cell)
+            lines.append(apart(measure, film, cell))
             print(lines[-1], flush=True)
     if asked.out:
         command = shlex.join(["python", "benchmarks/long.py", *sys.argv[1:]])
-        about = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads; commit {git_commit()}"
+        about = f"{processor()}, {torch.get_num_threads()} threads; commit {git_commit()}"
         asked.out.write_text(f"# Long clips\n\n`{command}`, {about}.\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _apart(function: Callable[..., T], *arguments: object) -> T:
-    """Call a function in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def make_film(path: Path, cell: Cell) -> None:

@@ -8,14 +8,13 @@ threads: the order of the writes is not defined. So a second twin writes with Nu
 """
 
 import argparse
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from machine import processor
 from videogpa.maths.blending import blend_cloud
 from videogpa.maths.cameras import unproject
 from videogpa.maths.render import splat_cloud
@@ -141,13 +140,6 @@ def timed(render: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:
         image = render()
         best = min(best, time.perf_counter() - start)
     return best, image
-
-
-def processor() -> str:
-    """Return the name of the processor, as far as the system tells."""
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0].partition(":")[2].strip() if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ cannot judge has no score: it is counted, and takes no part in the AUC (the chan
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from machine import processor
 from videogpa.maths.stats import auc
 
 MEASURES = ("loo_score", "consistency", "epipolar")  # all: lower is better
@@ -96,13 +96,6 @@ def ok(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def values(rows: list[dict[str, Any]], measure: str) -> torch.Tensor:
     """Return the rows' values of a measure."""
     return torch.tensor([row[measure] for row in rows])
-
-
-def processor() -> str:
-    """Return the name of the CPU."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [text.split(":")[1].strip() for text in lines if text.startswith("model name")]
-    return f"{len(names)} cores, {names[0]}" if names else platform.processor()
 
 
 if __name__ == "__main__":
