@@ -1,6 +1,6 @@
 """What the miniatures of all families share: a text encoder with the vocabulary of the miniature world, and a seed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from string import ascii_letters, digits, punctuation
 
@@ -29,8 +29,8 @@ def quietly_seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def tokenizer() -> T5Tokenizer:
-    """Return a tokenizer that knows the words of the miniature world, and spells out all others."""
+def tokenizer(words: Iterable[str] = _WORDS) -> T5Tokenizer:
+    """Return a tokenizer that knows these words, by default those of the scripted prompts, and spells out all others."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]  # at the ids that T5 has them
     letters = [(character, -10.0) for character in f"▁{ascii_letters}{digits}{punctuation}"]
-    return T5Tokenizer(vocab=[*special, *letters, *((f"▁{word}", -5.0) for word in _WORDS)], extra_ids=0)
+    return T5Tokenizer(vocab=[*special, *letters, *((f"▁{word}", -5.0) for word in words)], extra_ids=0)

@@ -1,0 +1,61 @@
+"""`python -m videogpa.world.make --out DIR`: make the miniature models that ship with the package."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import tyro
+
+from videogpa.models.loading import pick_device
+from videogpa.world.make.check import check
+from videogpa.world.make.export import MODEL, export
+from videogpa.world.make.fit import Budget
+from videogpa.world.make.latents import encode_clips
+from videogpa.world.make.plan import MINIATURE
+from videogpa.world.make.transformer import train_transformer
+from videogpa.world.make.vae import train_vae
+
+Stage = Literal["vae", "latents", "transformer", "export", "check"]
+
+
+@dataclass(frozen=True)
+class Make:
+    """Make the miniature image-to-video model, stage after stage.
+
+    What is made already is kept, and a training that was killed goes on from its last checkpoint; give the same arguments
+    again. With --minutes the number of steps depends on the machine; without, the result follows from the seeds.
+    """
+
+    out: Path
+    """The folder of checkpoints, latents and the model."""
+    stages: tuple[Stage, ...] = get_args(Stage)
+    """What to do, in this order."""
+    vae_minutes: float = math.inf
+    """Stop training the autoencoder after so many minutes, its learning rate lowered to zero by then."""
+    minutes: float = math.inf
+    """The same of the transformer."""
+    device: str = "auto"
+
+    def __call__(self) -> None:
+        """Do the stages."""
+        device = pick_device(self.device)
+        plan, out = MINIATURE, self.out
+        work: dict[str, Callable[[], object]] = {
+            "vae": lambda: train_vae(plan, out, Budget(plan.vae_steps, self.vae_minutes), device),
+            "latents": lambda: encode_clips(plan, out, device),
+            "transformer": lambda: train_transformer(plan, out, Budget(plan.steps, self.minutes), device),
+            "export": lambda: export(out),
+            "check": lambda: check(plan, out / MODEL, out, device),
+        }
+        out.mkdir(parents=True, exist_ok=True)
+        for stage in self.stages:
+            work[stage]()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
+    logging.getLogger("videogpa").setLevel(logging.INFO)
+    tyro.cli(Make, prog="python -m videogpa.world.make")()

@@ -1,0 +1,21 @@
+"""The texts that the miniature models are trained on, and the words as their tokenizer knows them."""
+
+from typing import get_args
+
+from transformers import T5Tokenizer
+
+from videogpa.config import Language
+from videogpa.models.toys.common import tokenizer as spelling_tokenizer
+from videogpa.world.paths import PATHS
+from videogpa.world.words import requests
+
+
+def texts(camera: str) -> list[str]:
+    """Return all texts that ask for a camera path: first the scripted one, then the natural ones."""
+    return [text for language in get_args(Language) for text in requests(camera, language)]
+
+
+def tokenizer() -> T5Tokenizer:
+    """Return a tokenizer that knows every word of every text, with what punctuation follows it; it spells out others."""
+    words = {word for camera in PATHS for text in texts(camera) for word in text.split()}
+    return spelling_tokenizer(sorted(words | {word.rstrip(".,;") for word in words}))
