@@ -1,13 +1,14 @@
 """Adapters: made, saved, loaded, put on and taken off."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from torch.nn import Module
+from torch.nn import Module, Sequential
 from torch.testing import assert_close
 
 from videogpa.errors import UserError
@@ -36,7 +37,10 @@ def forward(network: Module) -> torch.Tensor:
 
 def trained_adapter(network: Module, rank: int = 4, seed: int = 0) -> PeftModel:
     """As after a training: its second halves are no longer zero."""
-    adapter = new_adapter(network, targets=TARGETS, rank=rank, alpha=8, seed=seed)
+    return spoilt(new_adapter(network, targets=TARGETS, rank=rank, alpha=8, seed=seed))
+
+
+def spoilt(adapter: PeftModel) -> PeftModel:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in adapter.named_parameters():
@@ -144,3 +148,27 @@ def test_broken_weights_are_refused(saved: Path) -> None:
     (saved / WEIGHTS_FILE).write_bytes(b"not safetensors")
     with pytest.raises(UserError, match="cannot be read"), adapted(transformer(), saved):
         pass
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_adapter_multiplies_in_the_dtype_of_the_network(dtype: torch.dtype) -> None:
+    """As PEFT's own layer does, but for rounding in bfloat16, and without copies of its input in float32."""
+    layer, kept = torch.nn.Linear(48, 24).to(dtype).requires_grad_(False), []
+    expected = get_peft_model(Sequential(deepcopy(layer)), LoraConfig(r=4, lora_alpha=8, target_modules=["0"]))
+    adapter = new_adapter(Sequential(layer), targets=["0"], rank=4, alpha=8, seed=0)
+    set_peft_model_state_dict(adapter, get_peft_model_state_dict(spoilt(expected)))
+    x = torch.randn(200, 48, generator=torch.Generator().manual_seed(2)).to(dtype)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        output = adapter(x)
+    assert {tensor.dtype for tensor in kept if len(tensor) == len(x)} == {dtype}
+    close = 0 if dtype == torch.float32 else 2**-7
+    assert_close(output, expected(x), rtol=close, atol=close)
+    for network in (adapter, expected):
+        network(x).float().square().sum().backward()
+    for ours, theirs in zip(trained_of(adapter), trained_of(expected), strict=True):
+        assert ours.dtype == ours.grad.dtype == torch.float32
+        assert_close(ours.grad, theirs.grad, rtol=0, atol=2 * close * float(theirs.grad.abs().max()))
+
+
+def trained_of(adapter: PeftModel) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in adapter.parameters() if parameter.requires_grad]
