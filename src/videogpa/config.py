@@ -189,7 +189,7 @@ class TrainConfig(Config):
     alpha: Positive = 128
     seed: NonNegative = 0
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
-    together: bool = True  # winner and loser in one forward pass; in turn: half the activations, one more pass
+    together: bool = True  # all clips in one forward pass; in turn: one clip's activations at a time
     checkpoint_gradients: bool = False  # activations are computed again: a fraction of the memory, a third more time
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.05  # share of the prompts whose pairs are measured, never trained on
     validate_every: Positive = 100

@@ -142,17 +142,17 @@ def batch(pairs: int) -> Batch:
 @pytest.mark.parametrize(
     ("settings", "numbers"),
     [
-        ({}, 2 * 3 * 17),  # both sides, three layers
-        ({"together": False}, 3 * 17),
-        ({"loss": "sft"}, 3 * 17),
-        ({"checkpoint_gradients": True}, 2 * (17 + 3)),
+        ({}, 2 * 2 * 3 * 17),  # two pairs, both sides, three layers
+        ({"together": False}, 3 * 17),  # one clip at a time
+        ({"loss": "sft"}, 2 * 3 * 17),
+        ({"checkpoint_gradients": True}, 2 * 2 * (17 + 3)),
     ],
 )
 def test_the_estimate_by_hand(settings: dict[str, Any], numbers: int) -> None:
     network = Network()
     found = memory.estimate(network, [network.adapter], batch(2), TrainConfig(**settings))
     tokens = 2 * 2 * 3 + 5
-    assert found == memory.Estimate(weights=64 * 2, adapter=10 * (4 + 4 + 8), activations=2 * tokens * 8 * numbers * 2)
+    assert found == memory.Estimate(weights=64 * 2, adapter=10 * (4 + 4 + 8), activations=tokens * 8 * numbers * 2)
 
 
 def test_what_cannot_fit_is_refused_and_what_may_not_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

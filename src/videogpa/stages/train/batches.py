@@ -4,7 +4,7 @@ Nothing here has a state: what step s sees follows from (seed, s) alone, so that
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +30,16 @@ class Batch:
     noise: Float[Tensor, "pairs latent_frames channels h w"]
     timesteps: Int[Tensor, " pairs"]
     conditions: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.winner)
+
+    def singly(self) -> "Iterator[Batch]":
+        """The same pairs, one by one."""
+        for i in range(len(self)):
+            rows = slice(i, i + 1)
+            conditions = {name: tensor[rows] for name, tensor in self.conditions.items()}
+            yield Batch(self.winner[rows], self.loser[rows], self.noise[rows], self.timesteps[rows], conditions)
 
 
 @dataclass(frozen=True)

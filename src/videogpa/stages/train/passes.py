@@ -1,11 +1,13 @@
 """The forward and backward passes of a step. The reference is the same network with its adapter off."""
 
 from collections.abc import Callable, Mapping
+from statistics import fmean
 
 import torch
 from jaxtyping import Float
 from peft import PeftModel
 from torch import Tensor
+from torch.nn import Parameter
 
 from videogpa.maths.dpo import denoising_errors
 from videogpa.maths.latents import static_penalty
@@ -32,23 +34,44 @@ def backward_together(
 def backward_in_turn(
     model: VideoModel, adapter: PeftModel, batch: Batch, objective: Objective, backward: Backward
 ) -> dict[str, float]:
-    """Add the same gradients, with the activations of one side in memory at a time; return what to log.
+    """Add the same gradients, with the activations of one clip in memory at a time; return what to log.
 
-    The loss ties winner and loser together through their errors alone. So the winner's is found without a graph, and run again
-    with one when the slope of the loss along it is known: one forward pass more.
+    The loss ties winner and loser together through their errors alone. So the loser's error is differentiated first, as if the
+    slope of the loss along it were known; it is, once the winner's error is there, and the loser's gradient is put right.
     """
     if not objective.compares:
         return backward_together(model, adapter, batch, objective, backward)
-    static = objective.static_weight > 0
-    reference = reference_terms(model, adapter, batch, together=False)
-    with torch.no_grad():
-        winner = winner_terms(model, batch, static=static)
-    loser = loser_terms(model, batch)
+    pairs = [_one_in_turn(model, adapter, pair, objective, lambda loss: backward(loss / len(batch))) for pair in batch.singly()]
+    return {name: fmean(numbers[name] for numbers in pairs) for name in pairs[0]}
+
+
+def _one_in_turn(
+    model: VideoModel, adapter: PeftModel, pair: Batch, objective: Objective, backward: Backward
+) -> dict[str, float]:
+    reference = reference_terms(model, adapter, pair, together=False)
+    trained = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
+    before = [parameter.grad for parameter in trained]
+    adapter.zero_grad()
+    loser = loser_terms(model, pair)
+    supposed = objective.beta  # about what it will be: a gradient in float16 keeps within its range
+    backward(supposed * loser["policy_loser"].sum())
+    loser = {name: term.detach() for name, term in loser.items()}  # its graph is gone
+    winner = winner_terms(model, pair, static=objective.static_weight > 0)
     slopes, numbers = _slopes({**reference, **winner, **loser}, objective)
-    backward(_along(slopes, loser))
-    del loser  # and its graph
-    backward(_along(slopes, winner_terms(model, batch, static=static)))
+    _correct(trained, before, float(slopes["policy_loser"]) / supposed)
+    backward(_along(slopes, winner))
     return numbers
+
+
+def _correct(trained: list[Parameter], before: list[Tensor | None], factor: float) -> None:
+    """Multiply the gradients by a factor, and add those from before."""
+    for parameter, earlier in zip(trained, before, strict=True):
+        if parameter.grad is None:  # of an expert that was not called upon
+            parameter.grad = earlier
+        else:
+            parameter.grad.mul_(factor)
+            if earlier is not None:
+                parameter.grad.add_(earlier)
 
 
 def reference_terms(model: VideoModel, adapter: PeftModel, batch: Batch, *, together: bool) -> Terms:
