@@ -95,7 +95,9 @@ def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterr
     findings = json.loads((uninterrupted / "evaluation.json").read_text())["critics"]["oracle"]
     assert findings["taught"] is True
     assert findings["base"] == findings["aligned"] == {"ok": 2}
-    assert {"loo_score", "motion", "flow"} <= set(findings["changes"])
+    assert {"loo_score", "adherence", "flow"} <= set(findings["changes"])
+    assert "motion" not in findings["changes"]  # the oracle's cameras are commanded
+    assert findings["outcome"]["verdict"] == "too few prompts"
     assert findings["changes"]["loo_score"]["n"] == 2
 
 

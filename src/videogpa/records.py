@@ -12,6 +12,8 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from videogpa.measures import Verdict
+
 Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
 """Whether a clip could be scored. Only `ok` clips are ranked; `partial` numbers hold for a part of the clip."""
 
@@ -89,10 +91,12 @@ class Score(Row):
     mvcs: float | None = None
     motion: float | None = None
     flow: float | None = None
+    adherence: float | None = None
     loo_mse: float | None = None
     loo_lpips: float | None = None
     loo_score: float | None = None
     loo_coverage: float | None = None
+    failing: float | None = None
     single_image: float | None = None
     explained: float | None = None
     epipolar: float | None = None
@@ -164,6 +168,8 @@ class Reconstruction:
     reason: str | None = None
     measures: Mapping[str, float | int] = field(default_factory=dict)
     """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (keys of `Score`)."""
+    loo_limit: float | None = None
+    """The `loo_score` beyond which a clip counts as failing, of critics and clips for which the truth has fixed one."""
 
 
 class Change(BaseModel):
@@ -184,6 +190,37 @@ class Change(BaseModel):
     """Share of clips on which the aligned model is better, ties counting half; None for what has no better direction."""
     n: int
     clips: int
+    verdict: Verdict
+
+
+Aim = Literal["better", "bought with motion", "worse", "unclear", "too few prompts"]
+"""Whether a training reached its aim: better geometry at equal motion."""
+
+
+class Relative(BaseModel):
+    """A change as a share of the base model's mean, with its interval."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    change: float
+    low: float
+    high: float
+
+
+class Outcome(BaseModel):
+    """How far a training reached its aim, and the numbers that say so."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verdict: Aim
+    measure: str
+    """Of geometry; the one that decides."""
+    geometry: Relative
+    motion: dict[str, Relative]
+    failing: tuple[float, float] | None
+    """The share of failing clips, base and aligned, where the critic can tell."""
+    n: int
+    taught: bool
 
 
 class CriticFindings(BaseModel):
@@ -196,6 +233,8 @@ class CriticFindings(BaseModel):
     base: dict[str, int]
     aligned: dict[str, int]
     changes: dict[str, Change]
+    outcome: Outcome | None
+    """None if too little could be judged to compare anything."""
 
 
 class Evaluation(BaseModel):

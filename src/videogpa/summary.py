@@ -2,22 +2,24 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from videogpa.measures import MEASURES
-from videogpa.records import Clip, Evaluation, Latents, Pair, Prompt, Score
+from videogpa.measures import MEASURES, MOTIONS
+from videogpa.records import Clip, CriticFindings, Evaluation, Latents, Pair, Prompt, Score
+from videogpa.report.verdict import headline
 
-SHOWN = ("flow", "motion", "loo_score", "consistency", "psnr", "epipolar")  # motion first: a gain counts at equal motion
+SHOWN = (*MOTIONS, "loo_score", "failing", "consistency", "psnr", "epipolar")  # motion first: a gain counts at equal motion
 BAR, BAR_WIDTH, HEIGHTS = "█", 30, " ▁▂▃▄▅▆▇█"
 
 
 def summarise(result: object) -> RenderableType:
     """Say in a line or a table what a stage returned."""
     if isinstance(result, Evaluation):
-        return Group(*(_changes(critic, result) for critic in result.critics))
+        return Group(*(part for critic, findings in result.critics.items() for part in _findings(critic, findings)))
     if isinstance(result, list) and result and isinstance(result[0], Pair):
         return _pairs(result)
     if isinstance(result, list) and result and isinstance(result[0], Score):
@@ -54,16 +56,25 @@ def _histogram(values: list[float], bins: int = 10) -> str:
     return "".join(HEIGHTS[math.ceil((len(HEIGHTS) - 1) * counts[bin] / most)] for bin in range(bins))
 
 
-def _changes(critic: str, evaluation: Evaluation) -> Table:
-    findings = evaluation.critics[critic]
-    title = f"judged by {critic}" + (", which also taught" if findings.taught else "")
-    table = Table(title=title, title_justify="left", caption="95 % intervals of the paired difference, over n prompts")
-    for heading in ("measure", "base", "aligned", "change", "interval", "n"):
-        table.add_column(heading, justify="left" if heading == "measure" else "right")
-    for name in SHOWN:
-        if name in findings.changes:
-            row = findings.changes[name]
-            arrow = {"lower": "↓", "higher": "↑", None: ""}[MEASURES[name].better]
-            interval = f"{row.low:+.4f} to {row.high:+.4f}"
-            table.add_row(name + arrow, f"{row.base:.4f}", f"{row.aligned:.4f}", f"{row.difference:+.4f}", interval, str(row.n))
+def _findings(critic: str, findings: CriticFindings) -> Iterator[RenderableType]:
+    yield _changes(critic, findings)
+    if findings.outcome is not None:
+        style = {"better": "green", "worse": "red", "bought with motion": "red"}.get(findings.outcome.verdict, "")
+        yield Text(headline(critic, findings.outcome), style=style)
+
+
+def _changes(critic: str, findings: CriticFindings) -> Table:
+    """One line per measure, in 80 columns."""
+    title = f"judged by {critic}, which {'also taught' if findings.taught else 'did not teach'}"
+    shown = {name: findings.changes[name] for name in SHOWN if name in findings.changes}
+    prompts = " or ".join(str(n) for n in sorted({change.n for change in shown.values()}))
+    caption = f"95 % intervals of the paired difference, over {prompts or 'no'} prompts"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for heading in ("measure", "base", "aligned", "change", "interval", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("measure", "verdict") else "right", no_wrap=True)
+    for name, row in shown.items():
+        arrow = {"lower": "↓", "higher": "↑", None: ""}[MEASURES[name].better]
+        interval = f"{row.low:+.4f} to {row.high:+.4f}"
+        change = f"{row.difference:+.4f}"
+        table.add_row(name + arrow, f"{row.base:.4f}", f"{row.aligned:.4f}", change, interval, row.verdict)
     return table

@@ -1,11 +1,14 @@
 import pytest
 import torch
 
+from videogpa.config import ScoreConfig
 from videogpa.critics.oracle import OracleCritic
 from videogpa.critics.reprojection import leave_one_out_scores, paper_scores
 from videogpa.errors import UserError
 from videogpa.perceptual import Lpips
-from videogpa.records import Prompt, Scene, Source
+from videogpa.records import Prompt, Scene, Score, Source
+from videogpa.stages.score.judge import Judge
+from videogpa.world.failures import Failure, render_failing
 from videogpa.world.paths import PATHS
 from videogpa.world.prompts import view
 
@@ -61,6 +64,25 @@ def test_judged_frames_keep_their_place_in_the_clip(alex: Lpips) -> None:
     assert torch.equal(sparse.camera_from_world, whole.camera_from_world[[0, 4, 8]])
     assert torch.equal(sparse.images, frames[[0, 4, 8]])
     assert 0 < paper_scores(whole, alex)["mse"] < 0.01
+
+
+def test_it_says_how_far_a_clip_follows_the_path_and_whether_it_fails() -> None:
+    judge = Judge(ScoreConfig(critic="oracle", frames=9))
+
+    def score(scene: Scene, failure: Failure | None = None, *, frozen: bool = False) -> Score:
+        clip = render_failing(scene, failure)
+        clip = clip[:1].expand_as(clip) if frozen else clip
+        return judge.judge(clip, clip="p/0", prompt=Prompt(prompt="p", text="", scene=scene)).score
+
+    plain = Scene(seed=3, camera="truck-left", frames=9, height=32, width=32, style="plain")
+    true, jumping = score(plain), score(plain, Failure(kind="jump", strength=1.0))
+    assert (true.failing, jumping.failing) == (0.0, 1.0)
+    assert true.adherence == pytest.approx(1, abs=0.05)
+    frozen = score(plain, frozen=True)
+    assert frozen.adherence == pytest.approx(0, abs=0.02)
+    assert (
+        score(plain.model_copy(update={"height": 30, "width": 30})).failing is None
+    )  # of this size the truth has fixed nothing
 
 
 def test_it_has_no_opinion_on_other_clips() -> None:

@@ -6,9 +6,7 @@ from videogpa.stages.evaluate import compare
 
 def rows(values: dict[str, float | None], critic: str = "oracle") -> list[Score]:
     return [
-        Score(
-            clip=clip, critic=critic, status="ok" if v is not None else "failed", loo_score=v, psnr=v, motion=1.0, seconds=1.0
-        )
+        Score(clip=clip, critic=critic, status="ok" if v is not None else "failed", loo_score=v, psnr=v, flow=1.0, seconds=1.0)
         for clip, v in values.items()
     ]
 
@@ -29,7 +27,7 @@ def test_the_direction_is_that_of_the_measure_and_motion_has_none() -> None:
     assert findings.taught
     assert findings.changes["psnr"].win_rate == 1.0
     assert findings.changes["loo_score"].win_rate == 0.0
-    assert findings.changes["motion"].win_rate is None
+    assert findings.changes["flow"].win_rate is None
     assert "seconds" not in findings.changes
 
 

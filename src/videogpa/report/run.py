@@ -5,12 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from videogpa.measures import MEASURES
+from videogpa.measures import MEASURES, MOTIONS, Verdict
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.page import write_page
-
-MOTIONS = ("flow", "motion")
-"""Measures that say how much moves. They judge nothing, and stand with every judgement."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +27,9 @@ class Comparison:
     n: int
 
     @property
-    def verdict(self) -> Literal["better", "worse", "more", "less", "unclear"]:
-        """What the interval says; `unclear` if it holds zero, `more` or `less` for measures without a better direction."""
-        if self.low <= 0 <= self.high:
-            return "unclear"
-        described = MEASURES[self.measure]
-        if described.better is None:
-            return "more" if self.change > 0 else "less"
-        return "better" if described.is_better(self.change, 0.0) else "worse"
+    def verdict(self) -> Verdict:
+        """What the interval says."""
+        return MEASURES[self.measure].verdict(self.change, self.low, self.high, n=self.n)
 
 
 @dataclass(frozen=True)
@@ -103,6 +95,8 @@ class RunSummary:
     recipe: str
     measure: str = "loo_score"
     motion: Literal["flow", "motion"] = "flow"
+    verdicts: Sequence[tuple[str, str]] = ()
+    """One per critic: a word of `Outcome.verdict`, and the sentence (`videogpa.report.verdict`)."""
     funnel: Sequence[FunnelStep] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     panels: Sequence[Panel] = ()

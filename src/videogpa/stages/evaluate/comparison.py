@@ -8,8 +8,11 @@ import torch
 from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import MEASURES
 from videogpa.records import Change, CriticFindings, Score
+from videogpa.stages.evaluate.outcome import judge_outcome
 
 NOT_COMPARED = {"seconds"}
+OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_widths", "loo_coverage"}
+"""Measures that follow from cameras and depth, whatever colours the pixels have."""
 SEED = 0  # of the bootstrap's resampling
 
 
@@ -23,10 +26,17 @@ def compare(base: Sequence[Score], aligned: Sequence[Score], *, taught: bool) ->
     changes = {}
     for name in (name for name in MEASURES if name not in NOT_COMPARED):
         pairs = {clip: (getattr(before[clip], name), getattr(after[clip], name)) for clip in before if clip in after}
-        known = {clip: pair for clip, pair in pairs.items() if None not in pair}
+        known = {clip: (float(pair[0]), float(pair[1])) for clip, pair in pairs.items() if None not in pair}
         if len({_prompt(clip) for clip in known}) > 1:
             changes[name] = _change(name, known)
-    return CriticFindings(taught=taught, base=_counts(base), aligned=_counts(aligned), changes=changes)
+    changes = _shown_by_the_clips(changes)
+    outcome = judge_outcome(changes, taught=taught)
+    return CriticFindings(taught=taught, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome)
+
+
+def _shown_by_the_clips(changes: dict[str, Change]) -> dict[str, Change]:
+    """Leave out what a critic told of cameras and depth if it is the same for every clip: it was commanded, not seen."""
+    return {name: change for name, change in changes.items() if name not in OF_GEOMETRY_ALONE or change.low or change.high}
 
 
 def _prompt(clip: str) -> str:
@@ -46,6 +56,7 @@ def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
     difference, low, high = paired_bootstrap(*means.T, seed=SEED)
     better = MEASURES[name].better
     return Change(
+        verdict=MEASURES[name].verdict(difference, low, high, n=len(groups)),
         base=float(base.mean()),
         aligned=float(aligned.mean()),
         difference=difference,

@@ -11,6 +11,7 @@ from videogpa.config import Recipe
 from videogpa.records import Evaluation, Pair, Score
 from videogpa.report.run import Comparison, Failure, Film, FunnelStep, Judged, Panel, RunSummary, write_run_report
 from videogpa.report.strips import make_film
+from videogpa.report.verdict import headline
 from videogpa.runs import RunFolder
 from videogpa.stages.pair.funnel import funnel
 from videogpa.video import read_frames
@@ -30,6 +31,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         comparisons=list(_comparisons(evaluation)),
         recipe=(folder / "recipe.yaml").read_text(encoding="utf-8"),
         measure=recipe.pair.measure,
+        verdicts=list(_verdicts(evaluation)),
         funnel=_funnel(pairs),
         dropped=dict(Counter(row.dropped for row in pairs if row.dropped is not None)),
         panels=_panels(folder / "train/metrics.jsonl"),
@@ -64,6 +66,12 @@ def _comparisons(evaluation: Evaluation) -> Iterator[Comparison]:
                 high=change.high,
                 n=change.n,
             )
+
+
+def _verdicts(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    for critic, findings in evaluation.critics.items():
+        if findings.outcome is not None:
+            yield findings.outcome.verdict, headline(critic, findings.outcome)
 
 
 def _funnel(rows: list[Pair]) -> list[FunnelStep]:

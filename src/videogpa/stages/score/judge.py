@@ -115,6 +115,7 @@ class Judge:
         numbers = reprojection.paper_scores(reconstruction, perceptual)
         numbers |= reprojection.leave_one_out_scores(reconstruction, perceptual, rendered=rendered)
         numbers |= reprojection.baseline_scores(reconstruction.images, perceptual, numbers["loo_score"])
+        numbers |= _failing(numbers["loo_score"], reconstruction.loo_limit)
         row |= {"status": reconstruction.status, "reason": reconstruction.reason, "frames": len(reconstruction.images)}
         return _Finding(
             {**numbers, **_jerk(reconstruction.camera_from_world), **reconstruction.measures}, reconstruction, rendered
@@ -148,6 +149,10 @@ class _Finding:
 
 def _jerk(camera_from_world: Float[Tensor, "frames 4 4"]) -> dict[str, float]:
     return {"jerk": float(camera_jerk(camera_from_world))} if len(camera_from_world) >= LEAST_FOR_JERK else {}
+
+
+def _failing(loo_score: float, limit: float | None) -> dict[str, float]:
+    return {} if limit is None else {"failing": float(loo_score > limit)}
 
 
 @cache
