@@ -81,7 +81,7 @@ def test_it_says_how_far_a_clip_follows_the_path_and_whether_it_fails() -> None:
     frozen = score(plain, frozen=True)
     assert frozen.adherence == pytest.approx(0, abs=0.02)
     assert (
-        score(plain.model_copy(update={"height": 30, "width": 30})).failing is None
+        score(plain.model_copy(update={"height": 40, "width": 40})).failing is None
     )  # of this size the truth has fixed nothing
 
 
