@@ -49,7 +49,7 @@ class Threshold:
 
 def best_threshold(true: Float[Tensor, " clips"], failing: Float[Tensor, " clips"]) -> Threshold:
     """Return the threshold with the greatest Youden index; halfway between two scores."""
-    scores = torch.cat([true, failing]).unique()
+    scores = torch.cat([true, failing]).sort().values
     halfway = (scores[1:] + scores[:-1]) / 2
     caught = (failing[None] > halfway[:, None]).float().mean(1)
     spared = (true[None] <= halfway[:, None]).float().mean(1)
