@@ -83,14 +83,23 @@ class Demo:
     """Run the miniature recipe, from prompts to report, on this machine's CPU in about a minute.
 
     The model has random weights: the demo shows the loop running, not a model getting better.
+
+        videogpa demo
+        videogpa demo --over-optimise   # how preference training goes wrong: accuracy is perfect, and every clip gets worse
     """
 
-    out: Path = Path("runs/demo")
-    """The run folder."""
+    out: Path | None = None
+    """The run folder. Default: runs/demo, or runs/demo-over-optimised."""
+    over_optimise: bool = False
+    """Train with far too large steps. Winners and losers are both denoised worse than before, losers more so, which is all that
+    loss and accuracy see: look at the gains in the report."""
 
     def __call__(self) -> None:
-        Run(target="mini", out=self.out)()
-        _console().print(f"Open {self.out / 'report.html'} in a browser.")
+        from videogpa.demo import OVER_OPTIMISE, RECIPE
+
+        out = self.out or Path("runs") / ("demo-over-optimised" if self.over_optimise else "demo")
+        Run(target=RECIPE, out=out, set=OVER_OPTIMISE if self.over_optimise else ())()
+        _console().print(f"Open {out / 'report.html'} in a browser.")
 
 
 @dataclass(frozen=True)
