@@ -1,11 +1,13 @@
 """`videogpa score` on real clips of the miniature world, judged by the real weight-free critic."""
 
 import csv
+import io
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 import videogpa
 from videogpa.config import ScoreConfig
@@ -14,7 +16,7 @@ from videogpa.measures import MEASURES
 from videogpa.records import Score
 from videogpa.stages.score.files import find_videos, score_files
 from videogpa.stages.score.flow import mean_flow
-from videogpa.stages.score.output import ranked, short_names
+from videogpa.stages.score.output import ranked, score_table, short_names
 from videogpa.video import read_frames, write_video
 
 PAPER = ("consistency", "mse", "lpips", "psnr", "ssim", "motion", "mvcs")
@@ -156,3 +158,15 @@ def test_flow_measures_a_shift_in_image_widths() -> None:
     assert mean_flow(moving[:1].repeat(3, 1, 1, 1)) == pytest.approx(0.0, abs=1e-6)
     with pytest.raises(ValueError, match="two frames"):
         mean_flow(moving[:1])
+
+
+def test_names_are_whole_in_80_columns() -> None:
+    names = [f"truck-left/candidate-{n:04d}.mp4" for n in (1, 2)]
+    rows = [Score(clip=names[0], critic="sfm", status="ok", loo_score=0.1, flow=0.02, consistency=0.6)]
+    rows += [Score(clip=names[1], critic="sfm", status="no_parallax", reason="the camera does not move")]
+    text = io.StringIO()
+    Console(file=text, width=80).print(score_table(rows))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [any(name.partition("/")[2] in line for line in lines) for name in names] == [True, True]
+    assert not any("…" in line for line in lines)

@@ -21,6 +21,9 @@ class Point:
 def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
     """Plot measure `y` against measure `x`, one colour per series; series after the first are hollow."""
     figure = go.Figure(layout=_layout(_axis_title(x), _axis_title(y)))
+    points = [point for each in series.values() for point in each]
+    figure.update_xaxes(range=_lone([point.x for point in points]))
+    figure.update_yaxes(range=_lone([point.y for point in points]))
     for number, (name, points) in enumerate(series.items()):
         figure.add_scatter(
             name=name,
@@ -39,10 +42,18 @@ def curves(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], *, refere
     """Plot quantities against the training step; a dotted line at `reference`, the value of an untrained policy."""
     figure = go.Figure(layout=_layout("step", ""))
     for name, (steps, values) in lines.items():
-        figure.add_scatter(name=name, mode="lines", x=list(steps), y=list(values), line={"width": 2})
+        mode = "lines" if len(steps) > 1 else "markers"  # a line through one point is nothing
+        figure.add_scatter(name=name, mode=mode, x=list(steps), y=list(values), line={"width": 2})
     if reference is not None:
         figure.add_hline(y=reference, line={"dash": "dot", "width": 1, "color": "grey"})
     return str(figure.to_json())
+
+
+def _lone(values: Sequence[float]) -> list[float] | None:
+    """Return the range of an axis with a single value: around it, plotly would put one of -1 to 1. None for several values."""
+    if not values or min(values) < max(values):
+        return None
+    return sorted([0.0, 2 * values[0]]) if values[0] else [-0.01, 0.01]
 
 
 def _layout(x: str, y: str) -> go.Layout:
