@@ -124,15 +124,15 @@ def test_pairs_that_are_not_encoded_are_named(folder: RunFolder) -> None:
 
 
 def test_broken_latents_are_named(folder: RunFolder) -> None:
-    (folder / "latents/train-0001/0.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"latents/train-0001/0.safetensors cannot be read"):
+    (folder / "clips/train-0001/0.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"clips/train-0001/0.safetensors cannot be read"):
         train.run(RECIPE, folder)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(folder: RunFolder) -> None:
     recipe = toy_recipe(train={"accumulate": 1, "steps": 12, "checkpoint_every": 1})
     order = [pair_index(position, 3, seed=0) for position in range(3)]
-    victim = folder / f"latents/train-{order[2]:04d}/0.safetensors"  # first seen at step 2
+    victim = folder / f"clips/train-{order[2]:04d}/0.safetensors"  # first seen at step 2
     latents = load_file(victim)["latents"]
     save_file({"latents": torch.full_like(latents, float("nan"))}, victim)
     with pytest.raises(UserError, match=r"the loss is nan at step 2.*learning_rate"):
