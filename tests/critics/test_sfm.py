@@ -16,6 +16,8 @@ from videogpa.critics.sfm import SfmCritic
 from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
 from videogpa.perceptual import Lpips
+from videogpa.video import sample_indices
+from videogpa.world import controls
 
 HEIGHT, WIDTH, FOCAL = 216, 384, 320.0
 JUDGED = [0, 3, 6, 9, 12]
@@ -193,3 +195,12 @@ def test_a_real_clip_is_ok_and_two_processes_agree_to_the_bit(shared: Path):
     one, two = run("1"), run("2")
     assert one.startswith("ok ")
     assert one == two
+
+
+@pytest.mark.parametrize("name", ["rotation", "zoom"])
+def test_cameras_that_mappers_invent_for_a_turn_or_a_zoom_are_refused(name: str) -> None:
+    frames = controls.CONTROLS[name].make(0)
+    with pytest.raises(ReconstructionFailed, match="no parallax") as refused:
+        SfmCritic().reconstruct(frames, judged=sample_indices(len(frames), 10))
+    assert refused.value.status == "no_parallax"
+    assert refused.value.measures["homography_loo"] < 0.01

@@ -59,15 +59,17 @@ def near_far_parallax(
 ) -> Float[Tensor, ""]:
     """Return by how many pixels near and far points move against each other between the two cameras farthest apart.
 
-    That of a sideways step of that length; turning and zooming do not count.
+    Near and far are those that a frame shows at once (the median over the frames): all points of a flat picture are about as
+    far, also while a camera approaches it. The movement is that of a sideways step of that length; turning does not count.
     """
     centers = camera_centers(camera_from_world)
     baseline = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist").max()
-    known = _sample(depth[depth > 0])
-    if not len(known):
+    quantiles = torch.tensor([NEAR, FAR]).to(depth)
+    ends = [torch.quantile(_sample(frame[frame > 0]), quantiles) for frame in depth if bool((frame > 0).any())]
+    if not ends:
         return torch.zeros(())
-    near, far = torch.quantile(known, torch.tensor([NEAR, FAR]).to(known))
-    parallax: Tensor = intrinsics[:, 0, 0].median() * baseline * (1 / near - 1 / far)
+    near, far = torch.stack(ends).unbind(1)
+    parallax: Tensor = intrinsics[:, 0, 0].median() * baseline * (1 / near - 1 / far).median()
     return parallax
 
 

@@ -10,7 +10,7 @@ It cannot hallucinate: it knows only what matches between frames, and says so wh
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -25,6 +25,7 @@ from videogpa.critics.classical.cameras import SparseModel, find_cameras, guesse
 from videogpa.critics.classical.depth import DepthMaps, estimate_depth
 from videogpa.critics.classical.features import Features, PairMatches, detect, epipolar_error, frame_pairs, match_all
 from videogpa.critics.classical.parallel import parallel_map
+from videogpa.critics.gates import LEAST_PARALLAX, near_far_parallax
 from videogpa.records import Reconstruction, Source
 
 FRAMES_PER_JUDGED = 2.5
@@ -111,10 +112,20 @@ class SfmCritic:
         error = epipolar_error(features, consecutive)
         if error is not None:
             measures["epipolar"] = error
+        flat = homography.explained_far_apart(features, pairs, len(frames))
+        if flat >= homography.FLAT:  # mappers find cameras for it: a zoom looks like the way up to a picture
+            why = f"also between frames half the clip apart: {100 * flat:.0f} %"
+            raise _verdict(why, features, consecutive, prepared, wanted, measures)
         model = _choose_model(features, pairs, prepared, wanted)
         if isinstance(model, str):
             raise _verdict(model, features, consecutive, prepared, wanted, measures)
-        return _assemble(model, prepared, wanted, measures)
+        reconstruction = _assemble(model, prepared, wanted, measures)
+        parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
+        measures["parallax"] = parallax
+        if parallax < LEAST_PARALLAX:  # a camera that turns, or a flat picture: mappers find cameras for both
+            why = f"near and far points move {parallax:.2f} pixels against each other, less than {LEAST_PARALLAX:g}"
+            raise _verdict(why, features, consecutive, prepared, wanted, measures)
+        return replace(reconstruction, measures={**reconstruction.measures, **measures})
 
 
 def _prepare(frames: Float[Tensor, "frames 3 height width"]) -> _Prepared:
