@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
+
 from videogpa import manifests
 from videogpa.config import GenerateConfig, ModelConfig, PromptsConfig, Recipe, TrainConfig, WorldPrompts
+from videogpa.pipeline import recipes_folder
 from videogpa.records import Pair
 from videogpa.runs import RunFolder
 from videogpa.stages import encode, generate, prompts, train
@@ -48,3 +52,12 @@ def encoded_run(path: Path, recipe: Recipe) -> RunFolder:
     for stage in (prompts.run, generate.run, pair_up, encode.run):
         stage(recipe, folder)
     return folder
+
+
+def launcher_environment(*arguments: str) -> dict[str, str]:
+    """What `accelerate launch` hands to the processes that shard the weights as our configuration says."""
+    configuration = recipes_folder() / "accelerate" / "fsdp2.yaml"
+    parser = launch_command_parser()
+    parsed = parser.parse_args(["--config_file", str(configuration), *arguments, "-m", "videogpa.cli", "train", "run"])
+    environment: dict[str, str] = prepare_multi_gpu_env(_validate_launch_command(parsed)[0])
+    return {name: value for name, value in environment.items() if name.startswith(("FSDP_", "ACCELERATE_"))}

@@ -20,7 +20,7 @@ from videogpa.pipeline import run
 from videogpa.provenance import write_recipe
 from videogpa.runs import RunFolder
 from videogpa.stages import train
-from videogpa.stages.train.distributed import average_numbers, new_accelerator, positions
+from videogpa.stages.train.distributed import average_gradients, average_numbers, new_accelerator, positions
 
 RECIPE = toy_recipe(train={"steps": 4, "held_out": 0.4, "validate_every": 3})
 
@@ -111,7 +111,14 @@ def test_the_main_process_holds_the_folder_for_its_siblings(encoded: RunFolder, 
         assert next(run(RECIPE, encoded, ["train"]))[0] == "train"
 
 
-def test_sharded_training_is_refused_and_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UserError, match="FSDP is not supported"):
+def test_deepspeed_is_refused_and_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UserError, match="DeepSpeed is not supported"):
         new_accelerator(torch.device("cpu"), (), Path("train"))
+
+
+def test_what_no_sample_called_upon_has_a_gradient_of_zero() -> None:
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    used.sum().backward()
+    average_gradients(Accelerator(cpu=True), [used, unused])
+    assert [parameter.grad.tolist() for parameter in (used, unused) if parameter.grad is not None] == [[1, 1], [0, 0]]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn import Module, ModuleDict
 
 COMPONENTS = {"high": "transformer", "low": "transformer_2"}
@@ -33,18 +34,33 @@ class Experts(ModuleDict):
             KeyError: If a sample falls to an expert that is not there.
         """
         high = timestep >= self._boundary
-        if high.all() or not high.any():
+        sharded = isinstance(self, FSDPModule)
+        if not sharded and (high.all() or not high.any()):
             return (self._call("high" if high.all() else "low", hidden_states=hidden_states, timestep=timestep, **inputs),)
         batch = {"hidden_states": hidden_states, "timestep": timestep, **inputs}
         places = {expert: torch.nonzero(mine)[:, 0] for expert, mine in (("high", high), ("low", ~high))}
-        parts = [self._call(expert, **_rows(batch, rows)) for expert, rows in places.items()]
-        order = torch.cat(list(places.values()))
+        asked = {expert: rows for expert, rows in places.items() if len(rows) or (sharded and COMPONENTS[expert] in self)}
+        parts = [
+            self._call(expert, **_rows(batch, rows)) if len(rows) else self._join(expert, batch)
+            for expert, rows in asked.items()
+        ]
+        order = torch.cat(list(asked.values()))
         return (torch.cat(parts)[order.argsort()],)
+
+    def _join(self, expert: str, batch: Mapping[str, Any]) -> Float[Tensor, "0 channels frames h w"]:
+        """Run an expert that has no sample here, on one frame, and return the prediction for no sample.
+
+        Where weights are sharded, the processes that have samples for it cannot gather its weights without this one, forward
+        or backward.
+        """
+        frame = {**_rows(batch, torch.tensor([0])), "hidden_states": batch["hidden_states"][:1, :, :1]}
+        prediction = self._call(expert, **frame)
+        return prediction[:0].reshape(0, prediction.shape[1], *batch["hidden_states"].shape[2:])
 
     def _call(self, expert: str, **inputs: Any) -> Tensor:
         prediction: Tensor = self[COMPONENTS[expert]](**inputs)[0]
         return prediction
 
 
-def _rows(inputs: dict[str, Any], rows: Tensor) -> dict[str, Any]:
+def _rows(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
     return {name: value[rows] if isinstance(value, Tensor) else value for name, value in inputs.items()}

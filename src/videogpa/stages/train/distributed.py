@@ -25,13 +25,12 @@ def new_accelerator(device: torch.device, trackers: Sequence[str], folder: Path)
     """Return the accelerator, and join the other processes if there are any. On GPUs each process takes its own as `cuda`.
 
     Raises:
-        UserError: If accelerate was told to shard the network over the processes.
+        UserError: If accelerate was told to use DeepSpeed.
     """
-    sharding = [name for name in ("FSDP", "DEEPSPEED") if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]
-    if sharding:
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
         raise UserError(
-            f"{sharding[0]} is not supported: every process holds the whole network, of which the adapter alone is trained. "
-            "Launch with --multi_gpu; what helps where memory is short stands in docs/training.md."
+            "DeepSpeed is not supported. Launch with --multi_gpu, or with FSDP2 where a GPU does not hold the weights: see "
+            "docs/training.md."
         )
     return Accelerator(cpu=device.type == "cpu", log_with=list(trackers) or None, project_dir=folder)
 
@@ -51,12 +50,15 @@ def positions(step: int, part: int, *, batch: int, accumulate: int, process: int
 
 
 def average_gradients(accelerator: Accelerator, parameters: Sequence[Parameter]) -> None:
-    """Replace the gradients by their means over the processes. A parameter that was not used here has a gradient of zero."""
-    if accelerator.num_processes == 1:
-        return
+    """Replace the gradients by their means over the processes. A parameter that was not used here has a gradient of zero.
+
+    In a single process, too: an expert that no timestep of a step has called upon is treated alike by any number of them.
+    """
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+    if accelerator.num_processes == 1:
+        return
     flat = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
     means = accelerator.reduce(flat, reduction="mean")
     for parameter, mean in zip(parameters, means.split([parameter.numel() for parameter in parameters]), strict=True):

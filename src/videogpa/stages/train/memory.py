@@ -17,6 +17,7 @@ from torch.nn import Module, Parameter
 from videogpa.config import TrainConfig
 from videogpa.errors import UserError
 from videogpa.stages.train.batches import Batch
+from videogpa.stages.train.sharding import numbers_held
 
 GIB = 2**30
 
@@ -55,7 +56,7 @@ def estimate(transformer: Module, trained: Sequence[Parameter], batch: Batch, co
     numbers = sum(parameter.numel() for parameter in trained)
     per_number = trained[0].element_size() * 2 + _MOMENTS[config.optimizer]
     return Estimate(
-        weights=sum(parameter.numel() * parameter.element_size() for parameter in frozen),
+        weights=sum(numbers_held(parameter) * parameter.element_size() for parameter in frozen),
         adapter=numbers * per_number,
         activations=_activations(transformer, frozen[0].element_size(), batch, config),
     )

@@ -46,19 +46,23 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
 
 
 def _train(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair], made_from: str) -> None:
-    from videogpa.stages.train import memory, trackers  # not before they are needed: they import peft and accelerate
+    from videogpa.stages.train import memory, sharding, trackers  # not before they are needed: they import peft and accelerate
     from videogpa.stages.train.distributed import new_accelerator
     from videogpa.stages.train.trainer import Trainer
 
     config = recipe.train
     names = trackers.chosen(config)
+    sharded = sharding.wanted() and processes.count() > 1
     accelerator = new_accelerator(pick_device(recipe.model.device), names, folder / "train")
     trackers.start(accelerator, names, config)
     ways = memory.remedies(config, recipe.model.dtype)
     trained, held_out = split(pairs, config.held_out, config.seed)
     _log.info("train on %d pairs, %d are held out", len(trained), len(held_out))
     with memory.explained(ways):
-        model = load_model(recipe.model, folder, parts=_TRAINED)
+        if sharded:
+            model = sharding.load_sharded(recipe.model, folder, accelerator)
+        else:
+            model = load_model(recipe.model, folder, parts=_TRAINED)
     Trainer(
         config=config,
         model=model,

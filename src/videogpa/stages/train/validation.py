@@ -1,5 +1,6 @@
 """The same questions on pairs that training never sees, always with the same noise and timesteps."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -23,14 +24,16 @@ class Validation:
     objective: Objective
     process: int = 0
     processes: int = 1
-    """The measurements are divided over the processes."""
+    """The measurements are divided over the processes. All make as many: sharded weights want every forward pass from all."""
     _reference: dict[int, Terms] = field(default_factory=dict)
 
     def measure(self) -> list[dict[str, float]]:
         """Return `Objective.numbers` of every measurement that is this process's."""
         places = [(index, quantile) for index in range(len(self.batches.pairs)) for quantile in _QUANTILES]
-        mine = range(len(places))[self.process :: self.processes]
-        return [self._measure(number, self.batches.fixed(*places[number])) for number in mine]
+        turns = range(self.process, math.ceil(len(places) / self.processes) * self.processes, self.processes)
+        mine = [turn % len(places) for turn in turns]  # past the end again from the start, while others finish
+        measured = [self._measure(number, self.batches.fixed(*places[number])) for number in mine]
+        return measured[: len(range(self.process, len(places), self.processes))]
 
     @torch.no_grad()
     def _measure(self, number: int, batch: Batch) -> dict[str, float]:
