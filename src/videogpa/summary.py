@@ -37,14 +37,15 @@ def _pairs(rows: list[Pair]) -> RenderableType:
     steps = Table(title="groups of candidates", title_justify="left", show_header=False)
     for label, count in {"all": counts.groups, **counts.left, "pairs": counts.pairs}.items():
         steps.add_row(label, str(count), BAR * round(BAR_WIDTH * count / max(counts.groups, counts.pairs, 1)))
-    spreads = Table(title="distributions", title_justify="left", caption="quartiles and histogram", caption_justify="left")
+    shown = {column: values for column in DISTRIBUTIONS if (values := distribution(rows, column))}
+    caption = "; ".join(f"{column}: {DISTRIBUTIONS[column]}" for column in shown)
+    title = "distributions: quartiles and histogram"
+    spreads = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in ("of", "min", "25 %", "median", "75 %", "max", "", "n"):
-        spreads.add_column(heading, justify="left" if heading in ("of", "") else "right")
-    for column, meaning in DISTRIBUTIONS.items():
-        if values := distribution(rows, column):
-            quartiles = [values[round(share * (len(values) - 1))] for share in (0, 0.25, 0.5, 0.75, 1)]
-            label = f"{column}: {meaning}"
-            spreads.add_row(label, *(f"{value:.4g}" for value in quartiles), _histogram(values), str(len(values)))
+        spreads.add_column(heading, justify="left" if heading in ("of", "") else "right", no_wrap=True)
+    for column, values in shown.items():
+        quartiles = [values[round(share * (len(values) - 1))] for share in (0, 0.25, 0.5, 0.75, 1)]
+        spreads.add_row(column, *(f"{value:.3g}" for value in quartiles), _histogram(values), str(len(values)))
     return Group(steps, spreads) if spreads.row_count else steps
 
 

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from videogpa.measures import LEAST_PROMPTS, MEASURES
-from videogpa.records import CriticFindings, Evaluation, Score
+from videogpa.records import CriticFindings, Evaluation, Pair, Score
 from videogpa.report.verdict import headline
 from videogpa.stages.evaluate import compare
 from videogpa.summary import summarise
@@ -83,10 +83,14 @@ def test_without_geometry_there_is_no_outcome() -> None:
     assert compare(failed, failed, taught=False).outcome is None
 
 
-def shown(findings: CriticFindings) -> list[str]:
+def printed(result: object) -> list[str]:
     text = io.StringIO()
-    Console(file=text, width=80).print(summarise(Evaluation(critics={"oracle": findings})))
+    Console(file=text, width=80).print(summarise(result))
     return text.getvalue().splitlines()
+
+
+def shown(findings: CriticFindings) -> list[str]:
+    return printed(Evaluation(critics={"oracle": findings}))
 
 
 def test_the_terminal_says_it_in_80_columns() -> None:
@@ -109,3 +113,13 @@ def test_the_headline_has_both_halves() -> None:
     assert said.startswith("oracle: better geometry at equal motion. loo_score −25.0 % [")
     assert "flow +0.0 % [" in said
     assert said.endswith("failing clips 100% → 0%; 12 prompts.")
+
+
+def test_the_funnel_fits_80_columns_too() -> None:
+    numbers = {"winner_score": 0.0101, "loser_score": 0.0654, "gap": 0.00553, "spread": 0.00712, "motion_ratio": 0.9512}
+    pairs = [Pair(prompt=f"p{n}", winner="a", loser="b", **numbers) for n in range(120)]
+    lines = printed(pairs)
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+    [row] = [line for line in lines if line.strip().startswith("motion_ratio ")]
+    assert row.split() == ["motion_ratio", *["0.951"] * 5, "█", "120"]

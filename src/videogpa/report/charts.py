@@ -21,9 +21,9 @@ class Point:
 def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
     """Plot measure `y` against measure `x`, one colour per series; series after the first are hollow."""
     figure = go.Figure(layout=_layout(_axis_title(x), _axis_title(y)))
-    points = [point for each in series.values() for point in each]
-    figure.update_xaxes(range=_lone([point.x for point in points]))
-    figure.update_yaxes(range=_lone([point.y for point in points]))
+    everything = [point for points in series.values() for point in points]
+    figure.update_xaxes(range=_lone([point.x for point in everything]))
+    figure.update_yaxes(range=_lone([point.y for point in everything]))
     for number, (name, points) in enumerate(series.items()):
         figure.add_scatter(
             name=name,
