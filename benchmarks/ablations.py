@@ -121,9 +121,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--estimator", metavar="NAME", help="a critic that estimates, for more lines of the group `critic`")
+    parser.add_argument("--estimator-options", default="{}", metavar="YAML", help="such as {weights: PATH, side: 56}")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the recipe")
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
+    if arguments.estimator:
+        title, variants = GROUPS["critic"]
+        GROUPS["critic"] = (title, (*variants, *estimated(arguments.estimator, arguments.estimator_options)))
     path = Path(arguments.recipe)
     path = path if path.exists() else recipes_folder() / f"{arguments.recipe}.yaml"
     report = study(path, arguments.set, arguments.out, arguments.seeds, arguments.only)
@@ -131,6 +136,16 @@ def main() -> None:
     if arguments.page:
         with atomic_path(arguments.page) as temporary:
             temporary.write_text(report)
+
+
+def estimated(name: str, options: str) -> tuple[Variant, ...]:
+    """Return the lines in which depth, cameras or both are a critic's estimates."""
+    depth, cameras = f"depth: {name}, depth_options: {options}", f"cameras: {name}, cameras_options: {options}"
+    halves = {"exact depth, estimated cameras": cameras, "estimated depth, exact cameras": depth}
+    both = f"{depth}, {cameras}"
+    less = {f"the same, the least confident {share:.0%} left out": f"{both}, drop: {share}" for share in (0.2, 0.5)}
+    parts = {**halves, "both estimated": both, **less}
+    return tuple(Variant(words, ("score.critic=mixed", f"score.options={{{part}}}")) for words, part in parts.items())
 
 
 def study(path: Path, settings: Sequence[str], out: Path, seeds: int, groups: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ def test_an_override_is_laid_over_the_recipe() -> None:
             "score: options of oracle (it takes: depth_noise, camera_noise, wrong, own_world): crop: Extra",
         ),
         ("evaluate.options={sfm: {}}", "evaluate: options of 'sfm', which is not among the critics"),
-        ("score.critic=vgtt", "unknown name 'vgtt'; one of: da3, oracle, sfm, vggt"),
+        ("score.critic=vgtt", "unknown name 'vgtt'; one of: da3, mixed, oracle, sfm, vggt"),
         ("pair.measure=motion", "no better direction"),
         ("pair.keep_motion=1.1", "less than or equal to 1"),
         ("prompts.file=x.jsonl", "give one of `file`, `images` and `world`"),

@@ -15,6 +15,7 @@ CRITICS = {
     "vggt": "videogpa.critics.vggt:VggtCritic",  # VGGT-1B: the paper's critic
     "da3": "videogpa.critics.depth_anything:DepthAnythingCritic",  # cameras and depth in one pass; published weights
     "oracle": "videogpa.critics.oracle:OracleCritic",  # the exact geometry of a scene of the miniature world
+    "mixed": "videogpa.critics.mixed:MixedCritic",  # depth of one, cameras of another: for ablations
 }
 
 MODELS = {

@@ -1,0 +1,101 @@
+"""Depth from one critic, cameras from another: what each half of an estimate is worth, where the other is the truth.
+
+For ablations (docs/demo.md). Costs as much as both.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from videogpa.critics.base import Card, Critic, ReconstructionFailed
+from videogpa.errors import UserError
+from videogpa.records import Reconstruction, Source
+from videogpa.registry import CRITICS, build
+
+
+class MixedCritic:
+    """The depth and confidence of one critic, in the unit and from the cameras of another.
+
+    `depth` and `cameras` name the critics, which must both look at the whole frame; the options of each stand in
+    `depth_options` and `cameras_options`. `drop`: share of the least confident pixels of every clip whose depth is not used.
+    """
+
+    CARDS: ClassVar[tuple[Card, ...]] = (
+        Card(weights="none", licence="those of its two critics", commercial=True, memory="that of both", paper="none"),
+    )
+
+    def __init__(
+        self,
+        depth: str = "oracle",
+        cameras: str = "oracle",
+        depth_options: dict[str, Any] = {},  # noqa: B006 - never written
+        cameras_options: dict[str, Any] = {},  # noqa: B006
+        drop: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ) -> None:
+        for name in (depth, cameras):
+            if name not in CRITICS or name == "mixed":
+                known = ", ".join(sorted(set(CRITICS) - {"mixed"}))
+                raise UserError(f"`mixed` takes depth and cameras from one of {known}; not from {name!r}")
+        self._names = {"depth": depth, "cameras": cameras}
+        self._depth: Critic = build(CRITICS, depth, depth_options)
+        self._cameras: Critic = build(CRITICS, cameras, cameras_options)
+        self._drop = drop
+
+    @property
+    def details(self) -> Mapping[str, str]:
+        """Whose depth and whose cameras, how they look, and what was left out."""
+        parts = {"depth": self._depth, "cameras": self._cameras}
+        told = {f"{part} {name}": value for part, critic in parts.items() for name, value in critic.details.items()}
+        return {**self._names, **told, "drop": f"{self._drop:g}"}
+
+    def frames_to_read(self, judged: int) -> int:
+        """As many as the one wants that wants more."""
+        return max(self._depth.frames_to_read(judged), self._cameras.frames_to_read(judged))
+
+    def reconstruct(
+        self,
+        frames: Float[Tensor, "frames 3 height width"],
+        *,
+        judged: Sequence[int] | None = None,
+        source: Source | None = None,
+    ) -> Reconstruction:
+        """Return the frames as the critic of the cameras saw them, with the other's depth.
+
+        Raises:
+            ReconstructionFailed: If one of the two fails, has only a part of the clip, or they know no pixel in common.
+        """
+        far, seen = (critic.reconstruct(frames, judged=judged, source=source) for critic in (self._depth, self._cameras))
+        for part, name in ((far, self._names["depth"]), (seen, self._names["cameras"])):
+            if part.status != "ok":
+                raise ReconstructionFailed(f"{name} reconstructed a part of the clip only: {part.reason}")
+        depth, confidence = (_resized(part, seen.images) for part in (far.depth, far.confidence))
+        confidence = confidence * (confidence >= confidence.flatten().quantile(self._drop))  # equals stay together
+        depth = depth * _unit(depth * (confidence > 0), seen.depth * (seen.confidence > 0))
+        return Reconstruction(
+            images=seen.images,
+            depth=depth,
+            confidence=confidence,
+            intrinsics=seen.intrinsics,
+            camera_from_world=seen.camera_from_world,
+            measures={"registered": len(seen.images), "points": int((confidence > 0).sum())},
+        )
+
+
+def _resized(
+    maps: Float[Tensor, "frames any_height any_width"], images: Float[Tensor, "frames 3 height width"]
+) -> Float[Tensor, "frames height width"]:
+    """Nearest values: a mean of near and far is the depth of nothing."""
+    return interpolate(maps[:, None], images.shape[-2:], mode="nearest-exact")[:, 0]
+
+
+def _unit(mine: Float[Tensor, "frames height width"], theirs: Float[Tensor, "frames height width"]) -> Float[Tensor, ""]:
+    """What one critic's unit of length is in the other's: the median ratio of the depths that both know."""
+    known = (mine > 0) & (theirs > 0)
+    if not bool(known.any()):
+        raise ReconstructionFailed("the two critics know the depth of no pixel in common: their units cannot be compared")
+    return torch.median(theirs[known] / mine[known])
