@@ -166,6 +166,7 @@ class TimestepsConfig(Config):
     sampling: Literal["uniform", "logit-normal"] = "uniform"
     mean: float = 0.0  # of the logit; these two are the best all-rounders of Esser et al. 2024, section 5.1
     std: Annotated[float, Field(gt=0)] = 1.0
+    shift: Annotated[float, Field(gt=0)] = 1.0  # towards noise, as a flow-matching scheduler's; 1 leaves them
 
 
 class TrainConfig(Config):

@@ -9,6 +9,7 @@ from videogpa.maths.diffusion import (
     from_flow,
     from_velocity,
     logit_normal,
+    shifted,
     straight_path,
     variance_preserving,
     velocity_target,
@@ -112,3 +113,20 @@ def test_logit_normal_levels_stay_below_one():
     levels = logit_normal(quantiles, mean=30.0, std=1.0)
     assert levels.max() < 1
     assert logit_normal(quantiles, mean=0.0, std=1.0)[0] == 0
+
+
+@pytest.mark.parametrize("shift", [0.5, 1.0, 3.0, 12.0])
+def test_a_shift_is_that_of_the_scheduler(shift):
+    levels = torch.arange(1, 1000) / 1000
+    scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=shift)
+    assert_close(shifted(levels, shift), scheduler.sigmas.flip(0)[:999], atol=1e-6, rtol=0)
+    # eq. 23 of the paper, by its law: the logit moves by log(shift)
+    moved = torch.logit(shifted(levels.double(), shift)) - torch.logit(levels.double())
+    assert_close(moved, torch.full_like(moved, shift).log())
+
+
+def test_no_shift_leaves_the_levels_and_none_reaches_one():
+    levels = torch.tensor([0.0, 0.3, 1 - 2**-24])
+    assert torch.equal(shifted(levels, 1.0), levels)
+    assert shifted(levels, 1000.0).max() < 1
+    assert shifted(levels, 1000.0)[0] == 0

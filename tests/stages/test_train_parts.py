@@ -78,6 +78,13 @@ def test_timesteps_are_uniform_and_noise_is_normal(run: RunFolder, model: VideoM
     assert abs(batch.noise.std() - 1) < 0.01
 
 
+def test_shifted_timesteps_are_those_that_a_sampler_visits(run: RunFolder, model: VideoModel) -> None:
+    """With a shift of 9, as many lie above 0.9 as below: 0.9 = 9 * 0.5 / (1 + 8 * 0.5)."""
+    plain, moved = (batches_of(run, model, shift=shift).at(range(100)).timesteps for shift in (1.0, 9.0))
+    assert ((moved >= 900) == (plain >= 500)).all()
+    assert 0 < (moved >= 900).sum() < 100
+
+
 def test_logit_normal_timesteps_lean_where_they_are_told_to(run: RunFolder, model: VideoModel) -> None:
     uniform = batches_of(run, model).at(range(100))
     noisy = batches_of(run, model, sampling="logit-normal", mean=1.0, std=0.5).at(range(100))

@@ -87,9 +87,22 @@ def logit_normal(quantiles: Float[Tensor, " batch"], *, mean: float, std: float)
     Esser et al. 2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", eq. 19,
     https://arxiv.org/abs/2403.03206. A mean above 0 leans towards noise, a small std towards the middle.
     """
-    levels = torch.sigmoid(mean + std * torch.special.ndtri(quantiles.double())).to(quantiles.dtype)
-    below_one = torch.nextafter(torch.ones_like(levels), torch.zeros_like(levels))
-    return torch.minimum(levels, below_one)
+    levels = torch.sigmoid(mean + std * torch.special.ndtri(quantiles.double()))
+    return _below_one(levels.to(quantiles.dtype))
+
+
+def shifted(levels: Float[Tensor, " batch"], shift: float) -> Float[Tensor, " batch"]:
+    """Return noise levels in [0, 1) moved towards noise, in their order: shift sigma / (1 + (shift - 1) sigma); 1 leaves them.
+
+    Esser et al. 2024, eq. 23: the same as log(shift) added to the logit. Flow-matching schedulers sample with it: levels drawn
+    alike and shifted are those that a model is asked for when it makes a clip.
+    """
+    return _below_one((shift * levels.double() / (1 + (shift - 1) * levels.double())).to(levels.dtype))
+
+
+def _below_one(levels: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return the levels with those that rounding has brought to 1 just below it."""
+    return torch.minimum(levels, torch.nextafter(torch.ones_like(levels), torch.zeros_like(levels)))
 
 
 def _per_item(coefficient: Float[Tensor, " batch"], like: Float[Tensor, " batch *axes"]) -> Tensor:

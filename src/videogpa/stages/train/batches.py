@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videogpa.config import TimestepsConfig
 from videogpa.errors import UserError
-from videogpa.maths.diffusion import logit_normal
+from videogpa.maths.diffusion import logit_normal, shifted
 from videogpa.models.base import VideoModel
 from videogpa.runs import RunFolder
 from videogpa.stages.train.pairs import EncodedPair
@@ -81,9 +81,10 @@ class Batches:
 
     def _levels(self, quantiles: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
         """From quantiles of the recipe's distribution to places in the model's range of timesteps, both in [0, 1)."""
-        if self.timesteps.sampling == "uniform":
-            return quantiles
-        return logit_normal(quantiles, mean=self.timesteps.mean, std=self.timesteps.std)
+        recipe = self.timesteps
+        bell = recipe.sampling == "logit-normal"
+        levels = logit_normal(quantiles, mean=recipe.mean, std=recipe.std) if bell else quantiles
+        return shifted(levels, recipe.shift)
 
 
 def pair_index(position: int, pairs: int, seed: int) -> int:
