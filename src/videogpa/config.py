@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
@@ -115,12 +115,18 @@ class GenerateConfig(Config):
     adapter_scale: Annotated[float, Field(ge=0)] = 1.0  # times the strength it was trained with, alpha / r
 
 
+def _two_or_all(frames: object) -> object:
+    if frames == "all" or (isinstance(frames, int) and frames >= 2):
+        return frames
+    raise ValueError(f"expected 2 or more frames, or all; got {frames}")
+
+
 class ScoreConfig(Config):
     """The critic, and the frames it judges (paper: 10, uniformly sampled, first and last included)."""
 
     critic: str = "sfm"
     options: dict[str, Any] = {}  # of the critic: weights, crop, ... (docs/critics.md)
-    frames: Annotated[int, Field(ge=2)] | Literal["all"] = 10
+    frames: Annotated[int | Literal["all"], BeforeValidator(_two_or_all)] = 10
     window: Annotated[int, Field(ge=4)] = 32  # more frames than that are reconstructed in windows, which are then joined
     overlap: Annotated[int, Field(ge=2)] = 8  # frames that a window shares with the next
     anchors: Annotated[int, Field(ge=2)] = 64  # frames of a long clip, evenly spread, that all its frames are compared with
