@@ -185,7 +185,7 @@ def test_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
         (["run", "mini", "--set", "train.stepps=1"], "train.stepps: Extra inputs are not permitted"),
         (["score", "nothing.mp4"], "no video at nothing.mp4"),
         (["score", "."], "no video at .: the folder holds none"),
-        (["score", ".", "--frames", "1"], "frames: Value error, expected 2 or more frames, or all; got 1"),
+        (["score", ".", "--frames", "1"], "frames: expected 2 or more frames, or all; got 1"),
         (["train", "mini"], "run `videogpa encode` first"),
         (["run", "mini", "--set", "generate.height=63"], "64"),
         (["run", "mini", "--set", "model.path=./nowhere"], "nowhere"),
