@@ -81,6 +81,8 @@ def _weights() -> Iterator[tuple[str, str]]:
 def _model_state(path: str) -> str:
     if path.startswith("toy:"):
         return "made on first use"
+    if path.startswith("mini:"):
+        return "ships with the package"
     if Path(path).exists():
         return "a folder of this machine"
     from huggingface_hub import try_to_load_from_cache

@@ -53,6 +53,7 @@ def test_all_stages_run_and_what_they_make_is_a_model_that_can_be_checked(made: 
     assert (made / "strips.jpg").exists()
     assert (made / "check.json").exists()
     assert all(torch.tensor(value).isfinite() for value in summary.values())
+    assert not [file for file in (made / "i2v").rglob("*.json") if str(made) in file.read_text()]
     weights = (made / "i2v" / "transformer" / "diffusion_pytorch_model.safetensors").stat().st_size
     model = CogVideoXImageToVideo.load(made / "i2v", revision=None, device=CPU, dtype=torch.float32)
     assert weights == pytest.approx(2 * sum(p.numel() for p in model.transformer.parameters()), rel=0.1)  # float16

@@ -11,17 +11,24 @@ from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.runs import RunFolder, fingerprint, path_fingerprint
 
-_TOY = "toy:"
+_TOY, _MINIATURE = "toy:", "mini:"
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "mini"
+"""The trained miniatures, in diffusers format: made by `python -m videogpa.world.make`."""
 
 
 def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
-    """Return the model's local folder, or its hub id. `toy:NAME` is built into `<run folder>/model/NAME`, once.
+    """Return the model's local folder, or its hub id.
+
+    `toy:NAME` is built into `<run folder>/model/NAME`, once; `mini:NAME` ships with the package.
 
     Raises:
-        UserError: If there is no such folder, and the name cannot be a hub id either; or no such miniature.
+        UserError: If there is no such folder, and the name cannot be a hub id either; or no such toy or miniature.
     """
     if config.path.startswith(_TOY):
         return _toy_folder(config.path.removeprefix(_TOY), folder)
+    if config.path.startswith(_MINIATURE):
+        return _shipped_folder(config.path.removeprefix(_MINIATURE))
     local = Path(config.path).expanduser()
     if local.is_dir():
         return local
@@ -29,7 +36,7 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
     if not owner or not name or "/" in name or owner.startswith((".", "~")):
         raise UserError(
             f"there is no folder {config.path}. Give model.path a diffusers folder, a hub id such as "
-            "zai-org/CogVideoX-5b-I2V, or toy:cogvideox-i2v."
+            "zai-org/CogVideoX-5b-I2V, mini:i2v, or toy:cogvideox-i2v."
         )
     return config.path
 
@@ -50,6 +57,13 @@ def absolute(config: ModelConfig, folder: RunFolder) -> ModelConfig:
     """Return the same model under a name that holds in every working directory: an absolute path, or a hub id."""
     path = resolve_model_path(config, folder)
     return config if isinstance(path, str) else config.model_copy(update={"path": str(path.resolve())})
+
+
+def _shipped_folder(name: str) -> Path:
+    shipped = sorted(path.name for path in SHIPPED.iterdir())
+    if name not in shipped:
+        raise UserError(f"model.path {_MINIATURE}{name}: no trained miniature called {name!r}; there are: {', '.join(shipped)}")
+    return SHIPPED / name
 
 
 def model_identity(config: ModelConfig, folder: RunFolder) -> str:

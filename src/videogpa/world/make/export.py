@@ -1,5 +1,6 @@
 """From checkpoints to the folder that ships: averaged weights, float16, diffusers format."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -19,4 +20,13 @@ def export(out: Path) -> Path:
     averaged_into(pipeline.transformer, out / "transformer.pt")
     with atomic_folder(out / MODEL) as temporary:
         pipeline.save_pretrained(temporary)
+        for file in [*temporary.rglob("config.json"), temporary / "model_index.json"]:
+            _forget_where_it_came_from(file)
     return out / MODEL
+
+
+def _forget_where_it_came_from(file: Path) -> None:
+    """Take the folder on this machine out of a configuration."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content.pop("_name_or_path", None)
+    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

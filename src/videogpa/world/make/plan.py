@@ -46,8 +46,8 @@ class Plan:
     checkpoint_seconds: float = 120.0
 
     checked_scenes: int = 20
-    checked_seeds: int = 6
-    sampling_steps: int = 20
+    checked_seeds: int = 4
+    sampling_steps: int = 10
 
 
 MINIATURE = Plan()
