@@ -10,7 +10,8 @@ from videogpa.pipeline import open_run, recipes_folder
 MINI = recipes_folder() / "mini.yaml"
 SHIPPED = sorted(
     [
-        *("mini", "epipolar-dpo", "cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"),
+        *("mini", "demo", "epipolar-dpo"),
+        *("cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"),
         *("paper-cogvideox-5b-i2v", "paper-cogvideox-5b-t2v", "paper-cogvideox1.5-5b", "paper-wan2.2-ti2v-5b"),
     ]
 )

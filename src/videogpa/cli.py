@@ -80,9 +80,10 @@ class Run(SpreadArguments):
 
 @dataclass(frozen=True)
 class Demo:
-    """Run the miniature recipe, from prompts to report, on this machine's CPU in about a minute.
+    """Align the miniature that ships with the package, from prompts to report, on this machine's CPU in about four minutes.
 
-    The model has random weights: the demo shows the loop running, not a model getting better.
+    A true result: base against aligned model on scenes that neither was trained on, with the same seeds, geometry and motion
+    side by side (docs/demo.md).
 
         videogpa demo
         videogpa demo --over-optimise   # how preference training goes wrong: accuracy is perfect, and every clip gets worse

@@ -1,6 +1,6 @@
 """`videogpa demo`: which recipe it runs, and how preference training is made to go wrong."""
 
-RECIPE = "mini"
+RECIPE = "demo"
 
 OVER_OPTIMISE = (
     "name=demo-over-optimised",
