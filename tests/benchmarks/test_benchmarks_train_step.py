@@ -55,7 +55,8 @@ def test_the_twin_computes_the_same(case: Case, tmp_path: Path) -> None:
     for together in (True, False):
         for checkpointing in (True, False):
             take = our_step(replace(case, checkpointing=checkpointing), RunFolder(tmp_path), together=together)
-            assert take(0) == pytest.approx(expected, rel=2e-5)
+            # The loss is beta / 2 = 250 times a difference of errors of about 1, each right to some 1e-7 in float32.
+            assert take(0) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_reduced_case_says_so() -> None:
