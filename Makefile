@@ -6,7 +6,7 @@ READY := .venv/.ready
 .PHONY: help demo test check bench format clean
 
 help:
-	@echo "make demo    align the miniature model, from prompts to report (about four minutes)"
+	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
 	@echo "make test    run the tests"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"

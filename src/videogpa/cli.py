@@ -80,7 +80,7 @@ class Run(SpreadArguments):
 
 @dataclass(frozen=True)
 class Demo:
-    """Align the miniature that ships with the package, from prompts to report, on this machine's CPU in about four minutes.
+    """Align the miniature that ships with the package, from prompts to report, on this machine's CPU in about five minutes.
 
     A true result: base against aligned model on scenes that neither was trained on, with the same seeds, geometry and motion
     side by side (docs/demo.md).
