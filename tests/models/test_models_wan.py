@@ -21,7 +21,7 @@ from videogpa.models.base import GenerationRequest, Sampling
 from videogpa.models.toys import wan as toy_wan
 from videogpa.models.wan import WanImageToVideo, WanTextImageToVideo, WanTextToVideo
 from videogpa.models.wan.family import Wan
-from videogpa.models.wan.first_frame import first_frame
+from videogpa.models.wan.first_frame import first_picture
 from videogpa.models.wan.schedule import FlowSchedule
 
 CPU = torch.device("cpu")
@@ -169,7 +169,7 @@ def test_clips_with_a_first_frame_that_is_kept_are_the_pipelines_own(folder: Cal
     pipeline.set_progress_bar_config(disable=True)
     states = [model._texts(text)[None] for text in (TEXT, "")]
     frames = pipeline(
-        image=first_frame(request, case.size, case.size),
+        image=first_picture(request, case.size, case.size),
         prompt_embeds=states[0],
         negative_prompt_embeds=states[1],
         height=case.size,

@@ -16,7 +16,7 @@ from torch import Tensor
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
-from videogpa.maths.exposure import exposure_steps, gains_of
+from videogpa.maths.exposure import exposure_gains, exposure_steps
 from videogpa.maths.render import splat_cloud
 from videogpa.perceptual import Lpips
 from videogpa.records import Reconstruction
@@ -169,7 +169,9 @@ def leave_one_out_render(
     height, width = reconstruction.depth.shape[1:]
     intrinsics, camera_from_world = reconstruction.intrinsics, reconstruction.camera_from_world
     if clip is None:
-        clip = Clip(gains_of(exposure_changes(reconstruction)), parallax_tolerance(intrinsics, camera_from_world))
+        matrices = intrinsics, camera_from_world
+        gains = exposure_gains(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
+        clip = Clip(gains, parallax_tolerance(*matrices))
     shown = _views(reconstruction, views)
     view_of_frame = torch.full((len(intrinsics),), -1, device=shown.device)
     view_of_frame[shown] = torch.arange(len(shown), device=shown.device)

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import interpolate
 
+from videogpa.errors import UserError
+
 Part = Literal["text", "vae", "transformer"]
 """What of a model is loaded. Training needs the transformer alone, encoding all but the transformer."""
 
@@ -192,6 +194,17 @@ class VideoModel(Protocol):
         rounding; a penalty on the clip that the model has in mind is computed from it.
         """
         ...
+
+
+def first_frame(request: GenerationRequest, *, height: int, width: int) -> Float[Tensor, "3 height width"]:
+    """Return the request's first frame, fitted.
+
+    Raises:
+        UserError: If it has none.
+    """
+    if request.image is None:
+        raise UserError(f"an image-to-video model needs a first frame, and the prompt {request.text!r} has none")
+    return fit_image(request.image, height=height, width=width)
 
 
 def fit_image(image: Float[Tensor, "3 height width"], *, height: int, width: int) -> Float[Tensor, "3 new_height new_width"]:

@@ -40,9 +40,9 @@ from videogpa.models.base import (
     Published,
     Sample,
     Sampling,
-    fit_image,
+    first_frame,
 )
-from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place
+from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
 from videogpa.models.sizes import SizeRule
 
 _COMPONENTS: Components = {
@@ -141,15 +141,7 @@ class _CogVideoX(ABC):
     def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Sample:
         output = self._pipeline(
             **self._first_frame_arguments(request, sampling),
-            prompt_embeds=self._texts(request.text)[None],
-            negative_prompt_embeds=self._texts("")[None] if sampling.guidance > 1 else None,
-            height=sampling.height,
-            width=sampling.width,
-            num_frames=sampling.frames,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
-            generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
-            output_type="latent",
+            **sampling_arguments(request, sampling, self._texts),
         )
         latents: Tensor = output.frames[0]
         sample = Sample(self.decode_latents(latents), latents.cpu())
@@ -300,12 +292,12 @@ class CogVideoXImageToVideo(_CogVideoX):
     _pipeline_class = CogVideoXImageToVideoPipeline
 
     def _first_frame_arguments(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Tensor]:
-        return {"image": _first_frame(request, sampling.height, sampling.width)[None]}
+        return {"image": first_frame(request, height=sampling.height, width=sampling.width)[None]}
 
     def _encode_first_frame(self, request: GenerationRequest, height: int, width: int) -> dict[str, Tensor]:
         """Draw from the VAE's posterior with the request's seed, as the pipeline does."""
         vae = self._pipeline.vae
-        posterior = vae.encode(self._to_vae(_first_frame(request, height, width)[None])).latent_dist
+        posterior = vae.encode(self._to_vae(first_frame(request, height=height, width=width)[None])).latent_dist
         drawn = posterior.sample(torch.Generator().manual_seed(request.seed))
         # The released weights of some image-to-video models were trained with the first frame's latents divided by the
         # factor; diffusers keeps note of it in the VAE's configuration.
@@ -322,12 +314,6 @@ class CogVideoXImageToVideo(_CogVideoX):
             "hidden_states": torch.cat([noisy, image], dim=2).to(dtype),
             "ofs": torch.full((1,), _OFS, dtype=dtype, device=noisy.device) if has_ofs else None,
         }
-
-
-def _first_frame(request: GenerationRequest, height: int, width: int) -> Float[Tensor, "3 height width"]:
-    if request.image is None:
-        raise UserError(f"an image-to-video model needs a first frame, and the prompt {request.text!r} has none")
-    return fit_image(request.image, height=height, width=width)
 
 
 def _configurations(path: Path | str, revision: str | None, *, images: bool) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch.nn import Module
 from transformers.utils import logging as transformers_logging
 
 from videogpa.errors import UserError
-from videogpa.models.base import PARTS, GenerationRequest, Memory, Part, Sample
+from videogpa.models.base import PARTS, GenerationRequest, Memory, Part, Sample, Sampling
 
 Components = Mapping[Part, tuple[str, ...]]
 """The components of a pipeline that make up each part of a model."""
@@ -106,3 +106,18 @@ class Texts:
         """
         self._remembered = {text: self(text).cpu() for text in dict.fromkeys(("", *texts))}
         self._encode = None
+
+
+def sampling_arguments(request: GenerationRequest, sampling: Sampling, texts: Texts) -> dict[str, Any]:
+    """Return what every pipeline is called with, but for a first frame. It gives latents: the caller decodes them."""
+    return {
+        "prompt_embeds": texts(request.text)[None],
+        "negative_prompt_embeds": texts("")[None] if sampling.guidance > 1 else None,
+        "height": sampling.height,
+        "width": sampling.width,
+        "num_frames": sampling.frames,
+        "num_inference_steps": sampling.steps,
+        "guidance_scale": sampling.guidance,
+        "generator": torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
+        "output_type": "latent",
+    }

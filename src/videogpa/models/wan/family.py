@@ -27,7 +27,7 @@ from videogpa.models.base import (
     Sample,
     Sampling,
 )
-from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place
+from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
 from videogpa.models.wan.configuration import Configuration, Kind, read_configuration
 from videogpa.models.wan.experts import COMPONENTS as EXPERTS
 from videogpa.models.wan.experts import Experts
@@ -150,18 +150,7 @@ class Wan(ABC):
             yield self._generate_one(request, sampling)
 
     def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Sample:
-        found = self._sample(
-            request,
-            prompt_embeds=self._texts(request.text)[None],
-            negative_prompt_embeds=self._texts("")[None] if sampling.guidance > 1 else None,
-            height=sampling.height,
-            width=sampling.width,
-            num_frames=sampling.frames,
-            num_inference_steps=sampling.steps,
-            guidance_scale=sampling.guidance,
-            generator=torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
-            output_type="latent",
-        )
+        found = self._sample(request, **sampling_arguments(request, sampling, self._texts))
         latents = found[0].transpose(0, 1)
         sample = Sample(self.decode_latents(latents), latents.cpu())
         check_finite(sample, request, self._dtype)

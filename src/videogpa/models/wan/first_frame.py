@@ -8,8 +8,7 @@ from PIL import Image
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from videogpa.errors import UserError
-from videogpa.models.base import GenerationRequest, fit_image
+from videogpa.models.base import GenerationRequest, first_frame
 
 
 def _pipeline_class() -> Any:
@@ -26,7 +25,7 @@ def _pipeline_class() -> Any:
 ImageToVideoPipeline = _pipeline_class()
 
 
-def first_frame(request: GenerationRequest, height: int, width: int) -> Image.Image:
+def first_picture(request: GenerationRequest, height: int, width: int) -> Image.Image:
     """Return the request's first frame, fitted, with 8 bits a colour.
 
     A picture and no tensor: CLIP's processor divides tensors by 255 once more, and Wan2.1 would see a black frame.
@@ -34,9 +33,7 @@ def first_frame(request: GenerationRequest, height: int, width: int) -> Image.Im
     Raises:
         UserError: If the request has none.
     """
-    if request.image is None:
-        raise UserError(f"an image-to-video model needs a first frame, and the prompt {request.text!r} has none")
-    fitted = fit_image(request.image, height=height, width=width)
+    fitted = first_frame(request, height=height, width=width)
     return Image.fromarray((255 * fitted).round().byte().permute(1, 2, 0).cpu().numpy())
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from videogpa.models.base import GenerationRequest
 from videogpa.models.wan.family import Latents, Wan, publication
-from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame, first_frame_latents
+from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame_latents, first_picture
 
 
 class WanImageToVideo(Wan):
@@ -30,13 +30,13 @@ class WanImageToVideo(Wan):
     image_components = ("image_encoder", "image_processor")
 
     def _sample(self, request: GenerationRequest, **arguments: Any) -> Float[Tensor, "1 channels latent_frames h w"]:
-        image = first_frame(request, arguments["height"], arguments["width"])
+        image = first_picture(request, arguments["height"], arguments["width"])
         latents: Tensor = self._pipeline(image=image, **arguments).frames
         return latents
 
     def _encode_first_frame(self, request: GenerationRequest, frames: int, height: int, width: int) -> dict[str, Tensor]:
         """Return `image` [latent_frames mask+channels h w] and, of Wan2.1, `image_states` [tokens features]."""
-        image = first_frame(request, height, width)
+        image = first_picture(request, height, width)
         found = {"image": first_frame_latents(self._pipeline, image, frames, height, width, self._device)}
         if self._pipeline.image_encoder is not None:
             found["image_states"] = self._pipeline.encode_image(image, self._device)[0].to(self._dtype)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from videogpa.models.base import GenerationRequest
 from videogpa.models.wan.family import Latents, Wan, publication
-from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame, first_frame_latents
+from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame_latents, first_picture
 
 
 class WanTextImageToVideo(Wan):
@@ -28,7 +28,7 @@ class WanTextImageToVideo(Wan):
         if request.image is None:
             latents: Tensor = self._text_to_video_pipeline()(**arguments).frames
         else:
-            image = first_frame(request, arguments["height"], arguments["width"])
+            image = first_picture(request, arguments["height"], arguments["width"])
             latents = self._pipeline(image=image, **arguments).frames
         return latents
 
@@ -38,7 +38,7 @@ class WanTextImageToVideo(Wan):
         So that prompts with and without a first frame can stand in one batch.
         """
         if request.image is not None:
-            image = first_frame(request, height, width)
+            image = first_picture(request, height, width)
             latents = first_frame_latents(self._pipeline, image, frames, height, width, self._device)
             return {"image": latents, "given": torch.ones((), device=self._device)}
         vae, scale = self._pipeline.vae.config, self._pipeline.vae_scale_factor_spatial
