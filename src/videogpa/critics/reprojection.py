@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
+from videogpa.critics.clouds import Cloud, cloud_of
 from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
 from videogpa.maths.exposure import exposure_gains, exposure_steps
@@ -21,7 +22,6 @@ from videogpa.maths.render import splat_cloud
 from videogpa.perceptual import Lpips
 from videogpa.records import Reconstruction
 
-LEAST_CONFIDENCE = 1e-5  # official code: points at or below it are no points
 LEAST_MSE = (1 / 255) ** 2 / 12  # the noise of rounding to 8 bits; an MSE of 0 would have no PSNR
 PARALLAX_TOLERANCE = 1.0  # pixels: points closer than that, seen from the median camera, are taken as one surface
 TRUSTED = 0.5  # of the upper quartile of confidence: at least this makes surfaces, less only fills holes
@@ -82,9 +82,15 @@ def paper_summary(
 
 
 def paper_render(
-    reconstruction: Reconstruction, drop_lowest_confidence: float = 0.0, *, views: Sequence[int] | None = None
+    reconstruction: Reconstruction,
+    drop_lowest_confidence: float = 0.0,
+    *,
+    views: Sequence[int] | None = None,
+    cloud: Cloud | None = None,
 ) -> Rendered:
     """Return every frame (or those of `views`) rendered from all points, in colours cut to 8 bits, black where there is none.
+
+    `cloud` is that of the reconstruction, if the caller has it already.
 
     Raises:
         ValueError: If `drop_lowest_confidence` is not in [0, 1).
@@ -92,19 +98,12 @@ def paper_render(
     """
     if not 0 <= drop_lowest_confidence < 1:
         raise ValueError(f"drop_lowest_confidence is a fraction in [0, 1), 0.2 for a fifth; got {drop_lowest_confidence}")
-    cloud = _cloud(reconstruction)
-    kept = math.ceil(len(cloud.confidence) * (1 - drop_lowest_confidence))
-    chosen = cloud.confidence.argsort(descending=True, stable=True)[:kept].sort().values
+    cloud = (cloud or cloud_of(reconstruction)).most_confident(1 - drop_lowest_confidence)
     height, width = reconstruction.depth.shape[1:]
     shown = _views(reconstruction, views)
-    return splat_cloud(
-        cloud.points[chosen],
-        images.cut_to_8_bits(cloud.colors[chosen]),
-        reconstruction.intrinsics[shown],
-        reconstruction.camera_from_world[shown],
-        height=height,
-        width=width,
-    )
+    matrices = reconstruction.intrinsics[shown], reconstruction.camera_from_world[shown]
+    rendered, covered = splat_cloud(cloud.points, cloud.colors, *matrices, height=height, width=width)
+    return images.cut_to_8_bits(rendered), covered
 
 
 def leave_one_out_scores(
@@ -152,18 +151,23 @@ def leave_one_out_summary(errors: Mapping[str, Float[Tensor, " frames"]]) -> dic
 
 
 def leave_one_out_render(
-    reconstruction: Reconstruction, *, views: Sequence[int] | None = None, clip: "Clip | None" = None
+    reconstruction: Reconstruction,
+    *,
+    views: Sequence[int] | None = None,
+    clip: "Clip | None" = None,
+    cloud: Cloud | None = None,
 ) -> Rendered:
     """Return every frame (or those of `views`) rendered from the points of the other frames, black where uncovered.
 
     Depths that differ by less than a pixel of parallax at the median baseline are blended; see maths/blending.py. Points are
     brought to the exposure of the frame they are rendered into, one gain per frame; see maths/exposure.py. Where the frames
-    are only some of a long clip's, `clip` holds their gains and tolerances in the whole.
+    are only some of a long clip's, `clip` holds their gains and tolerances in the whole. `cloud` is that of the
+    reconstruction, if the caller has it already.
 
     Raises:
         ReconstructionFailed: If there are fewer than two frames, or no usable point.
     """
-    cloud = _cloud(reconstruction)
+    cloud = cloud or cloud_of(reconstruction)
     weights = cloud.confidence / cloud.confidence.max()
     upper_quartile = weights.kthvalue(math.ceil(0.75 * len(weights))).values
     height, width = reconstruction.depth.shape[1:]
@@ -200,7 +204,7 @@ class Clip:
 
 def exposure_changes(reconstruction: Reconstruction) -> Float[Tensor, " steps"]:
     """Return by how much each next frame is brighter, as a logarithm; see maths/exposure.py."""
-    cloud = _cloud(reconstruction)
+    cloud = cloud_of(reconstruction)
     matrices = reconstruction.intrinsics, reconstruction.camera_from_world
     return exposure_steps(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
 
@@ -242,28 +246,3 @@ def parallax_tolerance(
 def _views(reconstruction: Reconstruction, views: Sequence[int] | None) -> Int64[Tensor, " views"]:
     chosen = range(len(reconstruction.images)) if views is None else views
     return torch.tensor(list(chosen), dtype=torch.int64, device=reconstruction.images.device)
-
-
-@dataclass(frozen=True)
-class _Cloud:
-    points: Float[Tensor, "points 3"]
-    colors: Float[Tensor, "points 3"]
-    confidence: Float[Tensor, " points"]
-    frame: Int64[Tensor, " points"]
-
-
-def _cloud(reconstruction: Reconstruction) -> _Cloud:
-    """Return the usable points of all frames, in the order of frames and pixels."""
-    frames = len(reconstruction.images)
-    if frames < 2:
-        raise ReconstructionFailed(f"{frames} frame cannot be compared with another; at least two are needed")
-    confidence = reconstruction.confidence
-    points = reconstruction.points
-    usable = confidence.isfinite() & (confidence > LEAST_CONFIDENCE)
-    if points is None:
-        points = cameras.unproject(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world)
-        usable = usable & (reconstruction.depth > 0)
-    if not bool(usable.any()):
-        raise ReconstructionFailed("no pixel has a usable depth")
-    frame = torch.arange(frames, device=confidence.device)[:, None, None].expand_as(confidence)
-    return _Cloud(points[usable], reconstruction.images.movedim(1, -1)[usable], confidence[usable], frame[usable])

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from videogpa.critics import reprojection
+from videogpa.critics.clouds import Cloud, cloud_of, points_of
 from videogpa.critics.long.store import FrameStore
-from videogpa.maths.cameras import depth_disagreements, unproject
+from videogpa.maths.cameras import depth_disagreements
 from videogpa.maths.exposure import gains_of
 from videogpa.perceptual import Lpips
 from videogpa.records import Reconstruction
@@ -40,13 +41,12 @@ def stream_scores(store: FrameStore, perceptual: Lpips, *, anchors: int, shown: 
     paper: list[dict[str, Tensor]] = []
     left_out: list[dict[str, Tensor]] = []
     films: list[reprojection.Rendered] = []
-    for frame, part, members in _with_anchors(store, anchors):
+    for frame, part, cloud, members in _with_anchors(store, anchors):
         view = [members.index(frame)]
-        rendered = reprojection.leave_one_out_render(
-            part, views=view, clip=reprojection.Clip(clip.gains[members], clip.tolerance[members])
-        )
+        there = reprojection.Clip(clip.gains[members], clip.tolerance[members])
+        rendered = reprojection.leave_one_out_render(part, views=view, clip=there, cloud=cloud)
         image = part.images[view]
-        paper.append(reprojection.paper_errors(reprojection.paper_render(part, views=view), image, perceptual))
+        paper.append(reprojection.paper_errors(reprojection.paper_render(part, views=view, cloud=cloud), image, perceptual))
         left_out.append(reprojection.leave_one_out_errors(rendered, image, perceptual))
         films += [rendered] if frame in wanted else []
     numbers = reprojection.paper_summary(_joined(paper), disagreements, store.camera_from_world)
@@ -65,29 +65,24 @@ def _between_neighbours(store: FrameStore) -> tuple[Tensor, Tensor]:
     return torch.cat(disagreements), torch.cat(steps)
 
 
-def _with_anchors(store: FrameStore, anchors: int) -> Iterator[tuple[int, Reconstruction, list[int]]]:
-    """Yield every frame with the reconstruction of the anchors and itself, and the numbers of the frames in it."""
+def _with_anchors(store: FrameStore, anchors: int) -> Iterator[tuple[int, Reconstruction, Cloud, list[int]]]:
+    """Yield every frame with the reconstruction of the anchors and itself, its cloud, and the numbers of the frames in it."""
     members = sample_indices(len(store), min(anchors, len(store)))
-    kept = _with_points(store.load(members))
+    kept = store.load(members)
+    cloud = cloud_of(kept)  # most of every frame's, so it is made once
     for frame in range(len(store)):
         if frame in members:
-            yield frame, kept, members
+            yield frame, kept, cloud, members
         else:
-            yield frame, _stacked(kept, _with_points(store.load([frame]))), [*members, frame]
-
-
-def _with_points(part: Reconstruction) -> Reconstruction:
-    """Place the points once, rather than for every frame that they are rendered into."""
-    if part.points is not None:
-        return part
-    points = unproject(part.depth, part.intrinsics, part.camera_from_world)
-    return replace(part, points=points, confidence=torch.where(part.depth > 0, part.confidence, 0.0))
+            own = store.load([frame])
+            both = cloud.followed_by(points_of(own, first=len(members)))
+            yield frame, _stacked(kept, own), both, [*members, frame]
 
 
 def _stacked(a: Reconstruction, b: Reconstruction) -> Reconstruction:
-    names = ("images", "depth", "confidence", "intrinsics", "camera_from_world", "points")
+    names = ("images", "depth", "confidence", "intrinsics", "camera_from_world")
     both: dict[str, Any] = {name: torch.cat([getattr(a, name), getattr(b, name)]) for name in names}
-    return replace(a, **both)
+    return replace(a, **both, points=None)  # the cloud has them
 
 
 def _joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

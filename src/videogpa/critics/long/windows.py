@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
-from videogpa.critics.reprojection import LEAST_CONFIDENCE
+from videogpa.critics.clouds import LEAST_CONFIDENCE
 from videogpa.maths.alignment import Similarity, robust_similarity
 from videogpa.maths.cameras import unproject
 from videogpa.records import Reconstruction
