@@ -4,7 +4,8 @@
 
 A scene of the miniature world, filmed in ever more frames, and the oracle with the errors of an estimate: every depth off by
 2 %, a twentieth of the pixels at three times their depth, every camera off by 4 mm, and every window in a world of its own.
-Every cell is measured in a process of its own; memory is what the process grew by.
+Every cell is measured in a process of its own; seconds are those that it works (of all its threads), which other work on the
+machine disturbs less than those that pass; memory is what it grew by.
 """
 
 import argparse
@@ -12,14 +13,13 @@ import resource
 import shlex
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from machine import apart, processor
+from machine import apart, clocked, processor
 from videogpa.config import ScoreConfig
 from videogpa.critics.oracle import OracleCritic
 from videogpa.maths.alignment import umeyama
@@ -86,9 +86,9 @@ def measure(path: Path, cell: Cell) -> str:
     prompt = Prompt(prompt="long", text="", scene=_scene(cell.frames))
     judge = Judge(config)
     judge.judge(torch.rand(4, 3, HEIGHT, WIDTH), clip="warm", prompt=prompt)  # what all clips need is loaded
-    before, start = _peak_mib(), time.perf_counter()
-    row = judge.judge(path, clip="film", prompt=prompt).score
-    seconds, grown = time.perf_counter() - start, _peak_mib() - before
+    before = _peak_mib()
+    verdict, seconds = clocked(lambda: judge.judge(path, clip="film", prompt=prompt), "cpu")
+    row, grown = verdict.score, _peak_mib() - before
     truth = [] if at_once else [f"{_path_error(path, prompt, config):.2%}", f"{row.join_error or 0:.2%}"]
     scores = [f"{value or 0:.4f}" for value in (row.consistency, row.loo_score, row.explained, row.flow)]
     about = [str(cell.frames), str(cell.window), "drifts" if cell.drift else "stands still"]

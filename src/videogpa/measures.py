@@ -65,6 +65,7 @@ MEASURES: dict[str, Measure] = {
     "registered": Measure("higher", "judged frames that have a camera"),
     "points": Measure("higher", "points of the reconstruction: triangulated ones, or pixels with a depth"),
     "focal_widths": Measure(None, "focal length", "image widths"),
+    "focal_assumed": Measure(None, "1 where the focal length could not be found and a usual one was assumed"),
     "confidence": Measure(None, "median confidence of a network in its depth; each network has a scale of its own"),
     "parallax": Measure(None, "how far near and far points move against each other, at the cameras farthest apart", "px"),
     "join_error": Measure("lower", "of a long clip: the worst join of two windows, median distance of their points", "depths"),

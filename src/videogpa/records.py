@@ -104,6 +104,7 @@ class Score(Row):
     registered: int | None = None
     points: int | None = None
     focal_widths: float | None = None
+    focal_assumed: float | None = None
     confidence: float | None = None
     parallax: float | None = None
     homography_loo: float | None = None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from videogpa.critics import sfm
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.critics.reprojection import leave_one_out_scores
 from videogpa.critics.sfm import SfmCritic
@@ -129,6 +130,45 @@ def test_brightness_changes_neither_cameras_nor_depth_much(room):
     both = (found.confidence == 1) & (again.confidence == 1)
     assert both.float().mean() > 0.75
     assert ((again.depth / found.depth)[both] - 1).abs().median() < 0.01
+
+
+def test_a_focal_length_that_cannot_be_found_is_assumed_and_the_row_says_so(room, monkeypatch):
+    frames, _, poses, found = room
+    assert "focal_assumed" not in found.measures
+    monkeypatch.setattr(sfm, "FOCAL_RANGE", (0.70, 0.74))  # that of the room is .83
+    assumed = SfmCritic().reconstruct(frames, judged=JUDGED)
+    assert (assumed.status, assumed.measures["focal_assumed"]) == ("ok", 1.0)
+    assert assumed.measures["focal_widths"] == pytest.approx(0.72)
+    assert assumed.reason == "a focal length of 0.72 widths was assumed, none was found"
+    centers = camera_centers(poses).float()
+    fit = umeyama(camera_centers(assumed.camera_from_world), centers)
+    assert torch.allclose(fit(camera_centers(assumed.camera_from_world)), centers, atol=0.3)  # of 1.5 m: the path, bent
+
+
+def test_no_focal_length_is_assumed_for_a_turning_camera(monkeypatch):
+    monkeypatch.setattr(sfm, "FOCAL_RANGE", (2.9, 3.0))
+    monkeypatch.setattr(sfm, "find_cameras", only_with_a_focal_length_found(sfm.find_cameras))
+    frames, _ = film(walk(turn=0.3, step=0.0))
+    with pytest.raises(ReconstructionFailed, match="no parallax"):
+        SfmCritic().reconstruct(frames, judged=JUDGED)
+
+
+def only_with_a_focal_length_found(find):
+    def checked(*arguments, assume_focal, **sizes):
+        assert not assume_focal
+        return find(*arguments, **sizes)
+
+    return checked
+
+
+def test_a_cut_is_named(room):
+    frames = room[0].clone()
+    frames[7:] = frames[7:].flip(-1)  # no feature looks like its mirror image
+    try:
+        reason = SfmCritic().reconstruct(frames, judged=JUDGED).reason
+    except ReconstructionFailed as failure:
+        reason = failure.reason
+    assert reason.startswith("a cut at 54 % of the clip")  # between frames 6 and 7 of 0 to 12
 
 
 def test_frames_without_a_camera_make_the_result_partial(room):

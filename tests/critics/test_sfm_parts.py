@@ -7,7 +7,7 @@ import pytest
 from videogpa.critics.classical import fusion, sweep
 from videogpa.critics.classical.cameras import SparseModel
 from videogpa.critics.classical.depth import choose_neighbours, estimate_depth
-from videogpa.critics.classical.features import Features, detect, frame_pairs, match
+from videogpa.critics.classical.features import Features, PairMatches, detect, frame_pairs, later_parts, match
 from videogpa.critics.classical.homography import leave_one_out_error
 from videogpa.critics.classical.parallel import parallel_map
 
@@ -176,6 +176,19 @@ def test_pairs_are_near_in_time_and_some_far():
     assert {b - a for a, b in pairs} == {1, 2, 3, 4, 5, 8, 16}
     assert all(0 <= a < b < 25 for a, b in pairs)
     assert len(pairs) == len(set(pairs)) == 24 + 23 + 22 + 21 + 20 + 17 + 9
+
+
+def test_parts_are_what_no_match_joins():
+    def parts(links: list[tuple[int, int]], frames: int) -> list[int]:
+        return later_parts([PairMatches(*link, np.zeros((0, 2), np.uint32), None) for link in links], frames)
+
+    assert parts([(0, 1), (1, 2), (2, 3)], 4) == []
+    assert parts([(0, 1), (2, 3)], 4) == [2]
+    assert parts([(0, 1), (2, 3), (1, 2)], 4) == []
+    assert parts([(0, 2), (3, 5), (6, 7)], 8) == [3, 6]
+    assert parts([(0, 3)], 4) == []  # what lies between is passed over: a flash
+    assert parts([(1, 3)], 4) == []  # a frame alone is no part
+    assert parts([], 4) == []
 
 
 def test_homography_error_of_a_shifted_picture_is_zero_and_of_a_changed_one_is_not():

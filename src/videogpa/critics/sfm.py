@@ -11,6 +11,7 @@ It cannot hallucinate: it knows only what matches between frames, and says so wh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import cv2
@@ -23,7 +24,15 @@ from videogpa.critics.base import Card, ReconstructionFailed
 from videogpa.critics.classical import homography
 from videogpa.critics.classical.cameras import SparseModel, find_cameras, guessed_camera
 from videogpa.critics.classical.depth import DepthMaps, estimate_depth
-from videogpa.critics.classical.features import Features, PairMatches, detect, epipolar_error, frame_pairs, match_all
+from videogpa.critics.classical.features import (
+    Features,
+    PairMatches,
+    detect,
+    epipolar_error,
+    frame_pairs,
+    later_parts,
+    match_all,
+)
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.critics.gates import LEAST_PARALLAX, near_far_parallax
 from videogpa.records import Reconstruction, Source
@@ -62,6 +71,43 @@ class _Prepared:
     small: Float32[np.ndarray, "frames small_height small_width 3"]
 
 
+@dataclass(frozen=True, eq=False)
+class _Matched:
+    """The frames with their features, what was found between them, and the frames to be judged."""
+
+    frames: _Prepared
+    features: Sequence[Features]
+    pairs: Sequence[PairMatches]
+    wanted: Sequence[int]
+
+    @cached_property
+    def consecutive(self) -> list[PairMatches]:
+        """Of the judged frames."""
+        steps = set(pairwise(self.wanted))
+        return [pair for pair in self.pairs if (pair.first, pair.second) in steps]
+
+    @cached_property
+    def homographies(self) -> tuple[dict[tuple[int, int], homography.Homography], float]:
+        """Between consecutive judged frames, and the share of the matches that they explain."""
+        return homography.fit_homographies(self.features, self.consecutive)
+
+    @property
+    def flat(self) -> bool:
+        """Whether homographies explain all that is seen of the clip."""
+        found, explained = self.homographies
+        return len(found) == len(self.wanted) - 1 and explained >= homography.MIN_EXPLAINED
+
+    @cached_property
+    def cut(self) -> str | None:
+        """Where the clip is cut, if it is."""
+        frames = len(self.features)
+        firsts = later_parts(self.pairs, frames)
+        if not firsts:
+            return None
+        places = " and ".join(f"{100 * (first - 0.5) / (frames - 1):.0f}" for first in firsts)
+        return f"a cut at {places} % of the clip: nothing of the frames before is found in those after"
+
+
 class SfmCritic:
     """Cameras and depth of a clip by classical geometry. Takes no weights; see the module for method, cost and limits."""
 
@@ -94,7 +140,8 @@ class SfmCritic:
         """Reconstruct the frames at the indices `judged` (all, if None), with the help of the others. Ignores `source`.
 
         The first returned camera is the world's origin, and the median depth of what it sees is 1. Status `partial`: not every
-        judged frame has a camera (those without are left out), or the frames see too little of what others see.
+        judged frame has a camera (those without are left out), or the frames see too little of what others see. Where a focal
+        length had to be assumed, `reason` says so, and `focal_assumed` is 1.
 
         Raises:
             ReconstructionFailed: With status `no_parallax` where homographies explain the clip, else `failed`.
@@ -102,29 +149,24 @@ class SfmCritic:
         wanted = sorted(set(range(len(frames)) if judged is None else judged))
         if len(wanted) < MIN_JUDGED:
             raise ReconstructionFailed(f"{len(wanted)} frames to judge; structure from motion needs at least {MIN_JUDGED}")
-        prepared = _prepare(frames)
-        height, width = prepared.large[0].shape
-        features = parallel_map(detect, prepared.large)
-        steps = list(pairwise(wanted))
-        pairs = match_all(features, sorted({*frame_pairs(len(frames)), *steps}), guessed_camera(height, width))
-        consecutive = [pair for pair in pairs if (pair.first, pair.second) in set(steps)]
+        clip = _match(_prepare(frames), wanted)
         measures: dict[str, float | int] = {}
-        error = epipolar_error(features, consecutive)
+        error = epipolar_error(clip.features, clip.consecutive)
         if error is not None:
             measures["epipolar"] = error
-        flat = homography.explained_far_apart(features, pairs, len(frames))
-        if flat >= homography.FLAT:  # mappers find cameras for it: a zoom looks like the way up to a picture
-            why = f"also between frames half the clip apart: {100 * flat:.0f} %"
-            raise _verdict(why, features, consecutive, prepared, wanted, measures)
-        model = _choose_model(features, pairs, prepared, wanted)
-        if isinstance(model, str):
-            raise _verdict(model, features, consecutive, prepared, wanted, measures)
-        reconstruction = _assemble(model, prepared, wanted, measures)
+        far_apart = homography.explained_far_apart(clip.features, clip.pairs, len(frames))
+        if far_apart >= homography.FLAT:  # mappers find cameras for it: a zoom looks like the way up to a picture
+            why = f"also between frames half the clip apart: {100 * far_apart:.0f} %"
+            raise _verdict(why, clip, measures)
+        model = _choose_model(clip)
+        if isinstance(model, _NoModel):
+            raise _verdict(model.why, clip, measures)
+        reconstruction = _assemble(model, clip, measures)
         parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
         measures["parallax"] = parallax
         if parallax < LEAST_PARALLAX:  # a camera that turns, or a flat picture: mappers find cameras for both
             why = f"near and far points move {parallax:.2f} pixels against each other, less than {LEAST_PARALLAX:g}"
-            raise _verdict(why, features, consecutive, prepared, wanted, measures)
+            raise _verdict(why, clip, measures)
         return replace(reconstruction, measures={**reconstruction.measures, **measures})
 
 
@@ -154,33 +196,63 @@ def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-def _choose_model(
-    features: Sequence[Features], pairs: Sequence[PairMatches], prepared: _Prepared, wanted: Sequence[int]
-) -> SparseModel | str:
+def _match(frames: _Prepared, wanted: Sequence[int]) -> _Matched:
+    features = parallel_map(detect, frames.large)
+    asked = sorted({*frame_pairs(len(features)), *pairwise(wanted)})
+    return _Matched(frames, features, match_all(features, asked, guessed_camera(*frames.large[0].shape)), wanted)
+
+
+@dataclass(frozen=True)
+class _NoModel:
+    """No cameras that can be trusted, and why."""
+
+    why: str
+    focal_unknown: bool = False
+    """Whether a model would have passed but for its focal length."""
+
+
+def _choose_model(clip: _Matched) -> SparseModel | _NoModel:
+    """Return the model to trust: that of a focal length found, else of one assumed, where nothing else was amiss.
+
+    It is not assumed for what homographies explain, where any focal length gives cameras, nor for a clip with a cut.
+    """
+    if not clip.pairs:
+        return _NoModel("no two frames have enough in common")
+    found = _mapped(clip)
+    if isinstance(found, SparseModel) or not found.focal_unknown or clip.flat or clip.cut:
+        return found
+    assumed = _mapped(clip, assume_focal=True)
+    if isinstance(assumed, SparseModel):
+        return assumed
+    return _NoModel(f"{found.why}; with an assumed focal length: {assumed.why}")
+
+
+def _mapped(clip: _Matched, *, assume_focal: bool = False) -> SparseModel | _NoModel:
     """Return the first model that passes the gates with all judged frames, else the best that passes, else why none did.
 
     The global mapper comes first: of 29 clips it registered 23 fully, the incremental one 22, and its focal length is steadier.
     """
-    if not pairs:
-        return "no two frames have enough in common"
-    height, width = prepared.large[0].shape
-    passed, reasons = [], []
+    height, width = clip.frames.large[0].shape
+    passed, reasons, focal_unknown = [], [], False
     for mapper in ("global", "incremental"):
-        model = find_cameras(features, pairs, height=height, width=width, mapper=mapper)
-        flaw = _flaw(model, wanted)
+        model = find_cameras(clip.features, clip.pairs, height=height, width=width, mapper=mapper, assume_focal=assume_focal)
+        flaw = _flaw(model, clip.wanted)
+        if flaw is None and model is not None:
+            flaw = _focal_flaw(model)
+            focal_unknown |= flaw is not None
         if flaw is not None or model is None:
             reasons.append(f"{mapper} mapper: {flaw}")
-        elif _registered(model, wanted) == list(wanted):
+        elif _registered(model, clip.wanted) == list(clip.wanted):
             return model
         else:
             passed.append(model)
     if passed:
-        return max(passed, key=lambda model: (len(_registered(model, wanted)), len(model.points)))
-    return "; ".join(reasons)
+        return max(passed, key=lambda model: (len(_registered(model, clip.wanted)), len(model.points)))
+    return _NoModel("; ".join(reasons), focal_unknown)
 
 
 def _flaw(model: SparseModel | None, wanted: Sequence[int]) -> str | None:
-    """Return what is wrong with a model, or None if it can be trusted."""
+    """Return what is wrong with a model, its focal length apart, or None if it can be trusted."""
     if model is None:
         return "no cameras found"
     registered = len(_registered(model, wanted))
@@ -190,63 +262,62 @@ def _flaw(model: SparseModel | None, wanted: Sequence[int]) -> str | None:
         return f"{len(model.points)} points, fewer than {MIN_POINTS}"
     if model.track_length < MIN_TRACK:
         return f"a point is seen in {model.track_length:.1f} frames on average, fewer than {MIN_TRACK:g}"
-    if not FOCAL_RANGE[0] <= model.focal_widths <= FOCAL_RANGE[1]:
-        return f"a focal length of {model.focal_widths:.2f} widths, outside of {FOCAL_RANGE[0]:g} to {FOCAL_RANGE[1]:g}"
     return None
+
+
+def _focal_flaw(model: SparseModel) -> str | None:
+    if FOCAL_RANGE[0] <= model.focal_widths <= FOCAL_RANGE[1]:
+        return None
+    return f"a focal length of {model.focal_widths:.2f} widths, outside of {FOCAL_RANGE[0]:g} to {FOCAL_RANGE[1]:g}"
 
 
 def _registered(model: SparseModel, wanted: Sequence[int]) -> list[int]:
     return [frame for frame in wanted if frame in model.camera_from_world]
 
 
-def _verdict(
-    why: str,
-    features: Sequence[Features],
-    consecutive: Sequence[PairMatches],
-    prepared: _Prepared,
-    wanted: list[int],
-    measures: dict[str, float | int],
-) -> ReconstructionFailed:
-    """Return whether the clip has no parallax, or cannot be explained at all."""
-    homographies, explained = homography.fit_homographies(features, consecutive)
-    enough = len(homographies) == len(wanted) - 1
-    if not enough or explained < homography.MIN_EXPLAINED:
+def _verdict(why: str, clip: _Matched, measures: dict[str, float | int]) -> ReconstructionFailed:
+    """Return whether the clip is cut, has no parallax, or cannot be explained at all."""
+    if clip.cut:
+        return ReconstructionFailed(f"{clip.cut} ({why})", measures=measures)
+    if not clip.flat:
         return ReconstructionFailed(f"no consistent geometry found ({why})", measures=measures)
-    scale = prepared.small.shape[2] / prepared.large[0].shape[1]
-    error = homography.leave_one_out_error(prepared.small, homographies, wanted, scale)
+    homographies, explained = clip.homographies
+    small = clip.frames.small
+    error = homography.leave_one_out_error(small, homographies, clip.wanted, small.shape[2] / clip.frames.large[0].shape[1])
     if error is not None:
         measures["homography_loo"] = error
     reason = f"no parallax: homographies explain {100 * explained:.0f} % of the matches ({why})"
     return ReconstructionFailed(reason, status="no_parallax", measures=measures)
 
 
-def _assemble(
-    model: SparseModel, prepared: _Prepared, wanted: Sequence[int], measures: dict[str, float | int]
-) -> Reconstruction:
+def _assemble(model: SparseModel, clip: _Matched, measures: dict[str, float | int]) -> Reconstruction:
     """Return the reconstruction of the judged frames that have a camera."""
-    chosen = _registered(model, wanted)
-    intrinsics = _at_size(model.intrinsics, prepared)
-    grays = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in prepared.small])
-    maps = estimate_depth(model, intrinsics, grays, chosen)
+    chosen = _registered(model, clip.wanted)
+    small = clip.frames.small
+    intrinsics = _at_size(model.intrinsics, clip.frames)
+    maps = estimate_depth(model, intrinsics, np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in small]), chosen)
     depth, poses = _normalise(model, maps, chosen)
-    reason = None
-    if len(chosen) < len(wanted):
-        reason = f"{len(chosen)} of {len(wanted)} judged frames have a camera"
+    flaw = None
+    if len(chosen) < len(clip.wanted):
+        flaw = f"{len(chosen)} of {len(clip.wanted)} judged frames have a camera"
     elif maps.coverage < MIN_COVERAGE:
-        reason = f"other frames see {100 * maps.coverage:.0f} % of what a frame shows, less than {100 * MIN_COVERAGE:.0f} %"
+        flaw = f"other frames see {100 * maps.coverage:.0f} % of what a frame shows, less than {100 * MIN_COVERAGE:.0f} %"
+    assumed = f"a focal length of {model.focal_widths:.2f} widths was assumed, none was found" if model.focal_assumed else None
+    reason = "; ".join(part for part in (flaw and clip.cut, flaw, assumed) if part) or None
     confidence = np.where(maps.confirmed, 1.0, np.where(maps.inner, UNCONFIRMED, 0.0))
     return Reconstruction(
-        images=torch.from_numpy(prepared.small[chosen]).permute(0, 3, 1, 2).contiguous(),
+        images=torch.from_numpy(small[chosen]).permute(0, 3, 1, 2).contiguous(),
         depth=torch.from_numpy(depth),
         confidence=torch.from_numpy(confidence.astype(np.float32)),
         intrinsics=torch.from_numpy(intrinsics.astype(np.float32)).repeat(len(chosen), 1, 1),
         camera_from_world=torch.from_numpy(poses.astype(np.float32)),
-        status="ok" if reason is None else "partial",
+        status="ok" if flaw is None else "partial",
         reason=reason,
         measures={
             "registered": len(chosen),
             "points": len(model.points),
             "focal_widths": float(model.focal_widths),
+            **({"focal_assumed": 1.0} if model.focal_assumed else {}),
             **measures,
         },
     )

@@ -6,6 +6,7 @@ OpenCV's SIFT, because it takes a sixth of the time of COLMAP's own (25 frames o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -132,6 +133,17 @@ def match_all(features: Sequence[Features], pairs: Sequence[tuple[int, int]], ca
         return PairMatches(*pair, matches, geometry)
 
     return [pair for pair in parallel_map(one, pairs) if pair and len(pair.inliers) >= MIN_MATCHES]
+
+
+def later_parts(pairs: Sequence[PairMatches], frames: int) -> list[int]:
+    """Return the first frames of all parts of a clip but the first: no verified match joins a part to another one.
+
+    Empty for a clip of one part, and where a part is a single frame: then frames do not match at all, as in noise.
+    """
+    joined = {frame for pair in pairs for frame in range(pair.first + 1, pair.second + 1)}
+    firsts = [frame for frame in range(1, frames) if frame not in joined]
+    lone = any(after - before < 2 for before, after in pairwise([0, *firsts, frames]))
+    return [] if lone else firsts
 
 
 def colmap_keypoints(features: Features) -> Float64[np.ndarray, "points 2"]:

@@ -10,7 +10,7 @@ from videogpa.measures import MEASURES
 from videogpa.records import Change, CriticFindings, Score
 from videogpa.stages.evaluate.outcome import judge_outcome
 
-NOT_COMPARED = {"seconds"}
+NOT_COMPARED = {"seconds", "focal_assumed"}
 OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_widths", "loo_coverage"}
 """Measures that follow from cameras and depth, whatever colours the pixels have."""
 SEED = 0  # of the bootstrap's resampling
