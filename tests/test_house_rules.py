@@ -14,7 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [  # each may import those before it, and its own
     {"errors", "measures", "maths", "processes", "registry"},
-    {"records", "perceptual"},
+    {"records", "perceptual", "shipped"},
     {"runs", "config", "video"},
     {"manifests", "workers", "provenance", "tensors"},
     {"world"},

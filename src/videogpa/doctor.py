@@ -11,11 +11,13 @@ from rich.table import Table
 
 from videogpa import __version__
 from videogpa.config import Recipe, load_recipe
+from videogpa.critics.base import Card
 from videogpa.critics.networks.weights import in_hubs_cache
 from videogpa.perceptual import VGG_VARIABLE, find_vgg
 from videogpa.pipeline import recipes_folder
 from videogpa.provenance import PACKAGES, git_commit, package_version
 from videogpa.registry import CRITICS, load
+from videogpa.shipped import MINIATURE
 
 GIB = 2**30
 
@@ -71,17 +73,22 @@ def _weights() -> Iterator[tuple[str, str]]:
     for name in CRITICS:
         for card in load(CRITICS, name).CARDS:
             if card.parameters is not None:
-                state = "in the hub's cache" if in_hubs_cache(card.weights) else f"not here: {card.download} on first use"
-                yield f"critic {name}", f"{card.weights}: {state}"
+                yield f"critic {name}", f"{card.weights}: {_weights_state(card)}"
     for path in sorted(recipes_folder().glob("*.yaml")):
         model = load_recipe(path).model
         yield f"model of {path.stem}", f"{model.path}: {_model_state(model.path)}"
 
 
+def _weights_state(card: Card) -> str:
+    if card.weights.startswith(MINIATURE):
+        return "ships with the package"
+    return "in the hub's cache" if in_hubs_cache(card.weights) else f"not here: {card.download} on first use"
+
+
 def _model_state(path: str) -> str:
     if path.startswith("toy:"):
         return "made on first use"
-    if path.startswith("mini:"):
+    if path.startswith(MINIATURE):
         return "ships with the package"
     if Path(path).exists():
         return "a folder of this machine"

@@ -6,9 +6,10 @@ import torch
 from videogpa.config import ModelConfig
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest, Sampling, VideoModel
-from videogpa.models.loading import SHIPPED, check_size, load_model
+from videogpa.models.loading import check_size, load_model
 from videogpa.records import Scene
 from videogpa.runs import RunFolder
+from videogpa.shipped import SHIPPED
 from videogpa.world.prompts import view
 from videogpa.world.words import request
 

@@ -39,8 +39,9 @@ class VggtCritic:
     """Cameras and depth of a clip by VGGT.
 
     `crop`: the whole frame, or the paper's square in its middle. `points`: unprojected from depth and camera, or those of the
-    point head, as the paper's code has it; the confidence is the depth head's either way. `side`: pixels of the long side; the
-    weights were trained at 518. `device`: `auto` is a GPU if there is one; there the trunk works in 16 bits.
+    point head, as the paper's code has it; the confidence is the depth head's either way. `side`: pixels of the long side; by
+    default as many as the weights were trained with (518 of the published ones). `device`: `auto` is a GPU if there is one;
+    there the trunk works in 16 bits.
     """
 
     CARDS = (
@@ -62,6 +63,15 @@ class VggtCritic:
             memory="the same",
             paper="arXiv 2503.11651; the weights of arXiv 2601.23286",
         ),
+        Card(
+            weights="mini:vggt",
+            licence="Apache-2.0",
+            commercial=True,
+            parameters="4.4 million; knows the miniature world alone",
+            download="nothing: ships with the package",
+            memory="under 0.5 GB",
+            paper="none: docs/miniature-models.md",
+        ),
     )
     PAPER = {"crop": "centre", "points": "head"}  # noqa: RUF012 - read, never written
 
@@ -70,14 +80,14 @@ class VggtCritic:
         weights: str | Path = DEFAULT_WEIGHTS,
         crop: Crop = "whole",
         points: Literal["depth", "head"] = "depth",
-        side: Annotated[int, Field(ge=14, multiple_of=14)] = 518,
+        side: Annotated[int, Field(ge=14, multiple_of=14)] | None = None,
         device: str = "auto",
     ) -> None:
         chosen = pick_device(device)
         heads: tuple[Head, ...] = ("camera", "depth", "point") if points == "head" else ("camera", "depth")
         self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=trunk_precision(chosen))
-        self._device, self._crop, self._side = chosen, crop, side
-        self.details = {"weights": str(weights), "crop": crop, "points": points, "side": str(side)}
+        self._device, self._crop, self._side = chosen, crop, side or self._model.config.img_size
+        self.details = {"weights": str(weights), "crop": crop, "points": points, "side": str(self._side)}
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""

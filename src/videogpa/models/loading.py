@@ -10,11 +10,9 @@ from videogpa.errors import UserError
 from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.runs import RunFolder, fingerprint, path_fingerprint
+from videogpa.shipped import MINIATURE, shipped_folder
 
-_TOY, _MINIATURE = "toy:", "mini:"
-
-SHIPPED = Path(__file__).parents[1] / "weights" / "mini"
-"""The trained miniatures, in diffusers format: made by `python -m videogpa.world.make`."""
+_TOY = "toy:"
 
 
 def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
@@ -27,8 +25,8 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
     """
     if config.path.startswith(_TOY):
         return _toy_folder(config.path.removeprefix(_TOY), folder)
-    if config.path.startswith(_MINIATURE):
-        return _shipped_folder(config.path.removeprefix(_MINIATURE))
+    if config.path.startswith(MINIATURE):
+        return shipped_folder(config.path)
     local = Path(config.path).expanduser()
     if local.is_dir():
         return local
@@ -57,13 +55,6 @@ def absolute(config: ModelConfig, folder: RunFolder) -> ModelConfig:
     """Return the same model under a name that holds in every working directory: an absolute path, or a hub id."""
     path = resolve_model_path(config, folder)
     return config if isinstance(path, str) else config.model_copy(update={"path": str(path.resolve())})
-
-
-def _shipped_folder(name: str) -> Path:
-    shipped = sorted(path.name for path in SHIPPED.iterdir())
-    if name not in shipped:
-        raise UserError(f"model.path {_MINIATURE}{name}: no trained miniature called {name!r}; there are: {', '.join(shipped)}")
-    return SHIPPED / name
 
 
 def model_identity(config: ModelConfig, folder: RunFolder) -> str:

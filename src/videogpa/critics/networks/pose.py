@@ -26,3 +26,17 @@ def decode_cameras(
     intrinsic[..., 0, 2], intrinsic[..., 1, 2] = half[1], half[0]
     intrinsic[..., 2, 2] = 1
     return extrinsic, intrinsic
+
+
+def encode_cameras(camera_from_world: Float[Tensor, "*frames 4 4"], field: float) -> Float[Tensor, "*frames 9"]:
+    """Return the nine numbers of cameras with this field of view (radians, the same up and across).
+
+    Of the two quaternions of a rotation the one with w >= 0. Rotations by more than three quarters of half a turn are not for
+    this formula: w comes near zero, and with it all digits go.
+    """
+    rotation = camera_from_world[..., :3, :3]
+    w = (1 + rotation.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=0).sqrt() / 2
+    skew = rotation - rotation.mT
+    axis = torch.stack([skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0]], dim=-1) / (4 * w[..., None])
+    fields = torch.full_like(axis[..., :2], field)
+    return torch.cat([camera_from_world[..., :3, 3], axis, w[..., None], fields], dim=-1)

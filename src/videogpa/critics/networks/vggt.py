@@ -106,7 +106,6 @@ class Vggt(nn.Module):
         reduce_precision(model.aggregator, precision)
         return model.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def forward(self, images: Float[Tensor, "batch frames 3 height width"], *, frames_per_chunk: int = 8) -> Prediction:
         """Return cameras, depth and points of the frames, whose sides are multiples of 14 pixels; RGB in [0, 1].
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from videogpa.errors import UserError
+from videogpa.shipped import MINIATURE, shipped_folder
 
 USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
 SHOWN = 8  # names of tensors in an error message
@@ -19,11 +20,15 @@ C = TypeVar("C", bound=BaseModel)
 
 
 def find_weights(source: str | Path) -> Path:
-    """Return the weights file of a folder, the file itself, or that of a hub id, fetched into the hub's cache if need be.
+    """Return the weights file of a folder, the file itself, or that of a miniature (`mini:vggt`) or of a hub id.
+
+    What only the hub has is fetched into its cache.
 
     Raises:
         UserError: If there is none, or the hub does not give it.
     """
+    if str(source).startswith(MINIATURE):
+        return _only_weights(shipped_folder(str(source)))
     path = Path(source).expanduser()
     if path.is_file():
         return path
@@ -59,7 +64,7 @@ def read_config(weights: Path, kind: type[C]) -> C:
 def load_weights(
     model: nn.Module, weights: Path, *, device: torch.device | str, prefix: str = "", skip: Sequence[str] = ()
 ) -> None:
-    """Put the tensors of a file into a model built on the meta device, and so onto a device.
+    """Put the tensors of a file into a model built on the meta device, in float32, and so onto a device.
 
     `prefix` is taken off where the file puts it before all names. Tensors whose names then begin with one of `skip` are left
     out; any other difference is refused.
@@ -75,7 +80,8 @@ def load_weights(
     if problems:
         raise UserError(f"{weights} are not the weights of this network: " + "; ".join(problems))
     # Copied on a CPU too: products of matrices that lie in the file as they come differ in the last bit from aligned ones.
-    model.load_state_dict({name: tensor.to(device, copy=True) for name, tensor in wanted.items()}, assign=True)
+    placed = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in wanted.items()}
+    model.load_state_dict(placed, assign=True)
 
 
 def trunk_precision(device: torch.device) -> torch.dtype:

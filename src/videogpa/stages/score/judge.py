@@ -19,6 +19,7 @@ from videogpa.perceptual import Lpips, Net
 from videogpa.records import Prompt, Reconstruction, Score
 from videogpa.registry import CRITICS, build
 from videogpa.runs import path_fingerprint
+from videogpa.shipped import MINIATURE, shipped_folder
 from videogpa.stages.score.flow import mean_flow
 from videogpa.stages.score.footage import Footage, Material, open_material, whole_footage
 from videogpa.stages.score.windows import reason_of, walk
@@ -43,8 +44,9 @@ def weights_identity(config: ScoreConfig) -> str | None:
 
     Rows made with weights that were exchanged under the same name are stale; the settings alone would not tell.
     """
-    weights = Path(str(config.options.get("weights", ""))).expanduser()
-    return path_fingerprint(weights) if config.options.get("weights") and weights.exists() else None
+    name = str(config.options.get("weights", ""))
+    weights = shipped_folder(name) if name.startswith(MINIATURE) else Path(name).expanduser()
+    return path_fingerprint(weights) if name and weights.exists() else None
 
 
 class Judge:

@@ -13,17 +13,19 @@ from videogpa.models.loading import pick_device
 from videogpa.world.make.check import check
 from videogpa.world.make.export import MODEL, export
 from videogpa.world.make.fit import Budget
+from videogpa.world.make.geometry import GEOMETRY, train_geometry
+from videogpa.world.make.geometry_check import check_geometry
 from videogpa.world.make.latents import encode_clips
 from videogpa.world.make.plan import MINIATURE
 from videogpa.world.make.transformer import train_transformer
 from videogpa.world.make.vae import train_vae
 
-Stage = Literal["vae", "latents", "transformer", "export", "check"]
+Stage = Literal["vae", "latents", "transformer", "export", "check", "vggt", "vggt-check"]
 
 
 @dataclass(frozen=True)
 class Make:
-    """Make the miniature image-to-video model, stage after stage.
+    """Make the miniatures, stage after stage: the image-to-video model, then the geometry model.
 
     What is made already is kept, and a training that was killed goes on from its last checkpoint; give the same arguments
     again. With --minutes the number of steps depends on the machine; without, the result follows from the seeds.
@@ -37,6 +39,8 @@ class Make:
     """Stop training the autoencoder after so many minutes, its learning rate lowered to zero by then."""
     minutes: float = math.inf
     """The same of the transformer."""
+    vggt_minutes: float = math.inf
+    """The same of the geometry model."""
     device: str = "auto"
 
     def __call__(self) -> None:
@@ -49,6 +53,8 @@ class Make:
             "transformer": lambda: train_transformer(plan, out, Budget(plan.steps, self.minutes), device),
             "export": lambda: export(out),
             "check": lambda: check(plan, out / MODEL, out, device),
+            "vggt": lambda: train_geometry(plan, out, Budget(plan.geometry_steps, self.vggt_minutes), device),
+            "vggt-check": lambda: check_geometry(plan, out / GEOMETRY, out),
         }
         out.mkdir(parents=True, exist_ok=True)
         for stage in self.stages:

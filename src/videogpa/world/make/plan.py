@@ -2,10 +2,26 @@
 
 from dataclasses import dataclass
 
+from videogpa.critics.networks.vggt import VggtConfig
 from videogpa.world.failures import FailureKind
 
 TRAINING_SCENES = 1_000_000  # seeds from here on; recipes draw theirs below it, and their held-out ones from 500,000 on
 CHECKED_SCENES = 900_000  # neither those of training nor those of any recipe: what is looked at while something is tuned
+
+SMALL_VGGT = VggtConfig(
+    embed_dim=128,
+    vit_depth=2,
+    depth=4,
+    num_heads=4,
+    img_size=56,
+    num_register_tokens=1,
+    dpt_layers=(0, 1, 2, 3),
+    dpt_features=32,
+    dpt_out_channels=(32, 64, 128, 128),
+    camera_trunk_depth=2,
+    camera_heads=4,
+)
+"""Patches of 14 pixels as the published sizes have them, of frames enlarged to 56: 18 tokens a frame."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +42,7 @@ class Plan:
     vae_rate: float = 2e-3
     vae_steps: int = 20_000
 
-    clips: int = 8192
+    clips: int = 16384
     chunk: int = 256
     """Clips whose latents stand in one file."""
 
@@ -42,6 +58,11 @@ class Plan:
     natural: float = 0.25
     """Share of the clips that are asked for in natural words, of which there are twenty times as many as scripted ones."""
     steps: int = 60_000
+
+    geometry: VggtConfig = SMALL_VGGT
+    geometry_batch: int = 8
+    geometry_rate: float = 5e-4
+    geometry_steps: int = 40_000
 
     checkpoint_seconds: float = 120.0
 
