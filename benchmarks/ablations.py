@@ -46,13 +46,32 @@ class Variant:
 
 UNCHANGED = Variant("as in the recipe")
 
+ESTIMATOR = "vggt", "{weights: 'mini:vggt', device: cpu}"
+"""The critic that estimates, and its options, where the group `critic` gives one half of the geometry exactly."""
+
+
+def estimated(name: str, options: str) -> tuple[Variant, ...]:
+    """Return the lines in which depth, cameras or both are a critic's estimates."""
+    depth, cameras = f"depth: {name}, depth_options: {options}", f"cameras: {name}, cameras_options: {options}"
+    halves = {"exact depth, estimated cameras": cameras, "estimated depth, exact cameras": depth}
+    both = f"{depth}, {cameras}"
+    less = {f"both estimated, the least confident {share:.0%} left out": f"{both}, drop: {share}" for share in (0.2, 0.5)}
+    parts = {**halves, **less}
+    return tuple(Variant(words, ("score.critic=mixed", f"score.options={{{part}}}")) for words, part in parts.items())
+
+
+ESTIMATED = estimated(*ESTIMATOR)
+
 GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
     "scoring": (
         "Which score teaches",
         (
             Variant("leave-one-out", ("pair.measure=loo_score", "pair.min_gap=0.0")),
             Variant("the paper's 3DCS", ("pair.measure=consistency", "pair.min_gap=0.0")),
-            Variant("epipolar error (SIFT)", ("score.critic=sfm", "pair.measure=epipolar", "pair.min_gap=0.0")),
+            Variant(
+                "epipolar error (SIFT)",
+                ("score.critic=sfm", "score.options={}", "pair.measure=epipolar", "pair.min_gap=0.0"),
+            ),
             Variant("none: pairs at random", at_random=True),
             Variant("none: fine-tuning on winners", ("train.loss=sft", "pair.measure=loo_score", "pair.min_gap=0.0")),
         ),
@@ -61,13 +80,21 @@ GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
         "What the teaching critic must know",
         (
             UNCHANGED,
-            Variant("depth wrong by 5 %", ("score.critic=oracle", "score.options={depth_noise: 0.05}")),
-            Variant("depth wrong by 20 %", ("score.critic=oracle", "score.options={depth_noise: 0.2}")),
-            Variant("cameras wrong by 2 cm", ("score.critic=oracle", "score.options={camera_noise: 0.02}")),
-            Variant("cameras wrong by 10 cm", ("score.critic=oracle", "score.options={camera_noise: 0.1}")),
-            Variant("both: 20 %, 10 cm", ("score.critic=oracle", "score.options={depth_noise: 0.2, camera_noise: 0.1}")),
+            Variant("exact depth and cameras", ("score.critic=oracle", "score.options={}")),
+            *ESTIMATED,
             Variant("4 judged frames", ("score.frames=4",)),
             Variant("6 judged frames", ("score.frames=6",)),
+        ),
+    ),
+    "errors": (
+        "The exact geometry, made wrong on purpose",
+        (
+            Variant("nothing wrong", ("score.critic=oracle", "score.options={}")),
+            Variant("depth by 5 %", ("score.critic=oracle", "score.options={depth_noise: 0.05}")),
+            Variant("depth by 20 %", ("score.critic=oracle", "score.options={depth_noise: 0.2}")),
+            Variant("cameras by 2 cm", ("score.critic=oracle", "score.options={camera_noise: 0.02}")),
+            Variant("cameras by 10 cm", ("score.critic=oracle", "score.options={camera_noise: 0.1}")),
+            Variant("both: 20 %, 10 cm", ("score.critic=oracle", "score.options={depth_noise: 0.2, camera_noise: 0.1}")),
         ),
     ),
     "pairs": (
@@ -76,11 +103,11 @@ GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
             UNCHANGED,
             Variant("half the prompts", ("prompts.world.train={half}",)),
             Variant("a quarter of the prompts", ("prompts.world.train={quarter}",)),
-            Variant("up to two pairs of a group", ("pair.per_group=2",)),
-            Variant("gap at least 0.01", ("pair.min_gap=0.01",)),
-            Variant("gap at least 0.03", ("pair.min_gap=0.03",)),
-            Variant("motion not matched", ("pair.keep_motion=0.0",)),
-            Variant("winner keeps all of the motion", ("pair.keep_motion=1.0",)),
+            Variant("one pair of a group", ("pair.per_group=1",)),
+            Variant("gap at least 0.003", ("pair.min_gap=0.003",)),
+            Variant("gap at least 0.006", ("pair.min_gap=0.006",)),
+            Variant("motion not matched", ("pair.keep_motion=0.0", "pair.min_motion=0.0")),
+            Variant("winner keeps nine tenths of the motion", ("pair.keep_motion=0.9",)),
             Variant("beta a tenth", ("train.beta={less}",)),
             Variant("beta tenfold", ("train.beta={more}",)),
         ),
@@ -121,14 +148,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
-    parser.add_argument("--estimator", metavar="NAME", help="a critic that estimates, for more lines of the group `critic`")
-    parser.add_argument("--estimator-options", default="{}", metavar="YAML", help="such as {weights: PATH, side: 56}")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the recipe")
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
-    if arguments.estimator:
-        title, variants = GROUPS["critic"]
-        GROUPS["critic"] = (title, (*variants, *estimated(arguments.estimator, arguments.estimator_options)))
     path = Path(arguments.recipe)
     path = path if path.exists() else recipes_folder() / f"{arguments.recipe}.yaml"
     report = study(path, arguments.set, arguments.out, arguments.seeds, arguments.only)
@@ -136,16 +158,6 @@ def main() -> None:
     if arguments.page:
         with atomic_path(arguments.page) as temporary:
             temporary.write_text(report)
-
-
-def estimated(name: str, options: str) -> tuple[Variant, ...]:
-    """Return the lines in which depth, cameras or both are a critic's estimates."""
-    depth, cameras = f"depth: {name}, depth_options: {options}", f"cameras: {name}, cameras_options: {options}"
-    halves = {"exact depth, estimated cameras": cameras, "estimated depth, exact cameras": depth}
-    both = f"{depth}, {cameras}"
-    less = {f"the same, the least confident {share:.0%} left out": f"{both}, drop: {share}" for share in (0.2, 0.5)}
-    parts = {**halves, "both estimated": both, **less}
-    return tuple(Variant(words, ("score.critic=mixed", f"score.options={{{part}}}")) for words, part in parts.items())
 
 
 def study(path: Path, settings: Sequence[str], out: Path, seeds: int, groups: Sequence[str]) -> str:

@@ -92,13 +92,15 @@ def test_recipes_know_every_change_and_equal_runs_share_a_folder(ablations: Modu
     assert by_name["a quarter of the prompts"].recipe.prompts.world.train == 2
 
 
-def test_an_estimator_adds_lines_that_recipes_know(ablations: ModuleType, tmp_path: Path) -> None:
+def test_the_lines_of_an_estimator_are_settings_that_recipes_know(ablations: ModuleType, tmp_path: Path) -> None:
     lines = ablations.estimated("vggt", "{side: 56}")
     assert [line.name for line in lines][:3] == [
-        *("exact depth, estimated cameras", "estimated depth, exact cameras", "both estimated"),
+        "exact depth, estimated cameras",
+        "estimated depth, exact cameras",
+        "both estimated, the least confident 20% left out",
     ]
     base = ablations.load_recipe(MINI, [])
     options = [ablations.make_cell(MINI, [], base, line, 0, tmp_path).recipe.score.options for line in lines]
     assert options[0] == {"cameras": "vggt", "cameras_options": {"side": 56}}
     assert options[1] == {"depth": "vggt", "depth_options": {"side": 56}}
-    assert options[4] == {**options[0], **options[1], "drop": 0.5}
+    assert options[3] == {**options[0], **options[1], "drop": 0.5}
