@@ -51,7 +51,7 @@ class Views:
 
 
 def build_geometry(plan: Plan) -> Vggt:
-    """Build the network with the weights that the plan's seed fixes; its first guess is about a camera that has not moved."""
+    """Build the network with the weights that the plan's seed fixes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         model = Vggt(plan.geometry, ("camera", "depth"))
