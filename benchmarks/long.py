@@ -33,8 +33,9 @@ from videogpa.video import write_video
 from videogpa.world.failures import Failure, render_failing
 from videogpa.world.paths import camera_path
 
-HEIGHT, WIDTH, SEED, CAMERA = 96, 144, 3, "orbit-left"
+SEED, CAMERA = 3, "orbit-left"
 ERRORS: dict[str, Any] = {"depth_noise": 0.02, "camera_noise": 0.004, "wrong": 0.05, "own_world": True}
+AT_ONCE = 64  # frames that are also scored in one pass
 DRIFT = Failure(kind="drift", strength=1.0, seed=1)
 
 
@@ -44,7 +45,13 @@ class Cell:
 
     frames: int
     window: int
+    height: int
     drift: bool = False
+
+    @property
+    def scene(self) -> Scene:
+        """What is filmed, half as wide again as high."""
+        return Scene(seed=SEED, camera=CAMERA, frames=self.frames, height=self.height, width=self.height * 3 // 2)
 
 
 def main() -> None:
@@ -52,10 +59,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[64, 125, 250, 500])
     parser.add_argument("--window", type=int, default=32)
+    parser.add_argument("--height", type=int, default=96)
     parser.add_argument("--out", type=Path, help="a Markdown file for the table")
     asked = parser.parse_args()
-    cells = [Cell(frames, window) for frames in asked.frames for window in ([frames] if frames <= 64 else []) + [asked.window]]
-    cells.append(Cell(max(asked.frames), asked.window, drift=True))
+    windows = {frames: [frames, asked.window] if frames <= AT_ONCE else [asked.window] for frames in asked.frames}
+    cells = [Cell(frames, window, asked.height) for frames in asked.frames for window in windows[frames]]
+    cells.append(Cell(max(asked.frames), asked.window, asked.height, drift=True))
     lines = [
         "| frames | window | clip | s | s / frame | memory MiB | path error, share of its length | worst join "
         "| consistency | loo_score | explained | flow |",
@@ -71,21 +80,22 @@ def main() -> None:
     if asked.out:
         command = shlex.join(["python", "benchmarks/long.py", *sys.argv[1:]])
         about = f"{processor()}, {torch.get_num_threads()} threads; commit {git_commit()}"
-        asked.out.write_text(f"# Long clips\n\n`{command}`, {about}.\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
+        size = f"Frames of {asked.height} x {cells[0].scene.width}; seconds that the process works."
+        asked.out.write_text(f"# Long clips\n\n`{command}`, {about}.\n{size}\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
 def make_film(path: Path, cell: Cell) -> None:
     """Write the clip."""
-    write_video(path, render_failing(_scene(cell.frames), DRIFT if cell.drift else None), fps=24)
+    write_video(path, render_failing(cell.scene, DRIFT if cell.drift else None), fps=24)
 
 
 def measure(path: Path, cell: Cell) -> str:
     """Return the cell's line of the table."""
     at_once = cell.window >= cell.frames
     config = ScoreConfig(critic="oracle", frames="all", window=cell.window, options={} if at_once else ERRORS)
-    prompt = Prompt(prompt="long", text="", scene=_scene(cell.frames))
+    prompt = Prompt(prompt="long", text="", scene=cell.scene)
     judge = Judge(config)
-    judge.judge(torch.rand(4, 3, HEIGHT, WIDTH), clip="warm", prompt=prompt)  # what all clips need is loaded
+    judge.judge(torch.rand(4, 3, cell.height, cell.scene.width), clip="warm", prompt=prompt)  # what all clips need is loaded
     before = _peak_mib()
     verdict, seconds = clocked(lambda: judge.judge(path, clip="film", prompt=prompt), "cpu")
     row, grown = verdict.score, _peak_mib() - before
@@ -113,10 +123,6 @@ def _path_error(path: Path, prompt: Prompt, config: ScoreConfig) -> float:
     truth = camera_centers(camera_path(CAMERA, material.total))
     errors = (umeyama(centers, truth)(centers) - truth).norm(dim=1)
     return float(errors.square().mean().sqrt() / truth.diff(dim=0).norm(dim=1).sum())
-
-
-def _scene(frames: int) -> Scene:
-    return Scene(seed=SEED, camera=CAMERA, frames=frames, height=HEIGHT, width=WIDTH)
 
 
 def _peak_mib() -> float:
