@@ -15,11 +15,12 @@ from videogpa.records import Reconstruction, Score, Source
 from videogpa.stages.score import judge
 from videogpa.world import controls
 
+SMALL = controls.Film(10, 48, 64, "detailed", 0.6)
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("FRAMES", 10), ("HEIGHT", 48), ("WIDTH", 64)):
-        monkeypatch.setattr(controls, name, value)
+    monkeypatch.setitem(controls.FILMS, "detailed", SMALL)
 
 
 class Inventive:
@@ -77,12 +78,12 @@ def test_declining_is_right_for_a_control_and_wrong_for_a_consistent_clip() -> N
 
 @pytest.mark.parametrize("name", list(controls.CONTROLS))
 def test_controls_are_what_they_say(name: str) -> None:
-    clip = controls.CONTROLS[name].make(0)
-    assert clip.shape == (controls.FRAMES, 3, controls.HEIGHT, controls.WIDTH)
+    clip = controls.CONTROLS[name].make(SMALL, 0)
+    assert clip.shape == (SMALL.frames, 3, SMALL.height, SMALL.width)
     assert 0 <= float(clip.min()) <= float(clip.max()) <= 1
-    assert_close(clip, controls.CONTROLS[name].make(0), rtol=0, atol=0)
-    half = controls.FRAMES // 2
-    sound = controls.consistent(0, controls.CONSISTENT[0])
+    assert_close(clip, controls.CONTROLS[name].make(SMALL, 0), rtol=0, atol=0)
+    half = SMALL.half
+    sound = controls.consistent(SMALL, 0, controls.CONSISTENT[0])
     if name == "mirrored":
         assert_close(clip[half:].flip(-1), sound[half:], rtol=0, atol=0)
     if name in ("mirrored", "cut"):
@@ -92,13 +93,21 @@ def test_controls_are_what_they_say(name: str) -> None:
 
 
 def test_the_baseline_is_a_still_picture() -> None:
-    frames = controls.consistent(0, controls.CONSISTENT[0])
+    frames = controls.consistent(SMALL, 0, controls.CONSISTENT[0])
     row = (
         judge.Judge(ScoreConfig(critic="oracle", frames=10))
-        .judge(frames, clip="c", prompt=controls.prompt_of(0, "truck-right"))
+        .judge(frames, clip="c", prompt=controls.prompt_of(SMALL, 0, "truck-right"))
         .score
     )
     assert row.loo_score is not None
     assert row.single_image is not None
     assert row.explained == pytest.approx(1 - row.loo_score / row.single_image)
     assert row.explained > 0.5
+
+
+def test_the_plain_film_is_what_the_miniatures_know() -> None:
+    film = controls.FILMS["plain"]
+    for name, control in controls.CONTROLS.items():
+        assert control.make(film, 0).shape == (9, 3, 32, 32), name
+    findings = check.check_critic(ScoreConfig(critic="oracle", frames=10), 1, "plain")  # judges the nine frames there are
+    assert [finding.control for finding in findings if not finding.right] == []

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from videogpa import perceptual
+from videogpa.errors import UserError
 from videogpa.perceptual import Lpips
 
 
@@ -146,3 +147,10 @@ def test_offline_it_says_what_to_do(empty_cache, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no LPIPS weights at .*gone\.safetensors"):
         Lpips("alex", weights=tmp_path / "gone.safetensors")
+
+
+def test_the_smallest_image_is_looked_at_and_a_smaller_one_is_refused_by_size():
+    lpips = Lpips("alex")
+    assert lpips(torch.zeros(1, 3, 31, 40), torch.ones(1, 3, 31, 40)).isfinite().all()
+    with pytest.raises(UserError, match=r"images of 30 x 40 pixels are too small for LPIPS \(alex\), which needs 31"):
+        lpips(torch.zeros(1, 3, 30, 40), torch.ones(1, 3, 30, 40))

@@ -34,15 +34,17 @@ class Finding:
         return "scored, and worse than every consistent clip" if self.right else "FOOLED: scored like a consistent clip"
 
 
-def check_critic(config: ScoreConfig, seeds: int) -> list[Finding]:
-    """Put the consistent clips and the negative controls of `seeds` scenes to a critic."""
-    judge = Judge(config)
+def check_critic(config: ScoreConfig, seeds: int, world: str = "detailed") -> list[Finding]:
+    """Put the consistent clips and the negative controls of `seeds` scenes to a critic; `world` names how they are filmed."""
+    film = controls.FILMS[world]
+    too_many = config.frames != "all" and config.frames > film.frames
+    judge = Judge(config.model_copy(update={"frames": film.frames}) if too_many else config)
 
     def score(job: _Job) -> Score:
         name, control, seed = job
         camera = name if control is None else controls.CONSISTENT[0]
-        clip = controls.consistent(seed, camera) if control is None else controls.CONTROLS[control].make(seed)
-        return judge.judge(clip, clip=f"{name}/{seed}", prompt=controls.prompt_of(seed, camera)).score
+        clip = controls.consistent(film, seed, camera) if control is None else controls.CONTROLS[control].make(film, seed)
+        return judge.judge(clip, clip=f"{name}/{seed}", prompt=controls.prompt_of(film, seed, camera)).score
 
     jobs = list(_jobs(seeds))
     scores = list(map_items(score, jobs, label="check-critic"))

@@ -286,6 +286,7 @@ class CheckCritic:
 
         videogpa check-critic sfm
         videogpa check-critic vggt --weights path/to/VGGT-1B-Commercial
+        videogpa check-critic vggt --weights mini:vggt --world plain
     """
 
     critic: Positional[str]
@@ -296,13 +297,15 @@ class CheckCritic:
     """Another setting of the critic, such as crop=centre. May be repeated."""
     seeds: int = 1
     """How many scenes, each with all controls. Eleven clips a scene."""
+    world: Literal["detailed", "plain"] = "detailed"
+    """How the clips are filmed. detailed: 25 frames of 480 x 288; plain: 9 of 32 x 32, all that the miniatures know."""
 
     def __call__(self) -> None:
         from videogpa.check import check_critic, table
         from videogpa.config import parse_settings, score_config
 
         options = parse_settings(self.option) | ({"weights": self.weights} if self.weights else {})
-        findings = check_critic(score_config(critic=self.critic, options=options), self.seeds)
+        findings = check_critic(score_config(critic=self.critic, options=options), self.seeds, self.world)
         _console(stderr=False).print(table(findings))
         if not all(finding.right for finding in findings):
             raise SystemExit(1)

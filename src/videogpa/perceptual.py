@@ -21,6 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, max_pool2d, relu
 
+from videogpa.errors import UserError
+
 Net = Literal["alex", "vgg"]
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -64,6 +66,9 @@ STAGES = {
 }
 
 
+LEAST = {"alex": 31, "vgg": 16}  # pixels of a side that leave one for the last stage
+
+
 class Lpips(nn.Module):
     """LPIPS between RGB images in [0, 1]; 0 = equal, about 1 = unrelated. Has no trainable parameters.
 
@@ -97,6 +102,9 @@ class Lpips(nn.Module):
         With a mask, masked-out pixels are taken as equal to the reference, and every layer's map of distances is averaged with
         the share of the mask under each of its cells as weight: exactly LPIPS where the mask is full, nan where it is empty.
         Features look beyond the mask's edge, so scattered small holes blur the distance (towards smaller).
+
+        Raises:
+            UserError: If the images are smaller than the network can look at.
         """
         if mask is None:
             return torch.cat([_sum([m.mean((1, 2)) for m in maps]) for maps, _ in self._parts(image, reference)])
@@ -119,8 +127,17 @@ class Lpips(nn.Module):
             ]
         )
 
+    def _check_size(self, image: Tensor) -> None:
+        least, size = LEAST[self.net], tuple(image.shape[-2:])
+        if min(size) < least:
+            raise UserError(
+                f"images of {size[0]} x {size[1]} pixels are too small for LPIPS ({self.net}), which needs {least} each way; "
+                "of a critic that resizes frames, raise the option `side`"
+            )
+
     def _parts(self, image: Tensor, reference: Tensor) -> Iterator[tuple[list[Tensor], slice]]:
         """Yield the layers' maps of distances for a few images at a time, to bound the memory."""
+        self._check_size(image)
         at_once = max(1, PIXELS_AT_ONCE // image[0, 0].numel())
         for start in range(0, len(image), at_once):
             part = slice(start, start + at_once)

@@ -239,7 +239,7 @@ def test_a_real_clip_is_ok_and_two_processes_agree_to_the_bit(shared: Path):
 
 @pytest.mark.parametrize("name", ["rotation", "zoom"])
 def test_cameras_that_mappers_invent_for_a_turn_or_a_zoom_are_refused(name: str) -> None:
-    frames = controls.CONTROLS[name].make(0)
+    frames = controls.CONTROLS[name].make(controls.FILMS["detailed"], 0)
     with pytest.raises(ReconstructionFailed, match="no parallax") as refused:
         SfmCritic().reconstruct(frames, judged=sample_indices(len(frames), 10))
     assert refused.value.status == "no_parallax"

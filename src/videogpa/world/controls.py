@@ -1,8 +1,8 @@
 """Negative controls: clips in which there is no 3D scene to be found, or not one, and what a critic should make of them.
 
 Learned critics invent dense geometry on such input (docs/critics.md), so a critic's scores are worth what it says of these.
-Beside them stand clips of a scene that is what it seems, filmed by a moving camera. All come from the miniature world, in the
-`detailed` style and at a size at which features can be matched; deterministic by seed.
+Beside them stand clips of a scene that is what it seems, filmed by a moving camera. All come from the miniature world,
+deterministic by seed: in the `detailed` style and at a size at which features can be matched, or as the miniatures know it.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from videogpa.records import Prompt, Scene
+from videogpa.records import Prompt, Scene, Style
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import render_shots
 from videogpa.world.shots import at_frames, shot
 
-FRAMES, HEIGHT, WIDTH = 25, 288, 480
-SWEEP = 0.6  # of a path that is walked in a clip: its neighbouring frames are then as alike as those of a film
 CONSISTENT = ("truck-right", "orbit-left", "dolly-in", "rise-up")  # paths on which the camera travels
 ZOOM = 1.6  # how much larger the last frame of a zoom is
 AT_ONCE = 5  # frames rendered together; a detailed surface takes 400 bytes a pixel
@@ -28,64 +26,88 @@ Clip = Float[Tensor, "frames 3 height width"]
 
 
 @dataclass(frozen=True)
+class Film:
+    """How the clips of a check are filmed."""
+
+    frames: int
+    height: int
+    width: int
+    style: Style
+    sweep: float
+    """Share of a path that is walked in a clip."""
+
+    @property
+    def half(self) -> int:
+        """The first frame of the second half."""
+        return self.frames // 2
+
+
+FILMS: dict[str, Film] = {
+    "detailed": Film(25, 288, 480, "detailed", 0.6),  # neighbouring frames are then as alike as those of a real film
+    "plain": Film(9, 32, 32, "plain", 1.0),  # what the miniatures were trained on
+}
+
+
+@dataclass(frozen=True)
 class Control:
-    """A kind of clip, what is true of it, and how to make it for a seed."""
+    """A kind of clip, what is true of it, and how to make it for a film and a seed."""
 
     truth: str
-    make: Callable[[int], Clip]
+    make: Callable[[Film, int], Clip]
 
 
-def consistent(seed: int, camera: str) -> Clip:
+def consistent(film: Film, seed: int, camera: str) -> Clip:
     """Film a still scene along a path. RGB in [0, 1]."""
-    scene = scene_of(seed, camera)
+    scene = scene_of(film, seed, camera)
     whole = shot(scene)
-    camera_matrix = intrinsics(HEIGHT, WIDTH)
-    parts = [at_frames(whole, range(i, min(i + AT_ONCE, FRAMES))) for i in range(0, FRAMES, AT_ONCE)]
-    return torch.cat([render_shots([part], camera_matrix, height=HEIGHT, width=WIDTH).images for part in parts])
+    camera_matrix = intrinsics(film.height, film.width)
+    parts = [at_frames(whole, range(i, min(i + AT_ONCE, film.frames))) for i in range(0, film.frames, AT_ONCE)]
+    return torch.cat([render_shots([part], camera_matrix, height=film.height, width=film.width).images for part in parts])
 
 
-def scene_of(seed: int, camera: str) -> Scene:
-    """The scene of a control; only the first part of its path is filmed."""
-    return Scene(seed=seed, camera=camera, frames=round(FRAMES / SWEEP), height=HEIGHT, width=WIDTH, style="detailed")
+def scene_of(film: Film, seed: int, camera: str) -> Scene:
+    """The scene of a control; its path may go on beyond what is filmed."""
+    frames = round(film.frames / film.sweep)
+    return Scene(seed=seed, camera=camera, frames=frames, height=film.height, width=film.width, style=film.style)
 
 
-def prompt_of(seed: int, camera: str) -> Prompt:
+def prompt_of(film: Film, seed: int, camera: str) -> Prompt:
     """What the clip would have been asked for; the oracle judges by it."""
-    return Prompt(prompt=f"control-{seed}", text=PATHS[camera][2], scene=scene_of(seed, camera))
+    return Prompt(prompt=f"control-{seed}", text=PATHS[camera][2], scene=scene_of(film, seed, camera))
 
 
-def _noise(seed: int) -> Clip:
-    return torch.rand(FRAMES, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
+def _noise(film: Film, seed: int) -> Clip:
+    return torch.rand(film.frames, 3, film.height, film.width, generator=torch.Generator().manual_seed(seed))
 
 
-def _repeated(seed: int) -> Clip:
-    return _first_frame(seed).expand(FRAMES, 3, HEIGHT, WIDTH).contiguous()
+def _repeated(film: Film, seed: int) -> Clip:
+    return _frame(film, seed, 0).expand(film.frames, -1, -1, -1).contiguous()
 
 
-def _shuffled(seed: int) -> Clip:
+def _shuffled(film: Film, seed: int) -> Clip:
     """Every frame from a scene of its own."""
-    return torch.cat([_frame(1000 * (seed + 1) + i, i) for i in range(FRAMES)])
+    return torch.cat([_frame(film, 1000 * (seed + 1) + i, i) for i in range(film.frames)])
 
 
-def _rotation(seed: int) -> Clip:
-    return consistent(seed, "pan-left")
+def _rotation(film: Film, seed: int) -> Clip:
+    return consistent(film, seed, "pan-left")
 
 
-def _zoom(seed: int) -> Clip:
+def _zoom(film: Film, seed: int) -> Clip:
     """Enlarge the middle of one frame, by more in every frame."""
-    first = _first_frame(seed)
-    factors = [ZOOM ** (i / (FRAMES - 1)) for i in range(FRAMES)]
+    first = _frame(film, seed, 0)
+    factors = [ZOOM ** (i / (film.frames - 1)) for i in range(film.frames)]
     return torch.cat([_enlarged(first, factor) for factor in factors])
 
 
-def _cut(seed: int) -> Clip:
-    half = FRAMES // 2
-    return torch.cat([consistent(seed, CONSISTENT[0])[:half], consistent(seed + 500, CONSISTENT[1])[half:]])
+def _cut(film: Film, seed: int) -> Clip:
+    first, second = consistent(film, seed, CONSISTENT[0]), consistent(film, seed + 500, CONSISTENT[1])
+    return torch.cat([first[: film.half], second[film.half :]])
 
 
-def _mirrored(seed: int) -> Clip:
-    clip = consistent(seed, CONSISTENT[0])
-    clip[FRAMES // 2 :] = clip[FRAMES // 2 :].flip(-1)
+def _mirrored(film: Film, seed: int) -> Clip:
+    clip = consistent(film, seed, CONSISTENT[0])
+    clip[film.half :] = clip[film.half :].flip(-1)
     return clip
 
 
@@ -101,17 +123,14 @@ CONTROLS: dict[str, Control] = {
 """Name -> what a critic must not take for one consistent scene."""
 
 
-def _first_frame(seed: int) -> Clip:
-    return _frame(seed, 0)
-
-
-def _frame(seed: int, index: int) -> Clip:
-    part = at_frames(shot(scene_of(seed, CONSISTENT[0])), [index])
-    return render_shots([part], intrinsics(HEIGHT, WIDTH), height=HEIGHT, width=WIDTH).images
+def _frame(film: Film, seed: int, index: int) -> Clip:
+    part = at_frames(shot(scene_of(film, seed, CONSISTENT[0])), [index])
+    return render_shots([part], intrinsics(film.height, film.width), height=film.height, width=film.width).images
 
 
 def _enlarged(frame: Clip, factor: float) -> Clip:
-    size = (round(HEIGHT * factor), round(WIDTH * factor))
+    height, width = frame.shape[-2:]
+    size = (round(height * factor), round(width * factor))
     large = interpolate(frame, size, mode="bicubic", antialias=True).clamp(0, 1)
-    top, left = (size[0] - HEIGHT) // 2, (size[1] - WIDTH) // 2
-    return large[..., top : top + HEIGHT, left : left + WIDTH]
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return large[..., top : top + height, left : left + width]
