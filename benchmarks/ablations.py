@@ -1,6 +1,6 @@
 """What of the method matters, in miniature: each choice changed alone, judged by the exact geometry on scenes never seen.
 
-    python benchmarks/ablations.py [--recipe demo] [--seeds 3] [--only GROUP ...] [--page docs/ablations.md]
+    python benchmarks/ablations.py [--recipe demo] [--seeds 3] [--only GROUP[:SEEDS] ...] [--page docs/ablations.md]
 
 Every line of a table is a training with one thing changed and all else as in the recipe, once per seed (LoRA, noise, order of
 pairs, what is drawn at random). Candidates, base clips and scores are made once and shared where settings allow. All are
@@ -13,7 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -147,27 +147,50 @@ def main() -> None:
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="GROUP[:SEEDS]",
+        default=list(GROUPS),
+        help=f"of {', '.join(GROUPS)}; with seeds of its own",
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the recipe")
     parser.add_argument("--page", type=Path)
     arguments = parser.parse_args()
     path = Path(arguments.recipe)
     path = path if path.exists() else recipes_folder() / f"{arguments.recipe}.yaml"
-    report = study(path, arguments.set, arguments.out, arguments.seeds, arguments.only)
+    report = study(path, arguments.set, arguments.out, chosen_groups(arguments.only, arguments.seeds))
     print(report)
     if arguments.page:
         with atomic_path(arguments.page) as temporary:
             temporary.write_text(report)
 
 
-def study(path: Path, settings: Sequence[str], out: Path, seeds: int, groups: Sequence[str]) -> str:
-    """Run all cells of the groups, and return the page."""
+def chosen_groups(names: Sequence[str], seeds: int) -> dict[str, int]:
+    """Return how many seeds each of these groups gets; `pairs:1` has one of its own.
+
+    Raises:
+        UserError: If there is no such group, or its seeds are no number.
+    """
+    chosen = {}
+    for name in names:
+        group, _, own = name.partition(":")
+        if group not in GROUPS or not (own or "1").isdigit():
+            raise UserError(
+                f"there is no group {name}: expected one of {', '.join(GROUPS)}, or one with a number of seeds, pairs:1"
+            )
+        chosen[group] = int(own or seeds)
+    return chosen
+
+
+def study(path: Path, settings: Sequence[str], out: Path, groups: Mapping[str, int]) -> str:
+    """Run all cells of the groups, each with so many seeds, and return the page."""
     base = load_recipe(path, settings)
     if JUDGE not in base.evaluate.critics:
         raise UserError(f"{path} is not judged by the {JUDGE}: nothing else knows the truth; set evaluate.critics")
     cells = [
         [(variant, [make_cell(path, settings, base, variant, seed, out) for seed in range(seeds)]) for variant in variants]
-        for variants in (GROUPS[group][1] for group in groups)
+        for variants, seeds in ((GROUPS[group][1], seeds) for group, seeds in groups.items())
     ]
     work = {cell.folder.path: cell for group in cells for _, row in group for cell in row}  # equal settings: one folder
     shared = out / "shared"
@@ -176,10 +199,10 @@ def study(path: Path, settings: Sequence[str], out: Path, seeds: int, groups: Se
         zip(work, map_items(lambda cell: made(cell, base, shared), list(work.values()), label="ablations"), strict=True)
     )
     lines = []
-    for group, rows in zip(groups, cells, strict=True):
+    for (group, seeds), rows in zip(groups.items(), cells, strict=True):
         results = [(variant, [done[cell.folder.path] for cell in row]) for variant, row in rows]
-        lines += [f"## {GROUPS[group][0]}", "", *table(results), ""]
-    return "\n".join([*heading(path, settings, base, seeds), *lines])
+        lines += [f"## {GROUPS[group][0]}", "", f"Seeds of training: {seeds}.", "", *table(results), ""]
+    return "\n".join([*heading(path, settings, base), *lines])
 
 
 def make_cell(path: Path, settings: Sequence[str], base: Recipe, variant: Variant, seed: int, out: Path) -> Cell:
@@ -323,7 +346,7 @@ def spread(changes: Sequence[float]) -> str:
     return f"{100 * fmean(changes):+.1f}{deviation} %".replace("-", "−")
 
 
-def heading(path: Path, settings: Sequence[str], base: Recipe, seeds: int) -> list[str]:
+def heading(path: Path, settings: Sequence[str], base: Recipe) -> list[str]:
     """Return what the figures rest on, and how they are to be read."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
     world = base.prompts.world
@@ -334,8 +357,8 @@ def heading(path: Path, settings: Sequence[str], base: Recipe, seeds: int) -> li
         "",
         f"Commit {commit}; {platform.processor() or platform.machine()}, {os.cpu_count()} cores; `{command}`.",
         f"Model `{base.model.path}`; {scenes} × {base.evaluate.seeds} seeds, judged by the exact geometry (`{JUDGE}`).",
-        f"Changes in per cent of the base model, paired; mean ± standard deviation over {seeds} seeds of training, all on",
-        "the same candidates. `loo_score`: lower is better; a gain with over 5 % less `adherence` or `flow` is a miss.",
+        "Changes in per cent of the base model, paired; mean ± standard deviation over the seeds of training, all on the same",
+        "candidates. `loo_score`: lower is better; a gain with over 5 % less `adherence` or `flow` is a miss.",
         "",
         *LIMITS,
         "",

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from videogpa.errors import UserError
 from videogpa.records import Outcome, Relative
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +44,7 @@ def test_a_study_from_end_to_end(ablations: ModuleType, tmp_path: Path, monkeypa
     monkeypatch.setitem(ablations.GROUPS, "small", ("Small", lines))
 
     def study() -> str:
-        page: str = ablations.study(MINI, SMALL, tmp_path, 1, ["small"])
+        page: str = ablations.study(MINI, SMALL, tmp_path, {"small": 1})
         return page
 
     page = study()
@@ -104,3 +105,10 @@ def test_the_lines_of_an_estimator_are_settings_that_recipes_know(ablations: Mod
     assert options[0] == {"cameras": "vggt", "cameras_options": {"side": 56}}
     assert options[1] == {"depth": "vggt", "depth_options": {"side": 56}}
     assert options[3] == {**options[0], **options[1], "drop": 0.5}
+
+
+def test_groups_may_have_seeds_of_their_own(ablations: ModuleType) -> None:
+    assert ablations.chosen_groups(["scoring", "pairs:1"], 3) == {"scoring": 3, "pairs": 1}
+    for wrong in ("luck", "pairs:some"):
+        with pytest.raises(UserError, match=f"there is no group {wrong}"):
+            ablations.chosen_groups([wrong], 3)
