@@ -112,7 +112,6 @@ def test_a_missing_tracker_is_named_with_its_command(folder: RunFolder) -> None:
 
 
 def test_tensorboard_gets_the_rows(folder: RunFolder) -> None:
-    pytest.importorskip("tensorboard")
     train.run(toy_recipe(train={"trackers": ["tensorboard"], "steps": 2, "held_out": 0.4}), folder)
     (events,) = [file for file in (folder / "train").rglob("events.*") if file.parent.name == "videogpa"]
     assert b"held_out/winner_gain" in events.read_bytes()
