@@ -47,6 +47,10 @@ MATCHING_SIDE = 432
 DEPTH_WIDTH = 256
 """Long side, in pixels, of the depth maps, and of the images that the scores are computed on."""
 
+FLAT_PARALLAX = 10.0
+"""Pixels of those images that near and far must move against each other where homographies explain nearly all: between the 4 of
+a zoom into a picture and the 39 of an orbit that mostly shows a wall."""
+
 MIN_POINTS = 200
 MIN_TRACK = 3.0
 FOCAL_RANGE = (0.25, 3.0)
@@ -155,17 +159,18 @@ class SfmCritic:
         if error is not None:
             measures["epipolar"] = error
         far_apart = homography.explained_far_apart(clip.features, clip.pairs, len(frames))
-        if far_apart >= homography.FLAT:  # mappers find cameras for it: a zoom looks like the way up to a picture
-            why = f"also between frames half the clip apart: {100 * far_apart:.0f} %"
-            raise _verdict(why, clip, measures)
         model = _choose_model(clip)
         if isinstance(model, _NoModel):
             raise _verdict(model.why, clip, measures)
         reconstruction = _assemble(model, clip, measures)
         parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
         measures["parallax"] = parallax
-        if parallax < LEAST_PARALLAX:  # a camera that turns, or a flat picture: mappers find cameras for both
-            why = f"near and far points move {parallax:.2f} pixels against each other, less than {LEAST_PARALLAX:g}"
+        flat = far_apart >= homography.FLAT  # mappers find cameras for it: a zoom looks like the way up to a picture
+        least = FLAT_PARALLAX if flat else LEAST_PARALLAX
+        if parallax < least:  # a camera that turns, or a flat picture: mappers find cameras for both
+            why = f"near and far points move {parallax:.2f} pixels against each other, less than {least:g}"
+            if flat:
+                why += f", and homographies explain {100 * far_apart:.0f} % also between frames half the clip apart"
             raise _verdict(why, clip, measures)
         return replace(reconstruction, measures={**reconstruction.measures, **measures})
 
