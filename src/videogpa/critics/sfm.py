@@ -165,11 +165,11 @@ class SfmCritic:
         reconstruction = _assemble(model, clip, measures)
         parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
         measures["parallax"] = parallax
-        flat = far_apart >= homography.FLAT  # mappers find cameras for it: a zoom looks like the way up to a picture
-        least = FLAT_PARALLAX if flat else LEAST_PARALLAX
+        looks_flat = far_apart >= homography.FLAT  # mappers find cameras for it: a zoom looks like the way up to a picture
+        least = FLAT_PARALLAX if looks_flat else LEAST_PARALLAX
         if parallax < least:  # a camera that turns, or a flat picture: mappers find cameras for both
             why = f"near and far points move {parallax:.2f} pixels against each other, less than {least:g}"
-            if flat:
+            if looks_flat:
                 why += f", and homographies explain {100 * far_apart:.0f} % also between frames half the clip apart"
             raise _verdict(why, clip, measures)
         return replace(reconstruction, measures={**reconstruction.measures, **measures})

@@ -16,8 +16,8 @@ MIN_EXPLAINED = 0.94
 """Share of matches that homographies must explain. It is no pass mark, only the absence of parallax: a melting clip had .95."""
 
 FLAT = 0.98
-"""Share of the matches between frames at least half a clip apart that no scene with depth lets homographies explain. Real clips
-have .33 to .60, a zoom into a picture .99; synthetic ones that approach a far wall .975."""
+"""Share of the matches between frames at least half a clip apart from which on a clip looks flat. Real clips have .33 to .60, a
+zoom into a picture .99; synthetic rooms that are mostly one wall .975 and .99, so that it decides nothing alone."""
 
 Homography = Float64[np.ndarray, "3 3"]
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from videogpa.config import ScoreConfig
 from videogpa.maths.cameras import rotation_vectors
 from videogpa.maths.stats import auc
-from videogpa.records import Prompt, Scene
+from videogpa.records import Scene
 from videogpa.runs import write_text
 from videogpa.stages.score.judge import Judge
 from videogpa.workers import map_items
@@ -63,14 +63,13 @@ def check_geometry(plan: Plan, folder: Path, out: Path, scenes: int = 60) -> dic
 
 
 def summarise_geometry(rows: Sequence[Judged]) -> dict[str, float]:
-    """Return the figures that describe the model; turning clips, which must be declined, count for the depth alone."""
+    """Return the figures that describe the model; clips that turn on the spot must be declined, and count for nothing else."""
     turning = [row for row in rows if row.camera.startswith("pan") and row.failure is None]
     moving = [row for row in rows if not row.camera.startswith("pan")]
     true = [row for row in moving if row.failure is None]
-    known = [row for row in rows if row.failure is None]
     summary = {
-        "depth_error": fmean(row.depth_error for row in known if row.depth_error is not None),
-        "rotation_error": fmean(row.rotation_error for row in known if row.rotation_error is not None),
+        "depth_error": fmean(row.depth_error for row in true if row.depth_error is not None),
+        "rotation_error": fmean(row.rotation_error for row in true if row.rotation_error is not None),
         "scored": fmean(row.status == "ok" for row in moving),
         "turning_declined": fmean(row.status == "no_parallax" for row in turning),
     }
@@ -95,9 +94,7 @@ def _check_scene(plan: Plan, judge: Judge, scene: Scene) -> list[Judged]:
 
 
 def _judged(judge: Judge, scene: Scene, failure: Failure | None) -> Judged:
-    clip = render_failing(scene, failure)
-    prompt = Prompt(prompt=f"scene-{scene.seed}", text="", scene=scene)
-    verdict = judge.judge(clip, clip="clip", prompt=prompt)
+    verdict = judge.judge(render_failing(scene, failure), clip=f"scene-{scene.seed}")
     score, found = verdict.score, verdict.reconstruction
     known = found if failure is None else None
     return Judged(
