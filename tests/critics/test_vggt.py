@@ -96,6 +96,11 @@ def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None
     assert reconstruction.measures["confidence"] == pytest.approx(float(predicted.depth_conf.median()), rel=1e-3)
 
 
+def test_a_side_that_the_patches_do_not_fill_is_refused(weights: str) -> None:
+    with pytest.raises(UserError, match=r"multiple of 14.*not 64"):
+        VggtCritic(weights, side=64)
+
+
 def test_the_papers_protocol_takes_the_centre_and_the_point_head(weights: str, frames: Tensor) -> None:
     reconstruction = VggtCritic(weights, side=SIDE, **VggtCritic.PAPER).reconstruct(frames)
     predicted = Vggt.from_folder(weights)(frame_for_network(frames, "centre", SIDE, 14)[None])
@@ -146,7 +151,7 @@ def test_python_takes_a_path_and_loads_weights_once(weights: str, frames: Tensor
     ("options", "complaint"),
     [
         ({"crop": "center"}, "crop: Input should be 'whole' or 'centre'"),
-        ({"side": 500}, "side: Input should be a multiple of 14"),
+        ({"side": 0}, "side: Input should be greater than or equal to 1"),
         ({"points": "cloud"}, "points: Input should be 'depth' or 'head'"),
         ({"weight": "x"}, "it takes: weights, crop, points, side, device): weight: Extra inputs"),
     ],

@@ -23,6 +23,7 @@ from videogpa.critics.framing import Crop, frame_for_network
 from videogpa.critics.gates import pass_gates
 from videogpa.critics.networks.vggt import Head, Prediction, Vggt
 from videogpa.critics.networks.weights import trunk_precision
+from videogpa.errors import UserError
 from videogpa.models.loading import pick_device
 from videogpa.records import Reconstruction, Source
 
@@ -80,13 +81,17 @@ class VggtCritic:
         weights: str | Path = DEFAULT_WEIGHTS,
         crop: Crop = "whole",
         points: Literal["depth", "head"] = "depth",
-        side: Annotated[int, Field(ge=14, multiple_of=14)] | None = None,
+        side: Annotated[int, Field(ge=1)] | None = None,
         device: str = "auto",
     ) -> None:
         chosen = pick_device(device)
         heads: tuple[Head, ...] = ("camera", "depth", "point") if points == "head" else ("camera", "depth")
         self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=trunk_precision(chosen))
         self._device, self._crop, self._side = chosen, crop, side or self._model.config.img_size
+        if self._side % self._model.config.patch_size:
+            raise UserError(
+                f"`side` must be a multiple of {self._model.config.patch_size}, the patches of {weights}; not {side}"
+            )
         self.details = {"weights": str(weights), "crop": crop, "points": points, "side": str(self._side)}
 
     def frames_to_read(self, judged: int) -> int:

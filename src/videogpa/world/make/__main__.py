@@ -16,11 +16,12 @@ from videogpa.world.make.fit import Budget
 from videogpa.world.make.geometry import GEOMETRY, train_geometry
 from videogpa.world.make.geometry_check import check_geometry
 from videogpa.world.make.latents import encode_clips
-from videogpa.world.make.plan import MINIATURE
+from videogpa.world.make.plan import COARSE, MINIATURE
 from videogpa.world.make.transformer import train_transformer
 from videogpa.world.make.vae import train_vae
 
 Stage = Literal["vae", "latents", "transformer", "export", "check", "vggt", "vggt-check"]
+PLANS = {"fine": MINIATURE, "coarse": COARSE}
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,33 @@ class Make:
     """The same of the transformer."""
     vggt_minutes: float = math.inf
     """The same of the geometry model."""
+    plan: Literal["fine", "coarse"] = "fine"
+    """`fine` makes the models that ship, `coarse` some for smaller clips, from which these can start."""
+    grow_from: Path | None = None
+    """The folder of a coarse making, from whose models the training starts; without it, from random weights."""
     device: str = "auto"
 
     def __call__(self) -> None:
         """Do the stages."""
         device = pick_device(self.device)
-        plan, out = MINIATURE, self.out
+        plan, out = PLANS[self.plan], self.out
         work: dict[str, Callable[[], object]] = {
-            "vae": lambda: train_vae(plan, out, Budget(plan.vae_steps, self.vae_minutes), device),
+            "vae": lambda: train_vae(plan, out, Budget(plan.vae_steps, self.vae_minutes), device, self._start("vae")),
             "latents": lambda: encode_clips(plan, out, device),
-            "transformer": lambda: train_transformer(plan, out, Budget(plan.steps, self.minutes), device),
+            "transformer": lambda: train_transformer(plan, out, Budget(plan.steps, self.minutes), device, self._start(MODEL)),
             "export": lambda: export(out),
             "check": lambda: check(plan, out / MODEL, out, device),
-            "vggt": lambda: train_geometry(plan, out, Budget(plan.geometry_steps, self.vggt_minutes), device),
+            "vggt": lambda: train_geometry(
+                plan, out, Budget(plan.geometry_steps, self.vggt_minutes), device, self._start(GEOMETRY)
+            ),
             "vggt-check": lambda: check_geometry(plan, out / GEOMETRY, out),
         }
         out.mkdir(parents=True, exist_ok=True)
         for stage in self.stages:
             work[stage]()
+
+    def _start(self, model: str) -> Path | None:
+        return None if self.grow_from is None else self.grow_from / model
 
 
 if __name__ == "__main__":

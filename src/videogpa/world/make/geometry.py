@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor
 from torch.nn import init
 from torch.nn.functional import interpolate, smooth_l1_loss
@@ -22,6 +22,7 @@ from videogpa.runs import atomic_folder, write_text
 from videogpa.world.failures import Take, render_takes
 from videogpa.world.make.clips import training_clip
 from videogpa.world.make.fit import Budget, averaged_into, fit
+from videogpa.world.make.grow import grow_geometry
 from videogpa.world.make.plan import Plan
 from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
@@ -29,6 +30,7 @@ from videogpa.world.shots import Shot, at_frames, shot
 
 GEOMETRY = "vggt"
 """Name of the folder in which the model is written, and under which it ships."""
+WEIGHTS = "model.safetensors"
 
 METRES = 3.0  # the network's unit of length: about as far as the middle of a room is from the camera
 LEAST_FRAMES = 3
@@ -66,9 +68,14 @@ def build_geometry(plan: Plan) -> Vggt:
     return model
 
 
-def train_geometry(plan: Plan, out: Path, budget: Budget, device: torch.device) -> None:
-    """Train the network; its checkpoint is `<out>/vggt.pt`, and the model with averaged weights is written to `<out>/vggt`."""
+def train_geometry(plan: Plan, out: Path, budget: Budget, device: torch.device, smaller: Path | None = None) -> None:
+    """Train the network; its checkpoint is `<out>/vggt.pt`, and the model with averaged weights is written to `<out>/vggt`.
+
+    It starts as the one of coarser patches in the folder `smaller`, if that is given.
+    """
     model, path = build_geometry(plan).to(device), out / "vggt.pt"
+    if smaller is not None:
+        grow_geometry(model, {name: tensor.float() for name, tensor in load_file(smaller / WEIGHTS).items()})
     fit(
         model,
         lambda step: geometry_loss(model, training_views(plan, step, device)),
@@ -86,9 +93,7 @@ def export_geometry(plan: Plan, out: Path) -> Path:
     averaged_into(model, out / "vggt.pt")
     with atomic_folder(out / GEOMETRY) as temporary:
         write_text(temporary / "config.json", plan.geometry.model_dump_json(indent=1) + "\n")
-        save_file(
-            {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}, temporary / "model.safetensors"
-        )
+        save_file({name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}, temporary / WEIGHTS)
     return out / GEOMETRY
 
 

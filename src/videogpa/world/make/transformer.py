@@ -13,6 +13,7 @@ from diffusers import (
 from jaxtyping import Float
 from torch import Generator, Tensor
 from torch.nn import init
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import mse_loss
 from transformers import T5Config, T5EncoderModel
 
@@ -21,12 +22,17 @@ from videogpa.models.toys.common import quietly_seeded
 from videogpa.registry import MODELS, load
 from videogpa.runs import atomic_folder
 from videogpa.world.make.fit import Budget, fit
+from videogpa.world.make.grow import grow_transformer
 from videogpa.world.make.latents import Encoded, read_latents
 from videogpa.world.make.plan import Plan
 from videogpa.world.make.prompts import texts, tokenizer
 from videogpa.world.paths import PATHS
 
 UNTRAINED = "untrained"
+ATTENTION = {
+    "cpu": [SDPBackend.MATH],  # half the time of what torch picks, for a few short sequences in bfloat16
+    "cuda": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
+}
 
 
 def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToVideoPipeline:
@@ -62,9 +68,14 @@ def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToV
     return CogVideoXImageToVideoPipeline(words, text_encoder.eval(), vae.eval(), transformer.eval(), _scheduler())
 
 
-def train_transformer(plan: Plan, out: Path, budget: Budget, device: torch.device) -> None:
-    """Train the transformer on the latents in `<out>/latents`; its checkpoint is `<out>/transformer.pt`."""
+def train_transformer(plan: Plan, out: Path, budget: Budget, device: torch.device, smaller: Path | None = None) -> None:
+    """Train the transformer on the latents in `<out>/latents`; its checkpoint is `<out>/transformer.pt`.
+
+    It starts as that of the pipeline for smaller clips in the folder `smaller`, if that is given.
+    """
     model = load_untrained(plan, out, device)
+    if smaller is not None:
+        grow_transformer(model.transformer, load_folder(smaller, device).transformer.state_dict())
     model.transformer.requires_grad_(True).train()
     course = Course(plan, read_latents(plan, out, device), text_states(plan, model), _scale(out))
     fit(
@@ -130,7 +141,7 @@ class Course:
         image = self.scale * (image + image_std * torch.randn(image.shape, generator=generator).to(device))
         conditions = {"image": image, "text": self.states[data.camera[chosen], wording]}
         timesteps = model.timesteps_at(quantiles).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(ATTENTION[device.type]):
             prediction, target = model.prediction_and_target(latents, noise, timesteps, conditions)
         return mse_loss(prediction.float(), target)
 

@@ -40,11 +40,16 @@ def build_vae(plan: Plan) -> AutoencoderKLCogVideoX:
     return vae
 
 
-def train_vae(plan: Plan, out: Path, budget: Budget, device: torch.device) -> None:
-    """Train the autoencoder, and write it to `<out>/vae` with the factor that scales its latents to unit variance."""
+def train_vae(plan: Plan, out: Path, budget: Budget, device: torch.device, start: Path | None = None) -> None:
+    """Train the autoencoder, and write it to `<out>/vae` with the factor that scales its latents to unit variance.
+
+    It starts as the one in the folder `start`, if that is given; its size does not depend on that of the pictures.
+    """
     if (out / "vae").exists():
         return
     vae = build_vae(plan).to(device)
+    if start is not None:
+        vae.load_state_dict(AutoencoderKLCogVideoX.from_pretrained(start).state_dict())
     fit(
         vae,
         lambda step: _loss(vae, _batch(plan, step, device), step),

@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import init
+
+from videogpa.critics.networks.vggt import VggtConfig
+from videogpa.world.make.geometry import build_geometry
+from videogpa.world.make.grow import grow_geometry, grow_transformer
+from videogpa.world.make.plan import Plan
+from videogpa.world.make.transformer import build_pipeline
+from videogpa.world.make.vae import build_vae
+
+COARSE = Plan(size=32, patch=2, vae_widths=(6, 6, 8), heads=2, head_width=16, layers=1)
+SIZES = VggtConfig(
+    embed_dim=32,
+    vit_depth=1,
+    depth=4,
+    num_heads=2,
+    img_size=56,
+    num_register_tokens=1,
+    dpt_layers=(0, 1, 2, 3),
+    dpt_features=16,
+    dpt_out_channels=(16, 16, 16, 16),
+    camera_trunk_depth=1,
+    camera_heads=2,
+)
+
+
+def enlarged(maps: Tensor) -> Tensor:
+    return maps.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def test_a_grown_transformer_says_of_an_enlarged_clip_what_the_smaller_one_says_of_the_clip() -> None:
+    pipelines = [build_pipeline(plan, build_vae(plan)) for plan in (COARSE, replace(COARSE, size=64, patch=4))]
+    small, grown = (pipeline.transformer for pipeline in pipelines)
+    for parameter in small.parameters():  # gates that are open, and an output that is not zero
+        init.normal_(parameter, std=0.1, generator=Generator().manual_seed(0))
+    grow_transformer(grown, small.state_dict())
+    generator = Generator().manual_seed(1)
+    latents = torch.randn(2, 3, 2 * COARSE.latent_channels, 8, 8, generator=generator)
+    text = torch.randn(2, COARSE.text_tokens, COARSE.text_width, generator=generator)
+    turns = [
+        pipeline._prepare_rotary_positional_embeddings(side, side, 3, "cpu")
+        for pipeline, side in zip(pipelines, (32, 64), strict=True)
+    ]
+    with torch.no_grad():
+        said, said_grown = (
+            model(seen, text, torch.tensor([100, 900]), image_rotary_emb=turn).sample
+            for model, seen, turn in ((small, latents, turns[0]), (grown, enlarged(latents), turns[1]))
+        )
+    assert float(said.std()) > 0.1
+    torch.testing.assert_close(said_grown, enlarged(said), atol=1e-5, rtol=1e-4)
+
+
+def test_a_grown_geometry_model_reads_a_plain_colour_as_the_coarser_one_does() -> None:
+    coarse = build_geometry(Plan(geometry=SIZES))
+    filters = coarse.aggregator.patch_embed.patch_embed.proj.weight
+    filters.data = filters.data.mean((-2, -1), keepdim=True).expand_as(filters).contiguous()  # as smooth as trained ones can be
+    grown = build_geometry(Plan(seed=1, geometry=SIZES.model_copy(update={"patch_size": 8, "img_size": 64})))
+    grow_geometry(grown, coarse.state_dict())
+    means = [
+        model.aggregator.patch_embed.patch_embed.proj(torch.full((1, 3, side, side), 0.7))
+        for model, side in ((coarse, 56), (grown, 64))
+    ]
+    assert means[1].shape[-1] == 2 * means[0].shape[-1]
+    torch.testing.assert_close(means[1][..., 0, 0], means[0][..., 0, 0], atol=1e-5, rtol=1e-4)
+    codes = [model.aggregator.patch_embed.pos_embed for model in (coarse, grown)]
+    torch.testing.assert_close(codes[1][:, 0], codes[0][:, 0])
+    assert codes[1].shape[1] - 1 == 4 * (codes[0].shape[1] - 1)
+    torch.testing.assert_close(grown.camera_head.state_dict(), coarse.camera_head.state_dict())
