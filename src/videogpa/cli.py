@@ -298,7 +298,7 @@ class CheckCritic:
     seeds: int = 1
     """How many scenes, each with all controls. Eleven clips a scene."""
     world: Literal["detailed", "plain"] = "detailed"
-    """How the clips are filmed. detailed: 25 frames of 480 x 288; plain: 9 of 64 x 64, all that the miniatures know."""
+    """How the clips are filmed. detailed: 25 frames of 480 x 288; plain: 9 of 32 x 32, all that the miniatures know."""
 
     def __call__(self) -> None:
         from videogpa.check import check_critic, table

@@ -44,7 +44,7 @@ class Film:
 
 FILMS: dict[str, Film] = {
     "detailed": Film(25, 288, 480, "detailed", 0.6),  # neighbouring frames are then as alike as those of a real film
-    "plain": Film(9, 64, 64, "plain", 1.0),  # what the miniatures were trained on
+    "plain": Film(9, 32, 32, "plain", 1.0),  # what the miniatures were trained on
 }
 
 

@@ -16,12 +16,11 @@ from videogpa.world.make.fit import Budget
 from videogpa.world.make.geometry import GEOMETRY, train_geometry
 from videogpa.world.make.geometry_check import check_geometry
 from videogpa.world.make.latents import encode_clips
-from videogpa.world.make.plan import COARSE, MINIATURE
+from videogpa.world.make.plan import PLANS
 from videogpa.world.make.transformer import train_transformer
 from videogpa.world.make.vae import train_vae
 
 Stage = Literal["vae", "latents", "transformer", "export", "check", "vggt", "vggt-check"]
-PLANS = {"fine": MINIATURE, "coarse": COARSE}
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,10 @@ class Make:
     """The same of the transformer."""
     vggt_minutes: float = math.inf
     """The same of the geometry model."""
-    plan: Literal["fine", "coarse"] = "fine"
-    """`fine` makes the models that ship, `coarse` some for smaller clips, from which these can start."""
+    plan: Literal["miniature", "fine"] = "miniature"
+    """`miniature` makes the models that ship, for clips of 32x32; `fine` some for 64x64, for which a CPU is too slow."""
     grow_from: Path | None = None
-    """The folder of a coarse making, from whose models the training starts; without it, from random weights."""
+    """The folder of an earlier making with the plan `miniature`, from whose models those of `fine` can start."""
     device: str = "auto"
 
     def __call__(self) -> None:
