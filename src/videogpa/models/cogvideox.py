@@ -50,7 +50,6 @@ _COMPONENTS: Components = {
     "vae": ("vae",),
     "transformer": ("transformer",),
 }
-_SMALL = 2**17  # numbers of a clip, or of its latents: nine frames of 64x64 in colour, with room to spare
 _OFS = 2.0  # what the image-to-video pipeline puts in where the transformer has an ofs embedding
 
 
@@ -153,7 +152,7 @@ class _CogVideoX(ABC):
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
         """See `VideoModel.encode_video`. The mean of the VAE's posterior, scaled as the transformer knows it."""
         self._sizes.check(frames=len(video), height=video.shape[2], width=video.shape[3])
-        mean = self._pipeline.vae.encode(_never_alone(self._to_vae(video))).latent_dist.mode()
+        mean = self._pipeline.vae.encode(self._to_vae(video)).latent_dist.mode()
         latents = (self._scale * mean)[0].transpose(0, 1)
         return torch.cat([*[latents[:1]] * self._padding, latents])
 
@@ -161,7 +160,7 @@ class _CogVideoX(ABC):
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
         """See `VideoModel.decode_latents`."""
         kept = latents[None, self._padding :].to(self._device, self._pipeline.vae.dtype)
-        frames = self._pipeline.decode_latents(_never_alone(kept))[:1]
+        frames = self._pipeline.decode_latents(kept)
         video: Tensor = self._pipeline.video_processor.postprocess_video(video=frames, output_type="pt")[0].float().cpu()
         self._pipeline.maybe_free_model_hooks()
         return video
@@ -342,14 +341,6 @@ def _configurations(path: Path | str, revision: str | None, *, images: bool) -> 
     if transformer.get("patch_size_t") not in (None, 2):
         raise UserError(f"{path}: its patches are {transformer['patch_size_t']} latent frames long; 1 or 2 are supported")
     return transformer, vae
-
-
-def _never_alone(clip: Float[Tensor, "1 channels frames height width"]) -> Float[Tensor, "clips channels frames height width"]:
-    """Return a small clip on a CPU twice, as a batch: torch convolves two in 0.6 of the time that it takes for one.
-
-    (A batch of one that is small in all but its width is not handed to oneDNN: `use_mkldnn` in ATen's Convolution.cpp.)
-    """
-    return clip.repeat(2, 1, 1, 1, 1) if clip.device.type == "cpu" and clip.numel() < _SMALL else clip
 
 
 def _size_rule(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> SizeRule:
