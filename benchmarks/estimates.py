@@ -142,8 +142,8 @@ def title(arguments: argparse.Namespace) -> list[str]:
         "",
         f"Commit {commit}; {platform.machine()}, CPU; `python benchmarks/estimates.py --weights {arguments.weights} --side "
         f"{arguments.side} --scenes {arguments.scenes}`.",
-        f"{arguments.scenes} rooms from {CHECKED_SCENES} on, all paths that move; of each the true clip and one of every kind of",
-        "failure, at strengths 0.5, 0.75 and 1 in turn.",
+        f"{arguments.scenes} rooms from {CHECKED_SCENES} on, all paths that move; of each the true clip and one of every",
+        "kind of failure, at strengths 0.5, 0.75 and 1 in turn.",
         "",
         f"| {' | '.join(head)} |",
         "|" + "---|" * len(head),
