@@ -96,6 +96,14 @@ def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None
     assert reconstruction.measures["confidence"] == pytest.approx(float(predicted.depth_conf.median()), rel=1e-3)
 
 
+def test_a_clip_that_is_enlarged_for_the_network_is_judged_at_its_own_pixels(weights: str, frames: Tensor) -> None:
+    small = frames[:, :, ::2, ::2]
+    reconstruction = VggtCritic(weights, side=SIDE).reconstruct(small)
+    assert torch.equal(reconstruction.images, small)
+    assert reconstruction.depth.shape == (4, 24, 36)
+    assert VggtCritic(weights, side=SIDE, crop="centre").reconstruct(small).images.shape == (4, 3, SIDE, SIDE)  # the paper's
+
+
 def test_a_side_that_the_patches_do_not_fill_is_refused(weights: str) -> None:
     with pytest.raises(UserError, match=r"multiple of 14.*not 64"):
         VggtCritic(weights, side=64)

@@ -80,4 +80,4 @@ def test_the_one_that_ships_is_as_good_as_its_page_says(tmp_path: Path) -> None:
     assert found["turning_declined"] == 1
     assert found["consistency_auc_vanish"] > 0.8
     critic = VggtCritic("mini:vggt", device="cpu")
-    assert critic.details == {"weights": "mini:vggt", "crop": "whole", "points": "depth", "side": "56"}
+    assert critic.details == {"weights": "mini:vggt", "crop": "whole", "points": "depth", "side": "64"}

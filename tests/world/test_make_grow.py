@@ -1,17 +1,21 @@
 from dataclasses import replace
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Generator, Tensor
 from torch.nn import init
 
 from videogpa.critics.networks.vggt import VggtConfig
-from videogpa.world.make.geometry import build_geometry
+from videogpa.world.make.export import MODEL, export
+from videogpa.world.make.fit import Budget
+from videogpa.world.make.geometry import GEOMETRY, build_geometry, train_geometry
 from videogpa.world.make.grow import grow_geometry, grow_transformer
+from videogpa.world.make.latents import encode_clips
 from videogpa.world.make.plan import Plan
-from videogpa.world.make.transformer import build_pipeline
-from videogpa.world.make.vae import build_vae
+from videogpa.world.make.transformer import build_pipeline, train_transformer
+from videogpa.world.make.vae import build_vae, train_vae
 
-COARSE = Plan(size=32, patch=2, vae_widths=(6, 6, 8), heads=2, head_width=16, layers=1)
 SIZES = VggtConfig(
     embed_dim=32,
     vit_depth=1,
@@ -27,12 +31,20 @@ SIZES = VggtConfig(
 )
 
 
+COARSE = Plan(
+    size=32, patch=2, vae_widths=(6, 6, 8), clips=4, heads=2, head_width=16, layers=1, batch=2, geometry=SIZES, geometry_batch=1
+)
+FINER = {"seed": 1, "geometry": SIZES.model_copy(update={"patch_size": 8, "img_size": 64})}
+FINE = replace(COARSE, size=64, patch=4, **FINER)
+CPU = torch.device("cpu")
+
+
 def enlarged(maps: Tensor) -> Tensor:
     return maps.repeat_interleave(2, -1).repeat_interleave(2, -2)
 
 
 def test_a_grown_transformer_says_of_an_enlarged_clip_what_the_smaller_one_says_of_the_clip() -> None:
-    pipelines = [build_pipeline(plan, build_vae(plan)) for plan in (COARSE, replace(COARSE, size=64, patch=4))]
+    pipelines = [build_pipeline(plan, build_vae(plan)) for plan in (COARSE, FINE)]
     small, grown = (pipeline.transformer for pipeline in pipelines)
     for parameter in small.parameters():  # gates that are open, and an output that is not zero
         init.normal_(parameter, std=0.1, generator=Generator().manual_seed(0))
@@ -54,10 +66,10 @@ def test_a_grown_transformer_says_of_an_enlarged_clip_what_the_smaller_one_says_
 
 
 def test_a_grown_geometry_model_reads_a_plain_colour_as_the_coarser_one_does() -> None:
-    coarse = build_geometry(Plan(geometry=SIZES))
+    coarse = build_geometry(COARSE)
     filters = coarse.aggregator.patch_embed.patch_embed.proj.weight
     filters.data = filters.data.mean((-2, -1), keepdim=True).expand_as(filters).contiguous()  # as smooth as trained ones can be
-    grown = build_geometry(Plan(seed=1, geometry=SIZES.model_copy(update={"patch_size": 8, "img_size": 64})))
+    grown = build_geometry(FINE)
     grow_geometry(grown, coarse.state_dict())
     means = [
         model.aggregator.patch_embed.patch_embed.proj(torch.full((1, 3, side, side), 0.7))
@@ -69,3 +81,22 @@ def test_a_grown_geometry_model_reads_a_plain_colour_as_the_coarser_one_does() -
     torch.testing.assert_close(codes[1][:, 0], codes[0][:, 0])
     assert codes[1].shape[1] - 1 == 4 * (codes[0].shape[1] - 1)
     torch.testing.assert_close(grown.camera_head.state_dict(), coarse.camera_head.state_dict())
+
+
+def test_a_making_goes_on_from_what_a_coarser_one_knows(tmp_path: Path) -> None:
+    """One step of training changes no weight by more than the rate, and a model of another seed would differ by far more."""
+    for plan, out, start in ((COARSE, tmp_path / "coarse", None), (FINE, tmp_path / "fine", tmp_path / "coarse")):
+        out.mkdir()
+        train_vae(plan, out, Budget(steps=1), CPU, start and start / "vae")
+        encode_clips(plan, out, CPU)
+        train_transformer(plan, out, Budget(steps=1), CPU, start and start / MODEL)
+        export(out)
+        train_geometry(plan, out, Budget(steps=1), CPU, start and start / GEOMETRY)
+    for folder, name, weight in (
+        ("vae", "diffusion_pytorch_model.safetensors", "decoder.mid_block.resnets.0.conv1.conv.weight"),
+        (f"{MODEL}/transformer", "diffusion_pytorch_model.safetensors", "transformer_blocks.0.attn1.to_q.weight"),
+        (GEOMETRY, "model.safetensors", "aggregator.frame_blocks.0.attn.qkv.weight"),
+    ):
+        before, after = (load_file(tmp_path / making / folder / name)[weight].float() for making in ("coarse", "fine"))
+        assert float((after - before).abs().max()) < 0.004
+        assert float(before.std()) > 0.01

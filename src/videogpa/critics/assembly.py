@@ -1,8 +1,11 @@
 """A network's answer for one clip, in the shape that scores are computed from."""
 
+from dataclasses import replace
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from videogpa.records import Reconstruction
 
@@ -30,4 +33,29 @@ def assemble(
             "points": depth.numel(),
             "focal_widths": float(intrinsics[:, 0, 0].median()) / images.shape[3],
         },
+    )
+
+
+def at_own_pixels(found: Reconstruction, frames: Float[Tensor, "frames 3 height width"]) -> Reconstruction:
+    """Return the reconstruction at the pixels of its frames, whole ones, if they were enlarged for the network; else as it is.
+
+    What lies between the pixels of a clip was not there: at an edge it is soft where the depth is not, which would count as
+    inconsistent. Depths are the nearest ones, since a mean of near and far is the depth of nothing.
+    """
+    size, seen = frames.shape[-2:], found.images.shape[-2:]
+    if max(size) >= max(seen):
+        return found
+    depth, confidence = (
+        interpolate(maps[:, None], size, mode="nearest-exact")[:, 0] for maps in (found.depth, found.confidence)
+    )
+    shrink = torch.tensor([size[1] / seen[1], size[0] / seen[0], 1.0])
+    intrinsics = found.intrinsics * shrink[:, None]
+    intrinsics[:, :2, 2] += (shrink[:2] - 1) / 2  # pixel centres are integers, and the corner of a picture is at -1/2
+    return replace(
+        found,
+        images=frames.cpu(),
+        depth=depth,
+        confidence=confidence,
+        intrinsics=intrinsics,
+        measures={**found.measures, "points": depth.numel()},
     )

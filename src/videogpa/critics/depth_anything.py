@@ -16,7 +16,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.assembly import assemble
+from videogpa.critics.assembly import assemble, at_own_pixels
 from videogpa.critics.base import Card
 from videogpa.critics.framing import frame_for_network
 from videogpa.critics.gates import pass_gates
@@ -115,4 +115,4 @@ class DepthAnythingCritic:
         predicted = self._model(normalise(images)[None].to(self._device))
         depth, confidence, extrinsics, intrinsics = (field[0] for field in predicted)
         answer = assemble(images, depth, confidence, intrinsics, extrinsics)
-        return pass_gates(answer, least_confidence=LEAST_CONFIDENCE)
+        return at_own_pixels(pass_gates(answer, least_confidence=LEAST_CONFIDENCE), chosen)

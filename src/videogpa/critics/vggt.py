@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.assembly import assemble
+from videogpa.critics.assembly import assemble, at_own_pixels
 from videogpa.critics.base import Card
 from videogpa.critics.framing import Crop, frame_for_network
 from videogpa.critics.gates import pass_gates
@@ -115,7 +115,8 @@ class VggtCritic:
         chosen = frames if judged is None else frames[list(judged)]
         images = frame_for_network(chosen, self._crop, self._side, self._model.config.patch_size)
         predicted = self._model(images[None].to(self._device))
-        return pass_gates(_assemble(images, predicted), least_confidence=LEAST_CONFIDENCE)
+        found = pass_gates(_assemble(images, predicted), least_confidence=LEAST_CONFIDENCE)
+        return at_own_pixels(found, chosen) if self._crop == "whole" and found.points is None else found
 
 
 def _assemble(images: Float[Tensor, "frames 3 height width"], predicted: Prediction) -> Reconstruction:

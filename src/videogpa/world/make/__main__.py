@@ -41,10 +41,11 @@ class Make:
     """The same of the transformer."""
     vggt_minutes: float = math.inf
     """The same of the geometry model."""
-    plan: Literal["miniature", "fine"] = "miniature"
-    """`miniature` makes the models that ship, for clips of 32x32; `fine` some for 64x64, for which a CPU is too slow."""
+    plan: Literal["coarse", "miniature", "fine"] = "miniature"
+    """`miniature` makes the models that ship, for clips of 32x32; `fine` some for 64x64, for which a CPU is too slow; `coarse`
+    has a geometry model of fewer tokens."""
     grow_from: Path | None = None
-    """The folder of an earlier making with the plan `miniature`, from whose models those of `fine` can start."""
+    """The folder of an earlier making with patches as large or larger: training starts from its models, not at random."""
     device: str = "auto"
 
     def __call__(self) -> None:
