@@ -12,22 +12,23 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import interpolate
 
+READING, WRITING = "patch_embed.proj.weight", "proj_out"  # of CogVideoX's transformer
+FILTERS, PLACES = (f"aggregator.patch_embed.{name}" for name in ("patch_embed.proj.weight", "pos_embed"))  # of VGGT
+
 
 def grow_transformer(transformer: Module, smaller: Mapping[str, Tensor]) -> None:
     """Start a transformer as one for clips of a fraction of the height and width, that saw as many, smaller patches.
 
     It then says of an enlarged clip (nearest neighbours) what the smaller one says of the clip, enlarged.
     """
-    mine = transformer.state_dict()
-    channels, side = mine["patch_embed.proj.weight"].shape[1:3]
-    factor = side // smaller["patch_embed.proj.weight"].shape[-1]
-    reading = smaller["patch_embed.proj.weight"]
-    rows, bias = (smaller[f"proj_out.{part}"] for part in ("weight", "bias"))
-    patches = (channels // 2, side // factor, side // factor)  # half of the channels are those of the first frame
+    reading, rows, bias = (smaller[name] for name in (READING, f"{WRITING}.weight", f"{WRITING}.bias"))
+    channels, side = reading.shape[1] // 2, reading.shape[-1]  # the other half of the channels are the first frame's
+    factor = transformer.state_dict()[READING].shape[-1] // side
+    patch = (channels, side, side)
     stretched = {
-        "patch_embed.proj.weight": _repeated(reading, factor) / factor**2,
-        "proj_out.weight": _repeated(rows.T.unflatten(1, patches), factor).flatten(1).T,
-        "proj_out.bias": _repeated(bias.unflatten(0, patches)[None], factor).flatten(),
+        READING: _repeated(reading, factor) / factor**2,
+        f"{WRITING}.weight": _repeated(torch.unflatten(rows.T, 1, patch), factor).flatten(1).T,
+        f"{WRITING}.bias": _repeated(torch.unflatten(bias, 0, patch)[None], factor).flatten(),
     }
     transformer.load_state_dict({**smaller, **stretched})
 
@@ -35,13 +36,13 @@ def grow_transformer(transformer: Module, smaller: Mapping[str, Tensor]) -> None
 def grow_geometry(model: Module, smaller: Mapping[str, Tensor]) -> None:
     """Start a network of VGGT's class as one with coarser patches: its filters and the codes of its places are resampled."""
     mine = model.state_dict()
-    filters, places = (f"aggregator.patch_embed.{name}" for name in ("patch_embed.proj.weight", "pos_embed"))
-    side, grid = mine[filters].shape[-1], round((mine[places].shape[1] - 1) ** 0.5)
-    coarser = smaller[filters].shape[-1]
-    code = smaller[places][:, 1:].unflatten(1, (-1, round((smaller[places].shape[1] - 1) ** 0.5))).permute(0, 3, 1, 2)
+    side, coarser = mine[FILTERS].shape[-1], smaller[FILTERS].shape[-1]
+    grid, coarser_grid = (round((codes.shape[1] - 1) ** 0.5) for codes in (mine[PLACES], smaller[PLACES]))
+    first, others = torch.split(smaller[PLACES], [1, coarser_grid**2], dim=1)  # the class token has a code of its own
+    code = torch.unflatten(others.transpose(1, 2), 2, (coarser_grid, coarser_grid))
     stretched = {
-        filters: _resampled(smaller[filters], side) * (coarser / side) ** 2,
-        places: torch.cat([smaller[places][:, :1], _resampled(code, grid).flatten(2).transpose(1, 2)], dim=1),
+        FILTERS: _resampled(smaller[FILTERS], side) * (coarser / side) ** 2,
+        PLACES: torch.cat([first, _resampled(code, grid).flatten(2).transpose(1, 2)], dim=1),
     }
     model.load_state_dict({**smaller, **stretched})
 
@@ -53,4 +54,5 @@ def _repeated(
 
 
 def _resampled(maps: Float[Tensor, "any channels height width"], side: int) -> Float[Tensor, "any channels side side"]:
-    return interpolate(maps, (side, side), mode="bicubic", align_corners=False, antialias=True)
+    resampled: Tensor = interpolate(maps, (side, side), mode="bicubic", align_corners=False, antialias=True)
+    return resampled
