@@ -1,6 +1,7 @@
 """What does a critic lose that must estimate what the oracle knows: by its depth, by its cameras, or by seeing the clip alone?
 
-    python benchmarks/estimates.py [--weights mini:vggt] [--side 32] [--scenes 40] [--out benchmarks/results/estimates.md]
+    python benchmarks/estimates.py [--weights mini:vggt] [--side 32] [--scenes 40] [--first 900000]
+        [--out benchmarks/results/estimates.md]
 
 True and failing clips of plain rooms, as the miniatures know them, scored with the same formulas under different geometries:
 the intended one, the one that was filmed (what the best of critics could find in the clip), estimates, and halves of each.
@@ -94,11 +95,11 @@ def film(scene: Scene, failure: Failure | None) -> Clip:
     return Clip(failure.kind if failure else None, filmed, Prompt(prompt=f"scene-{scene.seed}", text="", scene=scene), frames)
 
 
-def films(scenes: int, side: int) -> list[tuple[Scene, Failure | None]]:
+def films(scenes: int, side: int, first: int) -> list[tuple[Scene, Failure | None]]:
     """Return the true clip of every scene, and one of each kind of failure that the miniature learned."""
     wanted: list[tuple[Scene, Failure | None]] = []
     for number in range(scenes):
-        seed, camera = CHECKED_SCENES + number, MOVING[number % len(MOVING)]
+        seed, camera = first + number, MOVING[number % len(MOVING)]
         scene = Scene(seed=seed, camera=camera, frames=MINIATURE.frames, height=side, width=side, style="plain")
         strengths = [STRENGTHS[(number + place) % len(STRENGTHS)] for place in range(len(KINDS))]
         failures = [Failure(kind=kind, strength=strength, seed=number) for kind, strength in zip(KINDS, strengths, strict=True)]
@@ -141,8 +142,8 @@ def title(arguments: argparse.Namespace) -> list[str]:
         "# What an estimate of the geometry costs",
         "",
         f"Commit {commit}; {platform.machine()}, CPU; `python benchmarks/estimates.py --weights {arguments.weights} --side "
-        f"{arguments.side} --scenes {arguments.scenes}`.",
-        f"{arguments.scenes} rooms from {CHECKED_SCENES} on, all paths that move; of each the true clip and one of every",
+        f"{arguments.side} --scenes {arguments.scenes} --first {arguments.first}`.",
+        f"{arguments.scenes} rooms from {arguments.first} on, all paths that move; of each the true clip and one of every",
         "kind of failure, at strengths 0.5, 0.75 and 1 in turn.",
         "",
         f"| {' | '.join(head)} |",
@@ -156,9 +157,10 @@ def main() -> None:
     parser.add_argument("--weights", default="mini:vggt")
     parser.add_argument("--side", type=int, default=MINIATURE.size, help="height and width of the clips")
     parser.add_argument("--scenes", type=int, default=40)
+    parser.add_argument("--first", type=int, default=CHECKED_SCENES, help="seed of the first room")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    wanted = films(arguments.scenes, arguments.side)
+    wanted = films(arguments.scenes, arguments.side, arguments.first)
     lines = title(arguments)
     for name, geometry in geometries(arguments.weights).items():
         lines.append(line(name, geometry, wanted))
