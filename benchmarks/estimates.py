@@ -30,7 +30,7 @@ from videogpa.records import Prompt, Reconstruction, Scene
 from videogpa.stages.score.judge import Judge
 from videogpa.workers import map_items
 from videogpa.world.failures import Failure, FailureKind, Take, render_takes, take
-from videogpa.world.make.geometry_check import STRENGTHS
+from videogpa.world.make.geometry_check import failures_of
 from videogpa.world.make.plan import CHECKED_SCENES, MINIATURE
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import exact_depth
@@ -101,9 +101,7 @@ def films(scenes: int, side: int, first: int) -> list[tuple[Scene, Failure | Non
     for number in range(scenes):
         seed, camera = first + number, MOVING[number % len(MOVING)]
         scene = Scene(seed=seed, camera=camera, frames=MINIATURE.frames, height=side, width=side, style="plain")
-        strengths = [STRENGTHS[(number + place) % len(STRENGTHS)] for place in range(len(KINDS))]
-        failures = [Failure(kind=kind, strength=strength, seed=number) for kind, strength in zip(KINDS, strengths, strict=True)]
-        wanted += [(scene, failure) for failure in (None, *failures)]
+        wanted += [(scene, failure) for failure in (None, *failures_of(MINIATURE, number))]
     return wanted
 
 

@@ -6,36 +6,23 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor
 from torch.nn import init
 
-from videogpa.critics.networks.vggt import VggtConfig
 from videogpa.world.make.export import MODEL, export
 from videogpa.world.make.fit import Budget
 from videogpa.world.make.geometry import GEOMETRY, build_geometry, train_geometry
 from videogpa.world.make.grow import grow_geometry, grow_transformer
 from videogpa.world.make.latents import encode_clips
-from videogpa.world.make.plan import Plan
+from videogpa.world.make.plan import PLANS
 from videogpa.world.make.transformer import build_pipeline, train_transformer
 from videogpa.world.make.vae import build_vae, train_vae
 
-SIZES = VggtConfig(
-    embed_dim=32,
-    vit_depth=1,
-    depth=4,
-    num_heads=2,
-    img_size=56,
-    num_register_tokens=1,
-    dpt_layers=(0, 1, 2, 3),
-    dpt_features=16,
-    dpt_out_channels=(16, 16, 16, 16),
-    camera_trunk_depth=1,
-    camera_heads=2,
-)
-
-
-COARSE = Plan(
-    size=32, patch=2, vae_widths=(6, 6, 8), clips=4, heads=2, head_width=16, layers=1, batch=2, geometry=SIZES, geometry_batch=1
-)
-FINER = {"seed": 1, "geometry": SIZES.model_copy(update={"patch_size": 8, "img_size": 64})}
-FINE = replace(COARSE, size=64, patch=4, **FINER)
+NARROW = {"embed_dim": 32, "num_heads": 2, "dpt_features": 16, "dpt_out_channels": (16,) * 4, "camera_heads": 2}
+COARSE, FINE = (
+    replace(
+        plan, vae_widths=(6, 6, 8), clips=4, heads=2, head_width=16, layers=1, batch=2,
+        seed=seed, geometry=plan.geometry.model_copy(update=NARROW), geometry_batch=1,
+    )
+    for seed, plan in enumerate((PLANS["coarse"], PLANS["fine"]))
+)  # fmt: skip
 CPU = torch.device("cpu")
 
 

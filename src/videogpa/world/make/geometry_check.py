@@ -84,13 +84,16 @@ def summarise_geometry(rows: Sequence[Judged]) -> dict[str, float]:
     return summary
 
 
-def _check_scene(plan: Plan, judge: Judge, scene: Scene) -> list[Judged]:
-    number = scene.seed - CHECKED_SCENES
-    failures = [
+def failures_of(plan: Plan, number: int) -> list[Failure]:
+    """Return one failure of every kind that the video model learns, at strengths in turn, for the room with this number."""
+    return [
         Failure(kind=kind, strength=STRENGTHS[(number + place) % len(STRENGTHS)], seed=number)
         for place, kind in enumerate(plan.failures)
     ]
-    return [_judged(judge, scene, failure) for failure in (None, *failures)]
+
+
+def _check_scene(plan: Plan, judge: Judge, scene: Scene) -> list[Judged]:
+    return [_judged(judge, scene, failure) for failure in (None, *failures_of(plan, scene.seed - CHECKED_SCENES))]
 
 
 def _judged(judge: Judge, scene: Scene, failure: Failure | None) -> Judged:
