@@ -43,7 +43,7 @@ class Plan:
     vae_rate: float = 2e-3
     vae_steps: int = 20_000
 
-    clips: int = 16384
+    clips: int = 32768
     chunk: int = 256
     """Clips whose latents stand in one file."""
 
@@ -78,7 +78,7 @@ MINIATURE = Plan()
 COARSE = replace(MINIATURE, geometry=SMALL_VGGT.model_copy(update={"patch_size": 14, "img_size": 56}))
 """What the geometry model starts from: 18 tokens a frame are enough to learn how cameras move, at a third of the time."""
 
-FINE = replace(MINIATURE, size=64, patch=4)
+FINE = replace(MINIATURE, size=64, patch=4, clips=16384)
 """Models for larger clips, which can start from these: as many patches of the video."""
 
 PLANS = {"coarse": COARSE, "miniature": MINIATURE, "fine": FINE}
