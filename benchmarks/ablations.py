@@ -358,7 +358,7 @@ def heading(path: Path, settings: Sequence[str], base: Recipe) -> list[str]:
         "# Ablations in miniature",
         "",
         f"Commit {commit}; {platform.processor() or platform.machine()}, {os.cpu_count()} cores; `{command}`.",
-        f"Model `{base.model.path}`; {scenes}, seeds of generation: {base.evaluate.seeds}; judged by the exact geometry (`{JUDGE}`).",
+        f"Model `{base.model.path}`; {scenes}, generation seeds: {base.evaluate.seeds}; judge: the exact geometry (`{JUDGE}`).",
         "Changes in per cent of the base model, paired; mean ± standard deviation over the seeds of training, all on the same",
         "candidates. `loo_score`: lower is better; a gain with over 5 % less `adherence` or `flow` is a miss.",
         "",
