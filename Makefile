@@ -7,7 +7,7 @@ READY := .venv/.ready
 
 help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests (JOBS=2 at a time)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
 	@echo "make format  let ruff mend what it can"
@@ -22,8 +22,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/videogpa demo
 
+JOBS ?= 2
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check
