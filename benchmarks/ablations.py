@@ -19,13 +19,15 @@ from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
 
-from videogpa import manifests
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
 from videogpa.pipeline import recipes_folder, run_stage
 from videogpa.records import Evaluation, Outcome, Pair
 from videogpa.report.verdict import VERDICTS
-from videogpa.runs import RunFolder, atomic_path, fingerprint
+from videogpa.storage import manifests
+from videogpa.storage.files import atomic_path
+from videogpa.storage.fingerprints import fingerprint
+from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import map_items
 
 JUDGE = "oracle"
@@ -46,7 +48,7 @@ class Variant:
 
 UNCHANGED = Variant("as in the recipe")
 
-ESTIMATOR = "vggt", "{weights: 'mini:vggt', device: cpu}"
+ESTIMATOR = "vggt", "{weights: 'tiny:vggt', device: cpu}"
 """The critic that estimates, and its options, where the group `critic` gives one half of the geometry exactly."""
 
 
@@ -66,8 +68,8 @@ GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
     "scoring": (
         "Which score teaches",
         (
-            Variant("leave-one-out", ("pair.measure=loo_score", "pair.min_gap=0.0")),
-            Variant("the paper's 3DCS", ("pair.measure=consistency", "pair.min_gap=0.0")),
+            Variant("leave-one-out", ("pair.measure=loo_error", "pair.min_gap=0.0")),
+            Variant("the paper's 3DCS", ("pair.measure=error_3dcs", "pair.min_gap=0.0")),
             Variant(
                 "epipolar error (SIFT)",
                 ("score.critic=sfm", "score.options={}", "pair.measure=epipolar", "pair.min_gap=0.0"),
@@ -75,7 +77,7 @@ GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
             Variant("none: pairs at random", at_random=True),
             Variant("leave-one-out, preference alone (no SFT term)", ("train.loss=dpo",)),
             Variant("none: pairs at random, preference alone", ("train.loss=dpo",), at_random=True),
-            Variant("none: fine-tuning on winners", ("train.loss=sft", "pair.measure=loo_score", "pair.min_gap=0.0")),
+            Variant("none: fine-tuning on winners", ("train.loss=sft", "pair.measure=loo_error", "pair.min_gap=0.0")),
         ),
     ),
     "critic": (
@@ -274,7 +276,7 @@ def draw_pairs(cell: Cell) -> None:
     rows = manifests.pairs(cell.folder)
     drawn = {prompt: choose.sample(clips, 2) for prompt, clips in groups.items()}
     made = [Pair(prompt=prompt, winner=winner, loser=loser) for prompt, (winner, loser) in drawn.items()]
-    rows.resume({})
+    rows.drop_stale({})
     for row in made:
         rows.append(row)
 
@@ -311,7 +313,7 @@ def _files(path: Path) -> Iterator[Path]:
 def table(results: Sequence[tuple[Variant, Sequence[Result]]]) -> list[str]:
     """Return a Markdown table: means over the seeds, with their standard deviation, of changes in per cent of the base."""
     lines = [
-        "| | pairs | loo_score | adherence | flow | failing clips | verdicts |",
+        "| | pairs | loo_error | adherence | flow | failing clips | verdicts |",
         "|---|---|---|---|---|---|---|",
     ]
     for variant, found in results:
@@ -360,7 +362,7 @@ def heading(path: Path, settings: Sequence[str], base: Recipe) -> list[str]:
         f"Commit {commit}; {platform.processor() or platform.machine()}, {os.cpu_count()} cores; `{command}`.",
         f"Model `{base.model.path}`; {scenes}, generation seeds: {base.evaluate.seeds}; judge: the exact geometry (`{JUDGE}`).",
         "Changes in per cent of the base model, paired; mean ± standard deviation over the seeds of training, all on the same",
-        "candidates. `loo_score`: lower is better; a gain with over 5 % less `adherence` or `flow` is a miss.",
+        "candidates. `loo_error`: lower is better; a gain with over 5 % less `adherence` or `flow` is a miss.",
         "",
         *LIMITS,
         "",

@@ -32,10 +32,10 @@ from machine import accelerator, apart, clocked, processor
 from videogpa.critics.networks.vggt import HEADS, Vggt, VggtConfig
 from videogpa.critics.networks.vit import patch_grid
 from videogpa.critics.networks.weights import reduce_precision
-from videogpa.critics.reprojection import leave_one_out_scores, paper_render
-from videogpa.perceptual import Lpips
-from videogpa.provenance import git_commit
 from videogpa.records import Reconstruction
+from videogpa.scoring.lpips import Lpips
+from videogpa.scoring.reprojection import leave_one_out_scores, paper_render
+from videogpa.storage.provenance import git_commit
 from videogpa.video import read_frames, write_video
 
 CONFIGS = {
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=SEEN[1])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--perceptual", choices=["alex", "vgg"], default="vgg")
+    parser.add_argument("--lpips-net", choices=["alex", "vgg"], default="vgg")
     parser.add_argument("--note", default="", help="what else the reader must know, such as other work on the machine")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
@@ -88,7 +88,7 @@ def main() -> None:
             "",
             *network_table(setting, arguments.frames),
             "",
-            *clip_table(apart(parts_of_a_clip, at_full_size(setting), arguments.perceptual), arguments.perceptual),
+            *clip_table(apart(parts_of_a_clip, at_full_size(setting), arguments.lpips_net), arguments.lpips_net),
             "",
         ]
     )
@@ -138,12 +138,12 @@ def network_cells(seconds: float, memory: float) -> list[str]:
     return [f"{1 / seconds:.3g}", f"{memory:.2f}"] if seconds else ["out of memory", "-"]
 
 
-def clip_table(parts: dict[str, float], perceptual: str) -> list[str]:
+def clip_table(parts: dict[str, float], lpips_net: str) -> list[str]:
     """Return where the time of a clip goes."""
     total = sum(parts.values())
     return [
         f"A clip of {CLIP[0]} frames of {CLIP[1]} x {CLIP[2]}, {JUDGED} of them judged at {SEEN[0]} x {SEEN[1]}, "
-        f"LPIPS-{perceptual}: {1 / total:.3g} clips/s.",
+        f"LPIPS-{lpips_net}: {1 / total:.3g} clips/s.",
         "What is rendered is a made-up scene of that size: random weights give cameras that see nothing.",
         "",
         "| part | seconds | share |",
@@ -206,10 +206,10 @@ def plain(model: Vggt, clip: Tensor) -> Tensor:
     return maps[0][None, :, 0].exp()
 
 
-def parts_of_a_clip(setting: Setting, perceptual: str) -> dict[str, float]:
+def parts_of_a_clip(setting: Setting, lpips_net: str) -> dict[str, float]:
     """Return the seconds of each step from a file to its scores."""
     model = build(setting, lean=True)
-    lpips = Lpips("vgg" if perceptual == "vgg" else "alex").to(setting.device)
+    lpips = Lpips("vgg" if lpips_net == "vgg" else "alex").to(setting.device)
     scene = made_up_scene(setting)
     rendered, _ = paper_render(scene)
     clip = noise(setting, JUDGED)

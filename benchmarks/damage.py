@@ -109,18 +109,18 @@ def main() -> None:
     rows, series, moved, missing = [], [], [], 0
     for path in paths:
         clip = load(path)
-        clean = loo_score(clip)
+        clean = loo_error(clip)
         if clean is None:
             raise SystemExit(f"{path}: the clip itself cannot be scored; take real clips of static scenes with a moving camera")
         for name, damage in DAMAGES.items():
-            scores = [clean, *(loo_score(damage(clip, level)) for level in range(1, LEVELS + 1))]
+            scores = [clean, *(loo_error(damage(clip, level)) for level in range(1, LEVELS + 1))]
             correlation = severity_correlation(scores)
             series.append(correlation)
             missing += scores.count(None)
             rows.append(f"| {path.stem} | {name} | {' | '.join(map(number, scores))} | {number(correlation)} |")
             print(rows[-1], flush=True)
         for name, treat in TREATMENTS.items():
-            treated = loo_score(treat(clip))
+            treated = loo_error(treat(clip))
             moved.append(f"| {path.stem} | {name} | {number(clean)} | {number(treated)} | {change(clean, treated)} |")
             print(moved[-1], flush=True)
     report = tables(arguments, rows, series, moved, missing)
@@ -137,11 +137,11 @@ def load(path: Path) -> Clip:
     return np.stack([cv2.resize(np.ascontiguousarray(frame), size, interpolation=cv2.INTER_AREA) for frame in frames])
 
 
-def loo_score(clip: Clip) -> float | None:
+def loo_error(clip: Clip) -> float | None:
     """Return the leave-one-out score of 10 frames, or None where the critic does not know."""
     video: Tensor = torch.from_numpy(clip.clip(0, 1)).permute(0, 3, 1, 2).contiguous()
     row = videogpa.score(video, critic="sfm")
-    return row.loo_score if row.status == "ok" else None
+    return row.loo_error if row.status == "ok" else None
 
 
 def severity_correlation(scores: list[float | None]) -> float | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from videogpa import manifests
-from videogpa.runs import RunFolder
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
 from videogpa.video import jpeg_bytes, read_frames
 
 GAP, BETWEEN = 2, 10  # white pixels between frames, and between scenes

@@ -1,6 +1,6 @@
 """What does a critic lose that must estimate what the oracle knows: by its depth, by its cameras, or by seeing the clip alone?
 
-    python benchmarks/estimates.py [--weights mini:vggt] [--side 32] [--scenes 40] [--first 900000]
+    python benchmarks/estimates.py [--weights tiny:vggt] [--side 32] [--scenes 40] [--first 900000]
         [--out benchmarks/results/estimates.md]
 
 True and failing clips of plain rooms, as the miniatures know them, scored with the same formulas under different geometries:
@@ -18,25 +18,25 @@ from statistics import median
 
 import torch
 from jaxtyping import Float
+from miniatures.geometry_check import failures_of
+from miniatures.plan import CHECKED_SCENES, TINY
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from videogpa.config import ScoreConfig
-from videogpa.critics import reprojection
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.stats import auc
-from videogpa.perceptual import Lpips
 from videogpa.records import Prompt, Reconstruction, Scene
-from videogpa.stages.score.judge import Judge
+from videogpa.scoring import reprojection
+from videogpa.scoring.lpips import Lpips
+from videogpa.scoring.scorer import Scorer
 from videogpa.workers import map_items
 from videogpa.world.failures import Failure, FailureKind, Take, render_takes, take
-from videogpa.world.make.geometry_check import failures_of
-from videogpa.world.make.plan import CHECKED_SCENES, MINIATURE
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import exact_depth
 
 MOVING = [path for path in PATHS if not path.startswith("pan")]  # turns on the spot have no parallax
-KINDS = MINIATURE.failures
+KINDS = TINY.failures
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,8 @@ Geometry = Callable[[Clip], Reconstruction]
 
 def critic(name: str, **options: object) -> Geometry:
     """Return the geometry that a critic finds."""
-    judge = Judge(ScoreConfig(critic=name, options=options, frames=MINIATURE.frames))
-    return lambda clip: judge.reconstruct(judge.footage(clip.frames, clip.prompt))
+    scorer = Scorer(ScoreConfig(critic=name, options=options, frames=TINY.frames))
+    return lambda clip: scorer.reconstruct(scorer.footage(clip.frames, clip.prompt))
 
 
 def as_filmed(clip: Clip) -> Reconstruction:
@@ -100,8 +100,8 @@ def films(scenes: int, side: int, first: int) -> list[tuple[Scene, Failure | Non
     wanted: list[tuple[Scene, Failure | None]] = []
     for number in range(scenes):
         seed, camera = first + number, MOVING[number % len(MOVING)]
-        scene = Scene(seed=seed, camera=camera, frames=MINIATURE.frames, height=side, width=side, style="plain")
-        wanted += [(scene, failure) for failure in (None, *failures_of(MINIATURE, number))]
+        scene = Scene(seed=seed, camera=camera, frames=TINY.frames, height=side, width=side, style="plain")
+        wanted += [(scene, failure) for failure in (None, *failures_of(TINY, number))]
     return wanted
 
 
@@ -127,15 +127,15 @@ def line(name: str, geometry: Geometry, wanted: Sequence[tuple[Scene, Failure | 
         failing = [scores[measure] for kind, scores in rows if scores and kind in kinds]
         return f"{auc(torch.tensor(true), torch.tensor(failing)):.2f}"
 
-    true = median(scores["consistency"] for kind, scores in rows if scores and kind is None)
-    cells = [told("consistency", KINDS), told("loo_score", KINDS), *(told("consistency", [kind]) for kind in KINDS)]
+    true = median(scores["error_3dcs"] for kind, scores in rows if scores and kind is None)
+    cells = [told("error_3dcs", KINDS), told("loo_error", KINDS), *(told("error_3dcs", [kind]) for kind in KINDS)]
     return f"| {name} | {' | '.join(cells)} | {true:.4f} | {sum(not scores for _, scores in rows)} |"
 
 
 def title(arguments: argparse.Namespace) -> list[str]:
     """Return what the figures rest on, in Markdown, and the head of the table."""
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
-    head = ["geometry", "3DCS: AUC", "loo_score: AUC", *(f"3DCS: {kind}" for kind in KINDS), "3DCS of true clips", "declined"]
+    head = ["geometry", "3DCS: AUC", "loo_error: AUC", *(f"3DCS: {kind}" for kind in KINDS), "3DCS of true clips", "declined"]
     return [
         "# What an estimate of the geometry costs",
         "",
@@ -152,8 +152,8 @@ def title(arguments: argparse.Namespace) -> list[str]:
 def main() -> None:
     """Print the table, and write it to a file if one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", default="mini:vggt")
-    parser.add_argument("--side", type=int, default=MINIATURE.size, help="height and width of the clips")
+    parser.add_argument("--weights", default="tiny:vggt")
+    parser.add_argument("--side", type=int, default=TINY.size, help="height and width of the clips")
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--first", type=int, default=CHECKED_SCENES, help="seed of the first room")
     parser.add_argument("--out", type=Path)

@@ -22,7 +22,7 @@ from machine import processor
 from videogpa.config import ScoreConfig
 from videogpa.maths.stats import auc, spearman
 from videogpa.records import Prompt, Scene, Style
-from videogpa.stages.score.judge import Judge
+from videogpa.scoring.scorer import Scorer
 from videogpa.world.failures import FAILURES, Failure, FailureKind, render_failing
 from videogpa.world.paths import PATHS
 
@@ -48,15 +48,15 @@ def scenes(count: int, style: Style) -> list[Scene]:
     ]
 
 
-def scores(judge: Judge, asked: list[Scene], failure: FailureKind | None, strength: float) -> Float[Tensor, " scenes"]:
+def scores(scorer: Scorer, asked: list[Scene], failure: FailureKind | None, strength: float) -> Float[Tensor, " scenes"]:
     """Return the leave-one-out score of every scene's clip, failing or true."""
     rows = []
     for scene in asked:
         wrong = None if failure is None else Failure(kind=failure, strength=strength, seed=scene.seed)
         prompt = Prompt(prompt="p", text="", scene=scene)
-        row = judge.judge(render_failing(scene, wrong), clip="p/0", prompt=prompt).score
-        assert row.loo_score is not None  # the oracle scores every clip
-        rows.append(row.loo_score)
+        row = scorer.score_clip(render_failing(scene, wrong), clip="p/0", prompt=prompt).score
+        assert row.loo_error is not None  # the oracle scores every clip
+        rows.append(row.loo_error)
     return torch.tensor(rows)
 
 
@@ -76,14 +76,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FAILURES, default=FAILURES)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    judge = Judge(ScoreConfig(critic="oracle", frames=FRAMES))
+    scorer = Scorer(ScoreConfig(critic="oracle", frames=FRAMES))
     lines = []
     for style in get_args(Style):
         asked = scenes(arguments.scenes, style)
-        true = scores(judge, asked, None, 0)
+        true = scores(scorer, asked, None, 0)
         lines += [f"## {style}", "", heading(true), *TABLE]
         for kind in arguments.only:
-            found = separation(true, torch.stack([scores(judge, asked, kind, strength) for strength in STRENGTHS]))
+            found = separation(true, torch.stack([scores(scorer, asked, kind, strength) for strength in STRENGTHS]))
             lines.append(f"| {kind} | {digits(found.auc)} | {digits(found.paired)} | {found.rising:.2f} |")
             print(lines[-1], flush=True)
         lines.append("")
@@ -107,7 +107,7 @@ def title(count: int) -> list[str]:
         "# The oracle on failing clips of the miniature world",
         "",
         f"Commit {commit}; {processor()}; command `python benchmarks/failures.py --scenes {count}`. {count} scenes per style,",
-        f"{FRAMES} frames of {SIDE} x {SIDE}; score = MSE + LPIPS-alex over covered pixels, leave-one-out (`loo_score`).",
+        f"{FRAMES} frames of {SIDE} x {SIDE}; score = MSE + LPIPS-alex over covered pixels, leave-one-out (`loo_error`).",
         "",
     ]
 

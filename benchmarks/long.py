@@ -24,17 +24,17 @@ from videogpa.config import ScoreConfig
 from videogpa.critics.oracle import OracleCritic
 from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
-from videogpa.provenance import git_commit
 from videogpa.records import Prompt, Scene
-from videogpa.stages.score.footage import open_material
-from videogpa.stages.score.judge import Judge
-from videogpa.stages.score.windows import walk
+from videogpa.scoring.frames import open_material
+from videogpa.scoring.long_clips import walk
+from videogpa.scoring.scorer import Scorer
+from videogpa.storage.provenance import git_commit
 from videogpa.video import write_video
 from videogpa.world.failures import Failure, render_failing
 from videogpa.world.paths import camera_path
 
 SEED, CAMERA = 3, "orbit-left"
-ERRORS: dict[str, Any] = {"depth_noise": 0.02, "camera_noise": 0.004, "wrong": 0.05, "own_world": True}
+ERRORS: dict[str, Any] = {"depth_noise": 0.02, "camera_noise": 0.004, "outlier_fraction": 0.05, "random_similarity": True}
 AT_ONCE = 64  # frames that are also scored in one pass
 DRIFT = Failure(kind="drift", strength=1.0, seed=1)
 
@@ -67,7 +67,7 @@ def main() -> None:
     cells.append(Cell(max(asked.frames), asked.window, asked.height, drift=True))
     lines = [
         "| frames | window | clip | s | s / frame | memory MiB | path error, share of its length | worst join "
-        "| consistency | loo_score | explained | flow |",
+        "| error_3dcs | loo_error | explained | flow |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines))
@@ -94,13 +94,15 @@ def measure(path: Path, cell: Cell) -> str:
     at_once = cell.window >= cell.frames
     config = ScoreConfig(critic="oracle", frames="all", window=cell.window, options={} if at_once else ERRORS)
     prompt = Prompt(prompt="long", text="", scene=cell.scene)
-    judge = Judge(config)
-    judge.judge(torch.rand(4, 3, cell.height, cell.scene.width), clip="warm", prompt=prompt)  # what all clips need is loaded
+    scorer = Scorer(config)
+    scorer.score_clip(
+        torch.rand(4, 3, cell.height, cell.scene.width), clip="warm", prompt=prompt
+    )  # what all clips need is loaded
     before = _peak_mib()
-    verdict, seconds = clocked(lambda: judge.judge(path, clip="film", prompt=prompt), "cpu")
-    row, grown = verdict.score, _peak_mib() - before
+    scored, seconds = clocked(lambda: scorer.score_clip(path, clip="film", prompt=prompt), "cpu")
+    row, grown = scored.score, _peak_mib() - before
     truth = [] if at_once else [f"{_path_error(path, prompt, config):.2%}", f"{row.join_error or 0:.2%}"]
-    scores = [f"{value or 0:.4f}" for value in (row.consistency, row.loo_score, row.explained, row.flow)]
+    scores = [f"{value or 0:.4f}" for value in (row.error_3dcs, row.loo_error, row.explained, row.flow)]
     about = [str(cell.frames), str(cell.window), "drifts" if cell.drift else "stands still"]
     cost = [f"{seconds:.1f}", f"{seconds / cell.frames:.3f}", f"{grown:.0f}"]
     return "| " + " | ".join([*about, *cost, *(truth or ["-", "-"]), *scores]) + " |"

@@ -16,11 +16,11 @@ from torch import Tensor
 from videogpa.config import ScoreConfig
 from videogpa.records import Score
 from videogpa.report.strips import make_strip
-from videogpa.stages.score.judge import Judge
+from videogpa.scoring.scorer import Scorer
+from videogpa.world.animation import clock, still, translation
 from videogpa.world.paths import camera_path, intrinsics
 from videogpa.world.raycast import render_shots
 from videogpa.world.scenes import BOX, make_world
-from videogpa.world.shots import clock, still, translation
 
 FRAMES, HEIGHT, WIDTH = 25, 288, 480
 SEED, CAMERA = 19, "truck-right"
@@ -33,16 +33,16 @@ def film(drift: float) -> Float[Tensor, "frames 3 height width"]:
     shot = still(world, camera_path(CAMERA, 2 * FRAMES)[:FRAMES])
     offsets = torch.zeros(FRAMES, len(world.kinds), 3)
     offsets[:, int((world.kinds == BOX).nonzero()[0]), 0] = drift * clock(FRAMES)
-    shot = replace(shot, now_from_rest=translation(offsets))
+    shot = replace(shot, object_poses=translation(offsets))
     return render_shots([shot], intrinsics(HEIGHT, WIDTH), height=HEIGHT, width=WIDTH).images
 
 
 def score(frames: Float[Tensor, "frames 3 height width"], path: Path) -> Score:
     """Score the clip, and write its strip: frame | leave-one-out render | error, for three frames."""
-    verdict = Judge(ScoreConfig()).judge(frames, clip=path.stem)
-    if verdict.reconstruction is not None and verdict.rendered is not None:
-        path.write_bytes(make_strip(verdict.reconstruction, *verdict.rendered))
-    return verdict.score
+    scored = Scorer(ScoreConfig()).score_clip(frames, clip=path.stem)
+    if scored.reconstruction is not None and scored.rendered is not None:
+        path.write_bytes(make_strip(scored.reconstruction, *scored.rendered))
+    return scored.score
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     for name, drift in (("consistent", 0.0), ("drifting", DRIFT)):
         row = score(film(drift), folder / f"{name}.jpg")
-        print(f"{name}: {row.status} {row.reason or ''} loo_score {row.loo_score}, flow {row.flow}, motion {row.motion}")
+        print(f"{name}: {row.status} {row.reason or ''} loo_error {row.loo_error}, flow {row.flow}, motion {row.motion}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from machine import processor
 from videogpa.maths.stats import auc
 
-MEASURES = ("loo_score", "consistency", "epipolar")  # all: lower is better
+MEASURES = ("loo_error", "error_3dcs", "epipolar")  # all: lower is better
 ONE = """
 import json, resource, sys, videogpa
 row = videogpa.score(sys.argv[1], critic="sfm").model_dump()
@@ -56,7 +56,7 @@ def score_folder(folder: Path, runs: int) -> list[dict[str, Any]]:
 
 def line(group: str, row: dict[str, Any]) -> str:
     """Return the table's line of a clip."""
-    numbers = (row["loo_score"], row["loo_coverage"], row["consistency"], row["epipolar"], row["motion"], row["focal_widths"])
+    numbers = (row["loo_error"], row["loo_coverage"], row["error_3dcs"], row["epipolar"], row["motion"], row["focal_widths"])
     cells = ["" if value is None else f"{value:.3f}" for value in numbers]
     points = "" if row["points"] is None else str(row["points"])
     cost = f"{row['seconds']:.1f} | {row['cpu']:.1f} | {row['memory']:.1f}"
@@ -74,7 +74,7 @@ def tables(groups: dict[str, list[dict[str, Any]]], real: str) -> str:
         "10 judged frames, LPIPS-alex. Seconds: decoding and all scores; CPU seconds and memory of the whole process, with",
         "its start; the smallest of all runs. `same`: all gave the same numbers to the last bit.",
         "",
-        "| source | clip | status | loo_score | coverage | 3DCS | epipolar | motion | focal | points | s | CPU | GiB | same |",
+        "| source | clip | status | loo_error | coverage | 3DCS | epipolar | motion | focal | points | s | CPU | GiB | same |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(line(group, row) for group, rows in groups.items() for row in rows),
         "",

@@ -24,8 +24,8 @@ from videogpa.config import ModelConfig, ScoreConfig
 from videogpa.maths.stats import auc
 from videogpa.models.loading import load_model
 from videogpa.records import Prompt, Scene, Style
-from videogpa.runs import RunFolder
-from videogpa.stages.score.judge import Judge
+from videogpa.scoring.scorer import Scorer
+from videogpa.storage.run_folder import RunFolder
 from videogpa.video import write_video
 from videogpa.world.failures import FAILURES, Failure, render_failing
 from videogpa.world.paths import PATHS
@@ -60,26 +60,26 @@ def best_threshold(true: Float[Tensor, " clips"], failing: Float[Tensor, " clips
 
 def measured(style: Style, side: int, scenes: int, through: Through) -> Threshold:
     """Judge the clips of one style and size."""
-    judge, paths = Judge(ScoreConfig(critic="oracle", frames=FRAMES)), list(PATHS)
+    scorer, paths = Scorer(ScoreConfig(critic="oracle", frames=FRAMES)), list(PATHS)
     true, failing = [], []
     for number in range(scenes):
         seed = FIRST_SEED + number
         scene = Scene(seed=seed, camera=paths[number % len(paths)], frames=FRAMES, height=side, width=side, style=style)
-        true.append(score(judge, scene, None, through))
+        true.append(score(scorer, scene, None, through))
         for place, kind in enumerate(FAILURES):
             strength = STRENGTHS[(number + place) % len(STRENGTHS)]
-            failing.append(score(judge, scene, Failure(kind=kind, strength=strength, seed=seed), through))
+            failing.append(score(scorer, scene, Failure(kind=kind, strength=strength, seed=seed), through))
     return best_threshold(torch.tensor(true), torch.tensor(failing))
 
 
-def score(judge: Judge, scene: Scene, failure: Failure | None, through: Through) -> float:
+def score(scorer: Scorer, scene: Scene, failure: Failure | None, through: Through) -> float:
     """Return the leave-one-out score of a clip, as a run would find it."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         write_video(path, through(render_failing(scene, failure)), 8)
-        row = judge.judge(path, clip="p/0", prompt=Prompt(prompt="p", text="", scene=scene)).score
-    assert row.loo_score is not None  # the oracle scores every clip
-    return row.loo_score
+        row = scorer.score_clip(path, clip="p/0", prompt=Prompt(prompt="p", text="", scene=scene)).score
+    assert row.loo_error is not None  # the oracle scores every clip
+    return row.loo_error
 
 
 def autoencoder(name: str, path: str, scratch: Path) -> Through:
@@ -124,7 +124,7 @@ def title(scenes: int, model: str | None) -> list[str]:
         f"failing ones, scenes {FIRST_SEED} to {FIRST_SEED + scenes - 1}, {FRAMES} frames, through the video codec"
         + (" and the model's autoencoder." if model else "."),
         "",
-        "| style | side | threshold on loo_score | failing clips above | true clips below | AUC |",
+        "| style | side | threshold on loo_error | failing clips above | true clips below | AUC |",
         "|---|---|---|---|---|---|",
     ]
 

@@ -36,15 +36,14 @@ from train_step_twin import ERRORS, Twin
 from videogpa.config import TimestepsConfig, TrainConfig
 from videogpa.models.adapters import new_adapter
 from videogpa.models.base import VideoModel
-from videogpa.provenance import git_commit
 from videogpa.records import Latents
-from videogpa.runs import RunFolder
-from videogpa.stages.train.batches import Batches
-from videogpa.stages.train.distributed import new_accelerator
-from videogpa.stages.train.losses import Objective
-from videogpa.stages.train.memory import new_optimizer, peak_gib
-from videogpa.stages.train.pairs import EncodedPair
-from videogpa.stages.train.step import Stepper
+from videogpa.storage.provenance import git_commit
+from videogpa.storage.run_folder import RunFolder
+from videogpa.training.data import Batches, EncodedPair
+from videogpa.training.distributed import new_accelerator
+from videogpa.training.losses import Objective
+from videogpa.training.memory import new_optimizer, peak_gib
+from videogpa.training.trainer import Stepper
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 RATES = {"NVIDIA H200": 989e12, "NVIDIA H100 80GB HBM3": 989e12}  # dense bfloat16 products a second (NVIDIA's data sheets)
@@ -186,9 +185,13 @@ def our_step(case: Case, folder: RunFolder, *, together: bool) -> Step:
     device = torch.device(case.device)
     model = case.architecture.build(device, DTYPES[case.dtype])
     config = TrainConfig(
-        batch=1, accumulate=case.pairs, rank=case.rank, together=together, checkpoint_gradients=case.checkpointing
+        batch_size=1,
+        gradient_accumulation_steps=case.pairs,
+        lora_rank=case.rank,
+        joint_forward=together,
+        gradient_checkpointing=case.checkpointing,
     )
-    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=config.rank, alpha=config.alpha, seed=0)
+    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=config.lora_rank, alpha=config.lora_alpha, seed=0)
     stepper = Stepper(
         config=config,
         objective=Objective(config.loss, config.beta),
@@ -200,7 +203,7 @@ def our_step(case: Case, folder: RunFolder, *, together: bool) -> Step:
     )
     stir(stepper.trained)
     if case.checkpointing:
-        model.checkpoint_gradients()
+        model.enable_gradient_checkpointing()
 
     def take(step: int) -> tuple[float, float]:
         found = stepper.take(step)
@@ -214,9 +217,9 @@ def twin_step(case: Case, folder: RunFolder, *, together: bool) -> Step:
     device, dtype, config = torch.device(case.device), DTYPES[case.dtype], TrainConfig()
     model = case.architecture.build(device, dtype)
     targets = list(model.lora_targets)
-    policy = get_peft_model(model.transformer, LoraConfig(r=case.rank, lora_alpha=config.alpha, target_modules=targets))
+    policy = get_peft_model(model.transformer, LoraConfig(r=case.rank, lora_alpha=config.lora_alpha, target_modules=targets))
     if case.checkpointing:
-        model.checkpoint_gradients()
+        model.enable_gradient_checkpointing()
     twin = Twin(
         model=model,
         policy=policy,
@@ -227,7 +230,7 @@ def twin_step(case: Case, folder: RunFolder, *, together: bool) -> Step:
         dtype=dtype,
         pairs=case.pairs,
         beta=config.beta,
-        clip_norm=config.clip_norm,
+        clip_norm=config.max_grad_norm,
     )
     stir(twin.trained)
     return twin.take

@@ -19,7 +19,7 @@ from torch.nn import Module, Parameter
 from torch.nn.functional import logsigmoid, mse_loss
 
 from train_step_networks import cogvideox_scheduler
-from videogpa.stages.train.batches import Batch, Batches
+from videogpa.training.data import Batch, Batches
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from videogpa.pipeline import open_run, recipes_folder
 MINI = recipes_folder() / "mini.yaml"
 SHIPPED = sorted(
     [
-        *("mini", "demo", "epipolar-dpo"),
+        *("smoke-test", "demo", "epipolar-dpo"),
         *("cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"),
         *("paper-cogvideox-5b-i2v", "paper-cogvideox-5b-t2v", "paper-cogvideox1.5-5b", "paper-wan2.2-ti2v-5b"),
     ]
@@ -40,7 +40,7 @@ def test_an_override_is_laid_over_the_recipe() -> None:
         ("train.learning_rate=.nan", "train.learning_rate: Input should be a finite number"),
         (
             "score.options={crop: centre}",
-            "score: options of oracle (it takes: depth_noise, camera_noise, wrong, own_world): crop: Extra",
+            "score: options of oracle (it takes: depth_noise, camera_noise, wrong, random_similarity): crop: Extra",
         ),
         ("evaluate.options={sfm: {}}", "evaluate: options of 'sfm', which is not among the critics"),
         ("score.critic=vgtt", "unknown name 'vgtt'; one of: da3, mixed, oracle, sfm, vggt"),
@@ -79,7 +79,7 @@ def test_a_recipe_written_and_read_again_is_the_same(tmp_path: Path) -> None:
 
 
 def test_a_target_is_a_folder_a_file_or_a_name(tmp_path: Path) -> None:
-    assert open_run("mini", (), None)[1].path == Path("runs/mini")
+    assert open_run("smoke-test", (), None)[1].path == Path("runs/smoke-test")
     assert open_run(str(MINI), (), tmp_path)[1].path == tmp_path
     with pytest.raises(UserError, match="no recipe at nowhere"):
         open_run("nowhere", (), None)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from videogpa.demo import OVER_OPTIMISE, RECIPE
+from videogpa.cli.demo import OVER_OPTIMISE, RECIPE
 from videogpa.pipeline import open_run
 
 

@@ -16,10 +16,11 @@ import pytest
 COMMAND = [sys.executable, "-m", "videogpa.cli"]
 SMALL = {
     "prompts.world": "{train: 3, held_out: 2, frames: 9, height: 32, width: 32}",
-    "generate": "{candidates: 2, frames: 9, height: 32, width: 32, fps: 8, steps: 2, guidance: 1.0}",
+    "generate": "{candidates: 2, frames: 9, height: 32, width: 32, fps: 8, num_inference_steps: 2, guidance_scale: 1.0}",
     "score.frames": "9",
     "pair.keep_motion": "0.0",  # two clips of noise a prompt: the better one may well be the calmer one
-    "train": "{steps: 6, batch: 1, accumulate: 2, learning_rate: 1.0e-3, warmup: 1, rank: 4, alpha: 8, checkpoint_every: 1, "
+    "train": "{steps: 6, batch_size: 1, gradient_accumulation_steps: 2, learning_rate: 1.0e-3, warmup_steps: 1, "
+    "lora_rank: 4, lora_alpha: 8, checkpoint_every: 1, "
     "trackers: []}",
     "evaluate": "{critics: [oracle], seeds: 1}",
 }
@@ -29,7 +30,7 @@ KILLS = 20
 
 def start(folder: Path, *, largest_file: int = resource.RLIM_INFINITY) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*COMMAND, "run", "mini", "--out", str(folder), *OVERRIDES],
+        [*COMMAND, "run", "smoke-test", "--out", str(folder), *OVERRIDES],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)),
         env={**os.environ, "OMP_NUM_THREADS": "1"},  # the pictures are small: a second thread only waits
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -95,10 +96,10 @@ def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterr
     findings = json.loads((uninterrupted / "evaluation.json").read_text())["critics"]["oracle"]
     assert findings["taught"] is True
     assert findings["base"] == findings["aligned"] == {"ok": 2}
-    assert {"loo_score", "adherence", "flow"} <= set(findings["changes"])
+    assert {"loo_error", "adherence", "flow"} <= set(findings["changes"])
     assert "motion" not in findings["changes"]  # the oracle's cameras are commanded
     assert findings["outcome"]["verdict"] == "too few prompts"
-    assert findings["changes"]["loo_score"]["n"] == 2
+    assert findings["changes"]["loo_error"]["n"] == 2
 
 
 def test_a_finished_run_does_nothing_again(uninterrupted: Path) -> None:
@@ -182,13 +183,13 @@ def test_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
     ("arguments", "complaint"),
     [
         (["run", "nowhere.yaml"], "no recipe at nowhere.yaml"),
-        (["run", "mini", "--set", "train.stepps=1"], "train.stepps: Extra inputs are not permitted"),
+        (["run", "smoke-test", "--set", "train.stepps=1"], "train.stepps: Extra inputs are not permitted"),
         (["score", "nothing.mp4"], "no video at nothing.mp4"),
         (["score", "."], "no video at .: the folder holds none"),
         (["score", ".", "--frames", "1"], "frames: expected 2 or more frames, or all; got 1"),
-        (["train", "mini"], "run `videogpa encode` first"),
-        (["run", "mini", "--set", "generate.height=63"], "64"),
-        (["run", "mini", "--set", "model.path=./nowhere"], "nowhere"),
+        (["train", "smoke-test"], "run `videogpa encode` first"),
+        (["run", "smoke-test", "--set", "generate.height=63"], "64"),
+        (["run", "smoke-test", "--set", "model.path=./nowhere"], "nowhere"),
     ],
 )
 def test_what_is_the_users_to_mend_ends_with_one_message(tmp_path: Path, arguments: list[str], complaint: str) -> None:
@@ -201,7 +202,7 @@ def test_what_is_the_users_to_mend_ends_with_one_message(tmp_path: Path, argumen
 @pytest.mark.parametrize("where", ["/proc/nothing-can-be-written-here", "a-file/run"])
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> None:
     (tmp_path / "a-file").touch()
-    done = subprocess.run([*COMMAND, "run", "mini", "--out", where], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([*COMMAND, "run", "smoke-test", "--out", where], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert where.split("/")[-1] in "".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -5,12 +5,12 @@ from pathlib import Path
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 
-from videogpa import manifests
 from videogpa.config import GenerateConfig, ModelConfig, PromptsConfig, Recipe, TrainConfig, WorldPrompts
 from videogpa.pipeline import recipes_folder
 from videogpa.records import Pair
-from videogpa.runs import RunFolder
 from videogpa.stages import encode, generate, prompts, train
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import fill
 
 
@@ -21,8 +21,8 @@ def toy_recipe(**changes: object) -> Recipe:
         model=ModelConfig(name="cogvideox-i2v", path="toy:cogvideox-i2v", device="cpu"),
         generate=GenerateConfig(candidates=2, frames=9, height=32, width=32, steps=2),
         train=TrainConfig(
-            **{"steps": 6, "batch": 1, "accumulate": 2, "warmup": 2, "learning_rate": 1e-3, "rank": 4, "alpha": 8},
-            **{"checkpoint_every": 2, "beta": 500, "trackers": ()},
+            **{"steps": 6, "batch_size": 1, "gradient_accumulation_steps": 2, "warmup_steps": 2, "learning_rate": 1e-3},
+            **{"lora_rank": 4, "lora_alpha": 8, "checkpoint_every": 2, "beta": 500, "trackers": ()},
         ),
     )
     return Recipe.model_validate(

@@ -2,7 +2,7 @@
 
 import videogpa
 
-row = videogpa.score("clip.mp4")            # a typed row: status, loo_score, motion, ...
+row = videogpa.score("clip.mp4")            # a typed row: status, loo_error, motion, ...
 geometry = videogpa.reconstruct("clip.mp4")  # cameras and depth
 """
 

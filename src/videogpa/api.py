@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videogpa.config import ScoreConfig, score_config
 from videogpa.records import Reconstruction, Score
-from videogpa.stages.score.judge import Judge
+from videogpa.scoring.scorer import Scorer
 
 Video = str | Path | Float[Tensor, "frames 3 height width"]
 
@@ -20,7 +20,7 @@ def score(
     *,
     critic: str = "sfm",
     frames: int | Literal["all"] = 10,
-    perceptual: str = "alex",
+    lpips_net: str = "alex",
     window: int = 32,
     overlap: int = 8,
     options: Mapping[str, Any] | None = None,
@@ -38,9 +38,9 @@ def score(
     """
     clip = "tensor" if isinstance(video, Tensor) else str(video)
     config = score_config(
-        critic=critic, frames=frames, perceptual=perceptual, window=window, overlap=overlap, options=dict(options or {})
+        critic=critic, frames=frames, lpips_net=lpips_net, window=window, overlap=overlap, options=dict(options or {})
     )
-    return _judge(config.model_dump_json()).judge(_video(video), clip=clip).score
+    return _judge(config.model_dump_json()).score_clip(_video(video), clip=clip).score
 
 
 def reconstruct(
@@ -57,13 +57,13 @@ def reconstruct(
         UserError: If a name is unknown or a number impossible.
     """
     config = score_config(critic=critic, frames=frames, options=dict(options or {}))
-    judge = _judge(config.model_dump_json())
-    return judge.reconstruct(judge.footage(_video(video)))
+    scorer = _judge(config.model_dump_json())
+    return scorer.reconstruct(scorer.footage(_video(video)))
 
 
 @lru_cache(maxsize=1)  # the weights of a critic are loaded once for many calls
-def _judge(config: str) -> Judge:
-    return Judge(ScoreConfig.model_validate_json(config))
+def _judge(config: str) -> Scorer:
+    return Scorer(ScoreConfig.model_validate_json(config))
 
 
 def _video(video: Video) -> Path | Tensor:

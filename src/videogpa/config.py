@@ -108,8 +108,8 @@ class GenerateConfig(Config):
     height: Positive = 480
     width: Positive = 720
     fps: Positive = 8
-    steps: Positive = 50
-    guidance: Annotated[float, Field(ge=1)] = 6.0
+    num_inference_steps: Positive = 50
+    guidance_scale: Annotated[float, Field(ge=1)] = 6.0
     keep_latents: bool = True  # beside the clips made from now on: `encode` need not encode what was compressed
     adapter: Path | None = None  # a LoRA in PEFT's format, ours or published; `evaluate` compares without it
     adapter_scale: Annotated[float, Field(ge=0)] = 1.0  # times the strength it was trained with, alpha / r
@@ -130,7 +130,7 @@ class ScoreConfig(Config):
     window: Annotated[int, Field(ge=4)] = 32  # more frames than that are reconstructed in windows, which are then joined
     overlap: Annotated[int, Field(ge=2)] = 8  # frames that a window shares with the next
     anchors: Annotated[int, Field(ge=2)] = 64  # frames of a long clip, evenly spread, that all its frames are compared with
-    perceptual: Literal["alex", "vgg"] = "alex"  # the paper's is vgg, which does not ship with the package
+    lpips_net: Literal["alex", "vgg"] = "alex"  # the paper's is vgg, which does not ship with the package
 
     @field_validator("critic")
     @classmethod
@@ -149,7 +149,7 @@ class ScoreConfig(Config):
 class PairConfig(Config):
     """Which candidates become pairs: best against worst of a group, by one measure, at equal motion."""
 
-    measure: str = "loo_score"
+    measure: str = "loo_error"
     min_gap: Annotated[float, Field(ge=0)] = 0.05  # the paper's, for its 3DCS
     winner_threshold: float | None = None  # a winner is at least this good by the measure; official code: set, never applied
     motion: Literal["flow", "motion"] = "flow"  # the paper's is `motion`, in a unit that differs between reconstructions
@@ -170,8 +170,8 @@ class TimestepsConfig(Config):
     """Which noise levels training sees: all alike (paper), or a bell over them, as flow-matching models are trained."""
 
     sampling: Literal["uniform", "logit-normal"] = "uniform"
-    mean: float = 0.0  # of the logit; these two are the best all-rounders of Esser et al. 2024, section 5.1
-    std: Annotated[float, Field(gt=0)] = 1.0
+    logit_mean: float = 0.0  # of the logit; these two are the best all-rounders of Esser et al. 2024, section 5.1
+    logit_std: Annotated[float, Field(gt=0)] = 1.0
     shift: Annotated[float, Field(gt=0)] = 1.0  # towards noise, as a flow-matching scheduler's; 1 leaves them
 
 
@@ -185,19 +185,19 @@ class TrainConfig(Config):
     static_weight: Annotated[float, Field(ge=0)] = 0.0  # of the static penalty of Epipolar-DPO; their code's default is 0 too
     timesteps: TimestepsConfig = TimestepsConfig()
     steps: Positive = 1000
-    batch: Positive = 1
-    accumulate: Positive = 16
+    batch_size: Positive = 1
+    gradient_accumulation_steps: Positive = 16
     learning_rate: Annotated[float, Field(gt=0)] = 5e-6
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: NonNegative = 500
+    lr_scheduler: Literal["cosine", "constant"] = "cosine"
+    warmup_steps: NonNegative = 500
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    rank: Positive = 64
-    alpha: Positive = 128
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    lora_rank: Positive = 64
+    lora_alpha: Positive = 128
     seed: NonNegative = 0
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
-    together: bool = True  # all clips in one forward pass; in turn: one clip's activations at a time
-    checkpoint_gradients: bool = False  # activations are computed again: a fraction of the memory, a third more time
+    joint_forward: bool = True  # all clips in one forward pass; in turn: one clip's activations at a time
+    gradient_checkpointing: bool = False  # activations are computed again: a fraction of the memory, a third more time
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.05  # share of the prompts whose pairs are measured, never trained on
     validate_every: Positive = 100
     checkpoint_every: Positive = 100
@@ -314,7 +314,7 @@ def paper_protocol(critic: str) -> dict[str, Any]:
     options = getattr(load(CRITICS, score_config(critic=critic).critic), "PAPER", None)
     if options is None:
         raise UserError(f"the paper did not score with {critic!r}; see docs/critics.md for the critics that it used")
-    return {"critic": critic, "frames": 10, "perceptual": "vgg", "options": dict(options)}
+    return {"critic": critic, "frames": 10, "lpips_net": "vgg", "options": dict(options)}
 
 
 def parse_settings(overrides: Sequence[str]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Measure:
 
 MEASURES: dict[str, Measure] = {
     # Section 3 of arXiv 2601.23286: the whole cloud rendered into every frame, empty pixels counted as error.
-    "consistency": Measure("lower", "the paper's 3D consistency score: mse + lpips of the whole cloud's render"),
+    "error_3dcs": Measure("lower", "the paper's 3D consistency score: mse + lpips of the whole cloud's render"),
     "mse": Measure("lower", "mean squared error of the whole cloud's render, RGB in [0, 1]"),
     "lpips": Measure("lower", "LPIPS of the whole cloud's render"),
     "psnr": Measure("higher", "peak signal-to-noise ratio of the whole cloud's render, from the mean mse", "dB"),
@@ -44,7 +44,7 @@ MEASURES: dict[str, Measure] = {
     # A frame explains itself in the scores above. Here frame i is rendered from the other frames' points only.
     "loo_mse": Measure("lower", "mse of the leave-one-out render over covered pixels"),
     "loo_lpips": Measure("lower", "LPIPS of the leave-one-out render over covered pixels"),
-    "loo_score": Measure("lower", "loo_mse + loo_lpips; compares clips of one scene, not across scenes"),
+    "loo_error": Measure("lower", "loo_mse + loo_lpips; compares clips of one scene, not across scenes"),
     "loo_coverage": Measure("higher", "share of pixels that the other frames' points cover"),
     "single_image": Measure(
         None, "error (mse + LPIPS) if one frame, the best for it, stands for all others: no geometry at all"
@@ -55,7 +55,7 @@ MEASURES: dict[str, Measure] = {
     "epipolar": Measure("lower", "median Sampson distance of matches in consecutive judged frames", "px"),
     "homography_loo": Measure("lower", "leave-one-out error under homographies, for clips without parallax"),
     "failing": Measure(
-        "lower", "1 if loo_score is beyond what tells failing clips of the miniature world from true ones, else 0"
+        "lower", "1 if loo_error is beyond what tells failing clips of the miniature world from true ones, else 0"
     ),
     # What the scores must be read with: a frozen clip scores perfectly.
     "adherence": Measure(None, "share of the commanded camera path that the clip shows; 1: all of it, 0: it is frozen"),

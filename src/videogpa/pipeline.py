@@ -10,8 +10,8 @@ from typing import Any
 from videogpa import processes
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
-from videogpa.provenance import write_recipe
-from videogpa.runs import RunFolder
+from videogpa.storage.provenance import write_recipe
+from videogpa.storage.run_folder import RunFolder
 
 STAGES: dict[str, tuple[str, str | None]] = {
     "prompts": ("videogpa.stages.prompts", None),
@@ -35,11 +35,13 @@ def run(recipe: Recipe, folder: RunFolder, stages: list[str]) -> Iterator[tuple[
         RunFolderBusy: If another process works in the folder.
         UserError: If an earlier stage has not been run, or several processes were launched for what is not training.
     """
-    if processes.count() > 1 and stages != ["train"]:
-        raise UserError(f"{processes.count()} processes were launched, but training alone is done by several: `videogpa train`")
+    if processes.world_size() > 1 and stages != ["train"]:
+        raise UserError(
+            f"{processes.world_size()} processes were launched, but training alone is done by several: `videogpa train`"
+        )
     # The main process holds the folder for those that were launched with it.
-    with folder.lock() if processes.main() else nullcontext():
-        if processes.main():
+    with folder.lock() if processes.is_main_process() else nullcontext():
+        if processes.is_main_process():
             write_recipe(recipe, folder)
         for stage in stages:
             yield stage, partial(run_stage, stage, recipe, folder)

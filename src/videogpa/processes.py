@@ -3,11 +3,11 @@
 import os
 
 
-def count() -> int:
+def world_size() -> int:
     """Return how many processes were started together: 1 if none but this."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def main() -> bool:
+def is_main_process() -> bool:
     """Return whether this process writes: it is alone, or the first."""
     return int(os.environ.get("RANK", "0")) == 0

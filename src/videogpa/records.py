@@ -78,12 +78,12 @@ class Score(Row):
     critic: str
     status: Status
     reason: str | None = None
-    perceptual: Literal["alex", "vgg"] | None = None
+    lpips_net: Literal["alex", "vgg"] | None = None
     frames: int | None = None
     details: dict[str, str] | None = None
     """How the critic looked, in its own words: weights, crop, ... Rows with different ones should not be compared."""
 
-    consistency: float | None = None
+    error_3dcs: float | None = None
     mse: float | None = None
     lpips: float | None = None
     psnr: float | None = None
@@ -94,7 +94,7 @@ class Score(Row):
     adherence: float | None = None
     loo_mse: float | None = None
     loo_lpips: float | None = None
-    loo_score: float | None = None
+    loo_error: float | None = None
     loo_coverage: float | None = None
     failing: float | None = None
     single_image: float | None = None
@@ -141,7 +141,7 @@ class Latents(Row):
 
 
 @dataclass(frozen=True)
-class Source:
+class ClipInfo:
     """Where the frames given to a critic come from. Learned and classical critics ignore it; the oracle needs the scene."""
 
     prompt: Prompt | None = None
@@ -170,7 +170,7 @@ class Reconstruction:
     measures: Mapping[str, float | int] = field(default_factory=dict)
     """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (keys of `Score`)."""
     loo_limit: float | None = None
-    """The `loo_score` beyond which a clip counts as failing, of critics and clips for which the truth has fixed one."""
+    """The `loo_error` beyond which a clip counts as failing, of critics and clips for which the truth has fixed one."""
 
 
 class Change(BaseModel):
@@ -194,7 +194,7 @@ class Change(BaseModel):
     verdict: Verdict
 
 
-Aim = Literal["better", "bought with motion", "worse", "unclear", "too few prompts"]
+TrainingOutcome = Literal["better", "bought with motion", "worse", "unclear", "too few prompts"]
 """Whether a training reached its aim: better geometry at equal motion."""
 
 
@@ -213,7 +213,7 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    verdict: Aim
+    verdict: TrainingOutcome
     measure: str
     """Of geometry; the one that decides."""
     geometry: Relative
@@ -221,7 +221,7 @@ class Outcome(BaseModel):
     failing: tuple[float, float] | None
     """The share of failing clips, base and aligned, where the critic can tell."""
     n: int
-    taught: bool
+    chose_pairs: bool
 
 
 class CriticFindings(BaseModel):
@@ -229,7 +229,7 @@ class CriticFindings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    taught: bool
+    chose_pairs: bool
     """Whether this critic also chose the training pairs: then a gain may be no more than its own taste."""
     base: dict[str, int]
     aligned: dict[str, int]

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train_step import Case, our_step, twin_step
 from train_step_networks import ARCHITECTURES
-from videogpa.runs import RunFolder
+from videogpa.storage.run_folder import RunFolder
 
 SMALL = {
     "cogvideox-5b": {"num_attention_heads": 2, "attention_head_dim": 16, "time_embed_dim": 24, "text_embed_dim": 20},

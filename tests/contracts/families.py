@@ -38,8 +38,8 @@ def _cogvideox_arguments(pipeline: Any, request: GenerationRequest, sampling: Sa
         "height": sampling.height,
         "width": sampling.width,
         "num_frames": sampling.frames,
-        "num_inference_steps": sampling.steps,
-        "guidance_scale": sampling.guidance,
+        "num_inference_steps": sampling.num_inference_steps,
+        "guidance_scale": sampling.guidance_scale,
         "generator": torch.Generator().manual_seed(request.seed),
         "max_sequence_length": pipeline.transformer.config.max_text_seq_length,
     }
@@ -82,8 +82,8 @@ def _wan_arguments(pipeline: Any, request: GenerationRequest, sampling: Sampling
         "height": sampling.height,
         "width": sampling.width,
         "num_frames": sampling.frames,
-        "num_inference_steps": sampling.steps,
-        "guidance_scale": sampling.guidance,
+        "num_inference_steps": sampling.num_inference_steps,
+        "guidance_scale": sampling.guidance_scale,
         "generator": torch.Generator().manual_seed(request.seed),
     }
 

@@ -312,17 +312,17 @@ def test_remembered_texts_give_the_same_and_free_the_encoder(subject: Subject) -
     model, request, sampling = subject.load(memory=Memory(offload=True)), subject.request(), subject.sampling()
     encoder = weakref.ref(model._pipeline.text_encoder)
     before, conditions = next(model.generate([request], sampling)), subject.condition(model, request)
-    model.remember_texts([request.text])
+    model.cache_text_embeddings([request.text])
     assert encoder() is None
     after = next(model.generate([request], sampling))
     assert torch.equal(after.video, before.video)
     assert_close(subject.condition(model, request), conditions, rtol=0, atol=0)
-    model.remember_texts([request.text])
+    model.cache_text_embeddings([request.text])
     unknown = replace(request, text="another")
     with pytest.raises(UserError, match="'another' is not among those remembered"):
         list(model.generate([unknown], sampling))
     with pytest.raises(UserError, match="'another' is not among those remembered"):
-        model.remember_texts(["another"])
+        model.cache_text_embeddings(["another"])
 
 
 def test_offload_changes_no_number(subject: Subject) -> None:
@@ -364,7 +364,7 @@ def test_checkpointed_gradients_are_the_same(subject: Subject) -> None:
             return torch.autograd.grad((prediction - target).square().mean(), weights), sum(kept)
 
     plain, much = gradients()
-    model.checkpoint_gradients()
+    model.enable_gradient_checkpointing()
     again, little = gradients()
     assert len(plain) > 1
     assert all(gradient.abs().max() > 0 for gradient in plain)

@@ -28,7 +28,7 @@ def test_it_is_sampled_and_trained(name: str, tmp_path: Path) -> None:
         else {"world": None, "file": written(tmp_path / "prompts.jsonl")},
         model={"name": case.entry, "path": f"toy:{name}"},
         generate={**size, "steps": 1},
-        train={"steps": 2, "accumulate": 1},
+        train={"steps": 2, "gradient_accumulation_steps": 1},
     )
     run_all(tmp_path / "run", recipe)
     rows = [json.loads(line) for line in (tmp_path / "run/train/metrics.jsonl").read_text().splitlines()]

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from videogpa.config import ScoreConfig
 from videogpa.critics.depth_anything import DepthAnythingCritic
-from videogpa.critics.framing import frame_for_network
 from videogpa.critics.networks.depth_anything import DepthAnything3
+from videogpa.critics.networks.framing import frame_for_network
 from videogpa.errors import UserError
 from videogpa.maths.cameras import camera_centers
-from videogpa.stages.score.judge import Judge
+from videogpa.scoring.scorer import Scorer
 
 SIDE = 70
 
@@ -69,19 +69,19 @@ def test_frames_played_backwards_have_their_cameras_backwards(weights: str, fram
 
 def test_a_row_names_how_the_clip_was_looked_at(weights: str, frames: Tensor) -> None:
     options = {"weights": weights, "side": SIDE}
-    row = Judge(ScoreConfig(critic="da3", frames=5, options=options)).judge(frames, clip="a").score
+    row = Scorer(ScoreConfig(critic="da3", frames=5, options=options)).score_clip(frames, clip="a").score
     assert row.reason is None
     assert (row.status, row.critic, row.frames) == ("ok", "da3", 5)
     assert row.details == {"weights": weights, "crop": "whole", "side": "70"}
     assert row.confidence > 1
     assert row.parallax > 1
-    assert None not in (row.consistency, row.loo_score, row.loo_coverage, row.motion, row.mvcs, row.jerk)
+    assert None not in (row.error_3dcs, row.loo_error, row.loo_coverage, row.motion, row.mvcs, row.jerk)
 
 
 def test_a_network_that_sees_no_motion_declines_the_clip(shared: Path, tmp_path: Path, frames: Tensor) -> None:
     options = {"weights": save_weights(shared, tmp_path, step=0.0), "side": SIDE}
-    row = Judge(ScoreConfig(critic="da3", frames=5, options=options)).judge(frames, clip="a").score
-    assert (row.status, row.loo_score) == ("no_parallax", None)
+    row = Scorer(ScoreConfig(critic="da3", frames=5, options=options)).score_clip(frames, clip="a").score
+    assert (row.status, row.loo_error) == ("no_parallax", None)
 
 
 def test_an_unsure_network_declines_the_clip(weights: str, tmp_path: Path, frames: Tensor) -> None:
@@ -89,7 +89,9 @@ def test_an_unsure_network_declines_the_clip(weights: str, tmp_path: Path, frame
     tensors["model.head.scratch.output_conv2.2.bias"] += torch.tensor([0.0, -20])  # confidence 1 + exp(-20 ...)
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(Path(weights, "config.json").read_text())
-    row = Judge(ScoreConfig(critic="da3", frames=5, options={"weights": str(tmp_path), "side": SIDE})).judge(frames, clip="a")
+    row = Scorer(ScoreConfig(critic="da3", frames=5, options={"weights": str(tmp_path), "side": SIDE})).score_clip(
+        frames, clip="a"
+    )
     assert row.score.status == "failed"
     assert "not confident" in row.score.reason
 

@@ -5,19 +5,19 @@ import torch
 
 from videogpa.critics.mixed import MixedCritic
 from videogpa.critics.oracle import OracleCritic
-from videogpa.critics.reprojection import leave_one_out_scores
 from videogpa.errors import UserError
-from videogpa.perceptual import Lpips
-from videogpa.records import Prompt, Reconstruction, Scene, Source
+from videogpa.records import ClipInfo, Prompt, Reconstruction, Scene
+from videogpa.scoring.lpips import Lpips
+from videogpa.scoring.reprojection import leave_one_out_scores
 from videogpa.world.prompts import view
 
 SCENE = Scene(seed=1, camera="orbit-left", frames=5, height=48, width=48)
 FRAMES = view(SCENE).images
-SOURCE = Source(Prompt(prompt="p", text="", scene=SCENE), tuple(range(5)))
+SOURCE = ClipInfo(Prompt(prompt="p", text="", scene=SCENE), tuple(range(5)))
 
 
 def score(reconstruction: Reconstruction) -> float:
-    return leave_one_out_scores(reconstruction, Lpips("alex"))["loo_score"]
+    return leave_one_out_scores(reconstruction, Lpips("alex"))["loo_error"]
 
 
 def mixed(**options: object) -> Reconstruction:
@@ -26,8 +26,8 @@ def mixed(**options: object) -> Reconstruction:
 
 def test_the_depth_is_brought_into_the_unit_of_the_cameras() -> None:
     exact = score(OracleCritic().reconstruct(FRAMES, source=SOURCE))
-    assert score(mixed(cameras_options={"own_world": True})) == pytest.approx(exact, rel=1e-3)
-    assert score(mixed(depth_options={"own_world": True})) == pytest.approx(exact, rel=1e-3)
+    assert score(mixed(cameras_options={"random_similarity": True})) == pytest.approx(exact, rel=1e-3)
+    assert score(mixed(depth_options={"random_similarity": True})) == pytest.approx(exact, rel=1e-3)
 
 
 def test_errors_are_those_of_the_half_that_makes_them() -> None:
@@ -40,7 +40,7 @@ def test_errors_are_those_of_the_half_that_makes_them() -> None:
 
 
 def test_pixels_of_equal_confidence_are_dropped_together_or_not_at_all() -> None:
-    assert mixed(drop=0.5).measures["points"] == 5 * 48 * 48  # the oracle is as sure of every pixel
+    assert mixed(drop_fraction=0.5).measures["points"] == 5 * 48 * 48  # the oracle is as sure of every pixel
 
 
 def test_it_mixes_other_critics_only() -> None:
@@ -49,5 +49,5 @@ def test_it_mixes_other_critics_only() -> None:
     with pytest.raises(ValueError, match="depth_nose"):
         MixedCritic(depth_options={"depth_nose": 1})
     assert MixedCritic(depth_options={"depth_noise": 0.1}).details == {
-        **{"depth": "oracle", "cameras": "oracle", "depth depth_noise": "0.1", "drop": "0"}
+        **{"depth": "oracle", "cameras": "oracle", "depth depth_noise": "0.1", "drop_fraction": "0"}
     }

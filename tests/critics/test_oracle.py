@@ -3,22 +3,22 @@ import torch
 
 from videogpa.config import ScoreConfig
 from videogpa.critics.oracle import OracleCritic
-from videogpa.critics.reprojection import leave_one_out_scores, paper_scores
 from videogpa.errors import UserError
-from videogpa.perceptual import Lpips
-from videogpa.records import Prompt, Scene, Score, Source
-from videogpa.stages.score.judge import Judge
+from videogpa.records import ClipInfo, Prompt, Scene, Score
+from videogpa.scoring.lpips import Lpips
+from videogpa.scoring.reprojection import leave_one_out_scores, paper_scores
+from videogpa.scoring.scorer import Scorer
 from videogpa.world.failures import Failure, render_failing
 from videogpa.world.paths import PATHS
 from videogpa.world.prompts import view
 
 
-def source(camera: str, frames: tuple[int, ...] = tuple(range(9)), seed: int = 1) -> Source:
+def source(camera: str, frames: tuple[int, ...] = tuple(range(9)), seed: int = 1) -> ClipInfo:
     scene = Scene(seed=seed, camera=camera, frames=9, height=64, width=64)
-    return Source(Prompt(prompt="p", text="", scene=scene), frames)
+    return ClipInfo(Prompt(prompt="p", text="", scene=scene), frames)
 
 
-def scene_of(given: Source) -> Scene:
+def scene_of(given: ClipInfo) -> Scene:
     assert given.prompt is not None
     assert given.prompt.scene is not None
     return given.prompt.scene
@@ -37,7 +37,7 @@ def test_the_true_clip_scores_better_than_the_scene_asked_for_along_another_path
         leave_one_out_scores(OracleCritic().reconstruct(view(scene).images, source=given), alex)
         for scene in (scene_of(given), scene_of(source(other)))
     ]
-    assert scores[0]["loo_score"] < 0.5 * scores[1]["loo_score"]
+    assert scores[0]["loo_error"] < 0.5 * scores[1]["loo_error"]
     assert scores[0]["loo_mse"] < 0.012  # what the note on the prototype reports of consistent clips: .005 to .012
     assert scores[0]["loo_coverage"] > 0.8
 
@@ -49,7 +49,7 @@ def test_drifting_objects_and_swimming_textures_cost_the_more_the_stronger_they_
     for strength in (0.0, 0.5, 1.0):
         damaged = torch.stack([torch.roll(frame, round(strength * i), dims=-1) for i, frame in enumerate(frames)])
         damaged[..., :32, :] = frames[..., :32, :]  # the lower half of the picture slides under a steady upper half
-        errors.append(leave_one_out_scores(OracleCritic().reconstruct(damaged, source=given), alex)["loo_score"])
+        errors.append(leave_one_out_scores(OracleCritic().reconstruct(damaged, source=given), alex)["loo_error"])
     assert errors == sorted(errors)
     assert errors[2] > 1.5 * errors[0]
 
@@ -67,12 +67,12 @@ def test_judged_frames_keep_their_place_in_the_clip(alex: Lpips) -> None:
 
 
 def test_it_says_how_far_a_clip_follows_the_path_and_whether_it_fails() -> None:
-    judge = Judge(ScoreConfig(critic="oracle", frames=9))
+    scorer = Scorer(ScoreConfig(critic="oracle", frames=9))
 
     def score(scene: Scene, failure: Failure | None = None, *, frozen: bool = False) -> Score:
         clip = render_failing(scene, failure)
         clip = clip[:1].expand_as(clip) if frozen else clip
-        return judge.judge(clip, clip="p/0", prompt=Prompt(prompt="p", text="", scene=scene)).score
+        return scorer.score_clip(clip, clip="p/0", prompt=Prompt(prompt="p", text="", scene=scene)).score
 
     plain = Scene(seed=3, camera="truck-left", frames=9, height=32, width=32, style="plain")
     true, jumping = score(plain), score(plain, Failure(kind="jump", strength=1.0))
@@ -87,7 +87,7 @@ def test_it_says_how_far_a_clip_follows_the_path_and_whether_it_fails() -> None:
 
 def test_it_has_no_opinion_on_other_clips() -> None:
     frames = torch.zeros(9, 3, 64, 64)
-    for nothing in (None, Source(), Source(Prompt(prompt="p", text=""), (0,))):
+    for nothing in (None, ClipInfo(), ClipInfo(Prompt(prompt="p", text=""), (0,))):
         with pytest.raises(UserError, match="miniature world"):
             OracleCritic().reconstruct(frames, source=nothing)
     with pytest.raises(UserError, match="pixels"):

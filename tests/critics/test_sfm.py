@@ -12,11 +12,11 @@ from torch import Tensor
 
 from videogpa.critics import sfm
 from videogpa.critics.base import ReconstructionFailed
-from videogpa.critics.reprojection import leave_one_out_scores
 from videogpa.critics.sfm import SfmCritic
 from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
-from videogpa.perceptual import Lpips
+from videogpa.scoring.lpips import Lpips
+from videogpa.scoring.reprojection import leave_one_out_scores
 from videogpa.video import sample_indices
 from videogpa.world import controls
 

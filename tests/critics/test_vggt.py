@@ -10,20 +10,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import videogpa
-from videogpa.cli import main
+from videogpa.cli.commands import main
 from videogpa.config import ScoreConfig
-from videogpa.critics import reprojection
 from videogpa.critics.base import ReconstructionFailed
-from videogpa.critics.framing import frame_for_network
-from videogpa.critics.gates import LEAST_PARALLAX, near_far_parallax, pass_gates
+from videogpa.critics.networks.framing import frame_for_network
+from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax, pass_gates
 from videogpa.critics.networks.vggt import Vggt
 from videogpa.critics.oracle import OracleCritic
 from videogpa.critics.vggt import VggtCritic
 from videogpa.errors import UserError
 from videogpa.maths.cameras import unproject
-from videogpa.perceptual import VGG_VARIABLE
-from videogpa.records import Prompt, Reconstruction, Scene, Source
-from videogpa.stages.score.judge import Judge, weights_identity
+from videogpa.records import ClipInfo, Prompt, Reconstruction, Scene
+from videogpa.scoring import reprojection
+from videogpa.scoring.lpips import VGG_VARIABLE
+from videogpa.scoring.scorer import Scorer, weights_identity
 from videogpa.video import read_frames, write_video
 from videogpa.world.paths import PATHS
 
@@ -120,18 +120,18 @@ def test_the_papers_protocol_takes_the_centre_and_the_point_head(weights: str, f
 def test_a_row_names_how_the_clip_was_looked_at(weights: str) -> None:
     video = torch.rand(4, 3, 48, 72, generator=torch.Generator().manual_seed(1))
     options = {"weights": weights, "side": SIDE, "crop": "centre", "points": "head"}
-    verdict = Judge(ScoreConfig(critic="vggt", frames=4, options=options)).judge(video, clip="a")
-    row = verdict.score
+    scored = Scorer(ScoreConfig(critic="vggt", frames=4, options=options)).score_clip(video, clip="a")
+    row = scored.score
     assert row.reason is None
     assert (row.status, row.critic, row.frames) == ("ok", "vggt", 4)
     assert row.details == {"weights": weights, "crop": "centre", "points": "head", "side": "70"}
     assert row.confidence > 1
     assert row.parallax > LEAST_PARALLAX
-    assert None not in (row.consistency, row.loo_score, row.loo_coverage, row.motion)
-    assert row.consistency == pytest.approx(row.mse + row.lpips)
-    assert verdict.reconstruction is not None
-    rendered, _ = reprojection.paper_render(verdict.reconstruction)
-    assert row.mse == pytest.approx(float((rendered - verdict.reconstruction.images).square().mean()), rel=1e-4)
+    assert None not in (row.error_3dcs, row.loo_error, row.loo_coverage, row.motion)
+    assert row.error_3dcs == pytest.approx(row.mse + row.lpips)
+    assert scored.reconstruction is not None
+    rendered, _ = reprojection.paper_render(scored.reconstruction)
+    assert row.mse == pytest.approx(float((rendered - scored.reconstruction.images).square().mean()), rel=1e-4)
 
 
 def test_the_command_line_scores_as_the_paper_did(
@@ -142,9 +142,9 @@ def test_the_command_line_scores_as_the_paper_did(
     asked = ["--critic", "vggt", "--paper", "--weights", weights, "--option", "side=42"]
     main(["score", str(tmp_path / "clip.mp4"), "--out", str(tmp_path / "out"), *asked])
     (row,) = [json.loads(line) for line in (tmp_path / "out" / "scores.jsonl").read_text().splitlines()]
-    assert (row["status"], row["perceptual"], row["frames"]) == ("ok", "vgg", 10)
+    assert (row["status"], row["lpips_net"], row["frames"]) == ("ok", "vgg", 10)
     assert row["details"] == {"weights": weights, "crop": "centre", "points": "head", "side": "42"}
-    assert row["consistency"] == pytest.approx(row["mse"] + row["lpips"])
+    assert row["error_3dcs"] == pytest.approx(row["mse"] + row["lpips"])
     assert "crop centre" in (tmp_path / "out" / "report.html").read_text()
 
 
@@ -227,7 +227,7 @@ def test_a_camera_that_only_turns_or_stands_has_no_parallax() -> None:
 def test_exact_geometry_passes_unless_the_camera_only_pans(path: str) -> None:
     scene = Scene(seed=0, camera=path, frames=9, height=64, width=64)
     prompt = Prompt(prompt="a", text="", scene=scene)
-    exact = OracleCritic().reconstruct(torch.zeros(9, 3, 64, 64), source=Source(prompt, tuple(range(9))))
+    exact = OracleCritic().reconstruct(torch.zeros(9, 3, 64, 64), source=ClipInfo(prompt, tuple(range(9))))
     if path.startswith("pan"):
         with pytest.raises(ReconstructionFailed, match="no parallax"):
             pass_gates(exact, least_confidence=1.0)
@@ -251,7 +251,7 @@ def test_a_network_without_confidence_gives_no_number() -> None:
 
 def test_a_network_that_sees_no_motion_declines_the_clip(shared: Path, tmp_path: Path, frames: Tensor) -> None:
     options = {"weights": save_weights(shared, tmp_path, translation=0.0), "side": SIDE}
-    row = Judge(ScoreConfig(critic="vggt", frames=4, options=options)).judge(frames, clip="a").score
-    assert (row.status, row.loo_score) == ("no_parallax", None)
+    row = Scorer(ScoreConfig(critic="vggt", frames=4, options=options)).score_clip(frames, clip="a").score
+    assert (row.status, row.loo_error) == ("no_parallax", None)
     assert row.parallax == pytest.approx(0, abs=1e-4)
     assert row.confidence > 1

@@ -16,9 +16,9 @@ from accelerate import Accelerator
 
 from videogpa.config import load_recipe
 from videogpa.models.wan.experts import Experts
-from videogpa.runs import RunFolder
 from videogpa.stages import train
-from videogpa.stages.train import sharding, step
+from videogpa.storage.run_folder import RunFolder
+from videogpa.training import distributed, trainer
 
 JOINED: list[str] = []
 HELD: dict[str, float] = {}
@@ -27,7 +27,7 @@ HELD: dict[str, float] = {}
 def main(folders: list[Path]) -> None:
     with ExitStack() as patches:
         patches.enter_context(patch.object(Experts, "_join", counted(Experts._join)))
-        patches.enter_context(patch.object(sharding, "load_sharded", weighed(sharding.load_sharded)))
+        patches.enter_context(patch.object(distributed, "load_sharded", weighed(distributed.load_sharded)))
         # The end of a training is that of the process group, and here others follow.
         patches.enter_context(patch.object(Accelerator, "end_training", lambda accelerator: None))
         for folder in folders:
@@ -40,7 +40,10 @@ def main(folders: list[Path]) -> None:
 
 def begin(folder: Path, *, after: int) -> None:
     """Train, and stop after so many batches."""
-    with patch.object(step, "backward_together", stopping(step.backward_together, after=after)), suppress(KeyboardInterrupt):
+    with (
+        patch.object(trainer, "backward_joint", stopping(trainer.backward_joint, after=after)),
+        suppress(KeyboardInterrupt),
+    ):
         train.run(load_recipe(folder / "recipe.yaml"), RunFolder(folder))
 
 
@@ -56,7 +59,7 @@ def weighed(real: Any) -> Any:
     def call(*arguments: Any) -> Any:
         model = real(*arguments)
         parameters = list(model.transformer.parameters())
-        held = sum(sharding.numbers_held(parameter) for parameter in parameters)
+        held = sum(distributed.numbers_held(parameter) for parameter in parameters)
         HELD[type(model).__name__] = held / sum(parameter.numel() for parameter in parameters)
         return model
 

@@ -23,11 +23,11 @@ def test_a_family_trains_and_its_exports_are_whole(toy: str, tmp_path: Path) -> 
         model={"name": FAMILIES[toy], "path": f"toy:{toy}"},
         train={
             "steps": 3,
-            "warmup": 0,
+            "warmup_steps": 0,
             "loss": "dpo+sft",
             "static_weight": 0.1,
-            "checkpoint_gradients": True,
-            "together": False,
+            "gradient_checkpointing": True,
+            "joint_forward": False,
         },
     )
     folder = encoded_run(tmp_path / "run", recipe)

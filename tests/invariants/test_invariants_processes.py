@@ -17,10 +17,10 @@ from safetensors.torch import load_file
 from toys import encoded_run, toy_recipe
 from videogpa.errors import UserError
 from videogpa.pipeline import run
-from videogpa.provenance import write_recipe
-from videogpa.runs import RunFolder
 from videogpa.stages import train
-from videogpa.stages.train.distributed import average_gradients, average_numbers, new_accelerator, positions
+from videogpa.storage.provenance import write_recipe
+from videogpa.storage.run_folder import RunFolder
+from videogpa.training.distributed import average_gradients, average_numbers, new_accelerator, positions
 
 RECIPE = toy_recipe(train={"steps": 4, "held_out": 0.4, "validate_every": 3})
 
@@ -66,7 +66,7 @@ def test_two_processes_train_as_one(encoded: RunFolder, tmp_path: Path) -> None:
     """Two processes with one pair each a step, against one with two: the same rows and the same adapter."""
     alone, together = copy(encoded, tmp_path / "alone"), copy(encoded, tmp_path / "together")
     train.run(RECIPE, alone)
-    said = launched(together, "train.accumulate=1")
+    said = launched(together, "train.gradient_accumulation_steps=1")
     assert said.count("held out") == 1  # one of them speaks
     assert [(row["split"], row["step"]) for row in rows(together)] == [(row["split"], row["step"]) for row in rows(alone)]
     for ours, theirs in zip(rows(alone), rows(together), strict=True):

@@ -16,21 +16,21 @@ from sharded import begin
 
 from toys import encoded_run, launcher_environment, toy_recipe
 from videogpa.config import load_recipe
-from videogpa.provenance import write_recipe
-from videogpa.runs import RunFolder
 from videogpa.stages import train
+from videogpa.storage.provenance import write_recipe
+from videogpa.storage.run_folder import RunFolder
 
 COGVIDEOX = toy_recipe(train={"steps": 4, "held_out": 0.4, "validate_every": 3})
 WAN = toy_recipe(  # two experts, with about as much to do for each
     model={"name": "wan-t2v", "path": "toy:wan2.2-t2v-a14b", "dtype": "bfloat16"},
     train={
         "steps": 4,
-        "warmup": 0,
+        "warmup_steps": 0,
         "held_out": 0.4,
         "validate_every": 3,
         "timesteps": {"sampling": "logit-normal", "mean": 2.0},
-        "together": False,
-        "checkpoint_gradients": True,
+        "joint_forward": False,
+        "gradient_checkpointing": True,
     },
 )
 
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     begin(place / "taken-over-cogvideox", after=5)  # in the middle of the third step, with a checkpoint of two
     for folder in place.glob("*-*"):
         recipe = load_recipe(folder / "recipe.yaml")
-        shared = recipe.train.model_copy(update={"accumulate": 1})  # of as many pairs a step
+        shared = recipe.train.model_copy(update={"gradient_accumulation_steps": 1})  # of as many pairs a step
         write_recipe(recipe.model_copy(update={"train": shared}), RunFolder(folder))
     launch(place, "sharded-cogvideox", "stopped-cogvideox", "taken-over-cogvideox", "sharded-wan")
     return place

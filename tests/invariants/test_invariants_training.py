@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from toys import encoded_run, toy_recipe
-from videogpa.runs import RunFolder
 from videogpa.stages import train
+from videogpa.storage.run_folder import RunFolder
 
 RECIPE = toy_recipe(train={"held_out": 0.4, "validate_every": 2})  # one of three prompts
 CLOCK = {"seconds", "pairs_per_second", "memory_gib"}  # what a row tells of the machine
@@ -48,17 +48,17 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     whole, resumed = copy(encoded, tmp_path / "whole"), copy(encoded, tmp_path / "resumed")
     train.run(RECIPE, whole)
 
-    from videogpa.stages.train import step
+    from videogpa.training import trainer
 
-    real, calls = step.backward_together, iter(range(100))
+    real, calls = trainer.backward_joint, iter(range(100))
 
     def stopping(*arguments: Any) -> Any:
-        if next(calls) == RECIPE.train.accumulate * stop + 1:
+        if next(calls) == RECIPE.train.gradient_accumulation_steps * stop + 1:
             raise KeyboardInterrupt
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(step, "backward_together", stopping)
+        patch.setattr(trainer, "backward_joint", stopping)
         with pytest.raises(KeyboardInterrupt):
             train.run(RECIPE, resumed)
     torch.manual_seed(99)  # of no account
@@ -70,8 +70,8 @@ def test_resumed_is_uninterrupted_bit_for_bit(
 
 def test_accumulated_is_batched(encoded: RunFolder, tmp_path: Path) -> None:
     one_by_one, at_once = copy(encoded, tmp_path / "1x4"), copy(encoded, tmp_path / "4x1")
-    train.run(toy_recipe(train={"batch": 1, "accumulate": 4}), one_by_one)
-    train.run(toy_recipe(train={"batch": 4, "accumulate": 1}), at_once)
+    train.run(toy_recipe(train={"batch_size": 1, "gradient_accumulation_steps": 4}), one_by_one)
+    train.run(toy_recipe(train={"batch_size": 4, "gradient_accumulation_steps": 1}), at_once)
     for a, b in zip(metrics(one_by_one), metrics(at_once), strict=True):
         assert (a.pop("fingerprint"), a.pop("split")) == (b.pop("fingerprint"), b.pop("split"))
         assert a == pytest.approx(b, rel=1e-3, abs=2e-6)

@@ -10,10 +10,10 @@ from torch.nn.functional import interpolate
 
 from videogpa.maths.adherence import part_of_the_way, path_adherence
 from videogpa.records import Scene
+from videogpa.world.animation import shot
 from videogpa.world.paths import PATHS, camera_path, intrinsics
 from videogpa.world.prompts import view
 from videogpa.world.raycast import render_shots
-from videogpa.world.shots import shot
 
 SIDE, FRAMES = 32, 5
 CAMERA = intrinsics(SIDE, SIDE)

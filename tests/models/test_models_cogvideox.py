@@ -201,5 +201,5 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_a_first_frame_of_another_size_is_fitted(model: Any) -> None:
     large = torch.rand(3, 50, 70, generator=torch.Generator().manual_seed(1))
     request = GenerationRequest("a room", large, 0)
-    [sample] = model.generate([request], Sampling(frames=9, height=32, width=32, steps=1, guidance=1.0))
+    [sample] = model.generate([request], Sampling(frames=9, height=32, width=32, num_inference_steps=1, guidance_scale=1.0))
     assert sample.video.shape == (9, 3, 32, 32)

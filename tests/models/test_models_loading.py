@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from videogpa.config import ModelConfig
+from videogpa.devices import pick_device
 from videogpa.errors import UserError
-from videogpa.models.loading import check_size, load_model, model_identity, pick_device, resolve_model_path
-from videogpa.runs import RunFolder
+from videogpa.models.loading import check_size, load_model, model_identity, resolve_model_path
+from videogpa.storage.run_folder import RunFolder
 
 
 def config(path: str | Path, **settings: object) -> ModelConfig:

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
+from videogpa.bundled import SHIPPED
 from videogpa.config import ModelConfig
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest, Sampling, VideoModel
 from videogpa.models.loading import check_size, load_model
 from videogpa.records import Scene
-from videogpa.runs import RunFolder
-from videogpa.shipped import SHIPPED
+from videogpa.storage.run_folder import RunFolder
 from videogpa.world.prompts import view
 from videogpa.world.words import request
 
-CONFIG = ModelConfig(name="cogvideox-i2v", path="mini:i2v", device="cpu")
+CONFIG = ModelConfig(name="cogvideox-i2v", path="tiny:i2v", device="cpu")
 SIZE = {"frames": 9, "height": 32, "width": 32}
 SCENE = 900_000  # of those that docs/miniature-models.md measures: of no training and no recipe
 
@@ -31,7 +31,7 @@ def clips(model: VideoModel, *cameras: str) -> dict[str, tuple[torch.Tensor, tor
     """Sample a clip for each camera path through one room; return it beside the true one."""
     scenes = {camera: view(Scene(seed=SCENE, camera=camera, style="plain", **SIZE)).images for camera in cameras}
     requests = [GenerationRequest(request(camera, "scripted", SCENE), clip[0], seed=1) for camera, clip in scenes.items()]
-    samples = model.generate(requests, Sampling(**SIZE, steps=10, guidance=1.0))
+    samples = model.generate(requests, Sampling(**SIZE, num_inference_steps=10, guidance_scale=1.0))
     return {camera: (sample.video, scenes[camera]) for camera, sample in zip(cameras, samples, strict=True)}
 
 
@@ -43,8 +43,8 @@ def test_it_is_small_and_makes_clips_of_its_size_alone() -> None:
 
 
 def test_another_miniature_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"mini:sora.*i2v"):
-        check_size(CONFIG.model_copy(update={"path": "mini:sora"}), RunFolder(SHIPPED), **SIZE)
+    with pytest.raises(UserError, match=r"tiny:sora.*i2v"):
+        check_size(CONFIG.model_copy(update={"path": "tiny:sora"}), RunFolder(SHIPPED), **SIZE)
 
 
 def test_its_autoencoder_keeps_what_it_is_shown(model: VideoModel) -> None:

@@ -6,7 +6,7 @@ import pytest
 from diffusers import CogVideoXImageToVideoPipeline
 
 from videogpa.models import toys
-from videogpa.runs import path_fingerprint
+from videogpa.storage.fingerprints import path_fingerprint
 from videogpa.world.paths import PATHS
 from videogpa.world.words import STATIC
 

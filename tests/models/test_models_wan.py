@@ -36,7 +36,7 @@ class Case:
     size: int
 
     def sampling(self, steps: int = 1, guidance: float = 5.0) -> Sampling:
-        return Sampling(frames=9, height=self.size, width=self.size, steps=steps, guidance=guidance)
+        return Sampling(frames=9, height=self.size, width=self.size, num_inference_steps=steps, guidance_scale=guidance)
 
     def request(self, seed: int = 0) -> GenerationRequest:
         generator = torch.Generator().manual_seed(100 + seed)

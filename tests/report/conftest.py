@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from videogpa.critics.reprojection import leave_one_out_render
 from videogpa.records import Reconstruction, Score
 from videogpa.report.scores import ClipCard
 from videogpa.report.strips import make_strip
+from videogpa.scoring.reprojection import leave_one_out_render
 
 
 def wall(frames: int = 4, height: int = 48, width: int = 64, step: float = 4.0, noise: float = 0.0) -> Reconstruction:
@@ -34,11 +34,11 @@ def card(name: str, noise: float, *, status: str = "ok") -> ClipCard:
         critic="sfm",
         status=status,
         reason="3 of 4 frames have a camera" if status == "partial" else None,
-        perceptual="alex",
+        lpips_net="alex",
         frames=4,
         loo_mse=mse,
         loo_lpips=4 * mse,
-        loo_score=5 * mse,
+        loo_error=5 * mse,
         loo_coverage=covered.float().mean().item(),
         motion=0.1,
         flow=4 / 64,

@@ -62,7 +62,7 @@ def test_sorting_and_jumping(tmp_path: Path, cards: list[ClipCard]) -> None:
     write_score_report(tmp_path / "report.html", cards, title="Scores")
     clicks = """<script>
       addEventListener("load", () => {
-        const head = [...document.querySelectorAll(".ranking thead button")].find((b) => b.textContent.includes("loo_score"));
+        const head = [...document.querySelectorAll(".ranking thead button")].find((b) => b.textContent.includes("loo_error"));
         head.click();
         const order = [...document.querySelectorAll(".ranking tbody tr")].map((row) => row.children[1].dataset.value);
         document.querySelector(".chart").emit("plotly_click", {points: [{customdata: "clip-2"}]});
@@ -81,7 +81,7 @@ def test_sorting_and_jumping(tmp_path: Path, cards: list[ClipCard]) -> None:
 def test_run_report(tmp_path: Path) -> None:
     summary = RunSummary(
         name="mini",
-        comparisons=[Comparison("sfm", "loo_score", 0.12, 0.1, -0.02, -0.03, -0.01, 8)],
+        comparisons=[Comparison("sfm", "loo_error", 0.12, 0.1, -0.02, -0.03, -0.01, 8)],
         recipe="name: mini",
         panels=[Panel("gain", {"winner": ([1, 2, 3], [0.0, 0.1, 0.2]), "loser": ([1, 2, 3], [0.0, -0.1, -0.1])}, 0.0)],
         judged=[Judged("a/1", "base", 0.12, 0.02), Judged("a/1", "aligned", 0.1, 0.018)],

@@ -4,7 +4,7 @@ from videogpa.report.charts import Point, curves, scatter
 
 
 def axes(*points: tuple[float, float]) -> tuple[object, object]:
-    figure = json.loads(scatter({"ok": [Point("a", x, y, "") for x, y in points]}, x="flow", y="loo_score"))
+    figure = json.loads(scatter({"ok": [Point("a", x, y, "") for x, y in points]}, x="flow", y="loo_error"))
     return figure["layout"]["xaxis"].get("range"), figure["layout"]["yaxis"].get("range")
 
 

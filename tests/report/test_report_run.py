@@ -4,17 +4,7 @@ from pathlib import Path
 import pytest
 
 from videogpa.records import Reconstruction
-from videogpa.report.run import (
-    Comparison,
-    Failure,
-    Film,
-    FunnelStep,
-    Judged,
-    Panel,
-    RunSummary,
-    by_critic,
-    write_run_report,
-)
+from videogpa.report.run import Comparison, Failure, Film, FunnelStep, Judged, Panel, RunSummary, by_critic, write_run_report
 from videogpa.report.strips import make_film
 
 
@@ -29,9 +19,9 @@ def summary(make_wall: Callable[..., Reconstruction]) -> RunSummary:
         name="mini",
         comparisons=[
             compared("psnr", 0.8, 0.5),
-            compared("loo_score", -0.02, 0.01),
+            compared("loo_error", -0.02, 0.01),
             compared("flow", -0.004, 0.001),
-            compared("loo_score", 0.01, 0.05, critic="oracle"),
+            compared("loo_error", 0.01, 0.05, critic="oracle"),
         ],
         recipe="name: mini\nmodel: <toy> & co",
         verdicts=[("bought with motion", "sfm: a miss")],
@@ -45,8 +35,8 @@ def summary(make_wall: Callable[..., Reconstruction]) -> RunSummary:
 
 
 def test_verdicts() -> None:
-    assert compared("loo_score", -0.02, 0.01).verdict == "better"
-    assert compared("loo_score", 0.02, 0.01).verdict == "worse"
+    assert compared("loo_error", -0.02, 0.01).verdict == "better"
+    assert compared("loo_error", 0.02, 0.01).verdict == "worse"
     assert compared("psnr", 0.8, 0.5).verdict == "better"
     assert compared("psnr", 0.8, 0.9).verdict == "unclear"
     assert compared("flow", -0.004, 0.001).verdict == "less"
@@ -56,8 +46,8 @@ def test_verdicts() -> None:
 def test_motion_comes_first(summary: RunSummary) -> None:
     groups = by_critic(summary.comparisons)
     assert {critic: [row.measure for row in rows] for critic, rows in groups.items()} == {
-        "oracle": ["loo_score"],
-        "sfm": ["flow", "psnr", "loo_score"],
+        "oracle": ["loo_error"],
+        "sfm": ["flow", "psnr", "loo_error"],
     }
 
 
@@ -81,6 +71,6 @@ def test_says_what_was_found(summary: RunSummary, tmp_path: Path) -> None:
 
 
 def test_no_warning_without_frozen_motion(tmp_path: Path) -> None:
-    steady = RunSummary("steady", [compared("flow", 0.0, 0.01), compared("loo_score", -0.02, 0.01)], "name: steady")
+    steady = RunSummary("steady", [compared("flow", 0.0, 0.01), compared("loo_error", -0.02, 0.01)], "name: steady")
     write_run_report(tmp_path / "report.html", steady)
     assert "moves less" not in (tmp_path / "report.html").read_text(encoding="utf-8")

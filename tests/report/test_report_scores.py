@@ -67,7 +67,7 @@ def test_ranks_by_score_with_motion_beside_it(report: Path, cards: list[ClipCard
     places = [next(i for i, part in enumerate(text) if part.endswith(name)) for name in names]
     assert places == sorted(places)
     best = next(card for card in cards if card.score.clip == "clips/clean.mp4").score
-    assert text[places[0] + 1 : places[0] + 3] == [number(best.loo_score, "loo_score"), number(best.flow, "flow")]
+    assert text[places[0] + 1 : places[0] + 3] == [number(best.loo_error, "loo_error"), number(best.flow, "flow")]
     assert text[places[3] + 1] == "partial"
 
 
@@ -107,7 +107,7 @@ def test_nothing_scored_needs_no_plot(tmp_path: Path, cards: list[ClipCard]) -> 
 
 
 def test_a_card_without_frames_or_strip(tmp_path: Path) -> None:
-    row = Score(clip="a.mp4", critic="oracle", status="ok", loo_score=0.1)
+    row = Score(clip="a.mp4", critic="oracle", status="ok", loo_error=0.1)
     write_score_report(tmp_path / "report.html", [ClipCard(row)], title="One")
     assert "a.mp4" in Page(tmp_path / "report.html").text
 
@@ -115,5 +115,5 @@ def test_a_card_without_frames_or_strip(tmp_path: Path) -> None:
 def test_numbers() -> None:
     assert number(None, "psnr") == "–"
     assert number(22.126, "psnr") == "22.13"
-    assert signed(-0.02, "loo_score") == "−0.0200"
+    assert signed(-0.02, "loo_error") == "−0.0200"
     assert signed(0.5, "psnr") == "+0.50"

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from videogpa.critics.reprojection import leave_one_out_render
 from videogpa.records import Reconstruction
 from videogpa.report.strips import (
     ERROR_SCALE,
@@ -20,6 +19,7 @@ from videogpa.report.strips import (
     save_strip,
     strip_path,
 )
+from videogpa.scoring.reprojection import leave_one_out_render
 
 
 def decoded(jpeg: bytes) -> torch.Tensor:

@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from toys import encoded_run, toy_recipe
-from videogpa import manifests
 from videogpa.config import Recipe
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest
 from videogpa.models.cogvideox import CogVideoXImageToVideo
 from videogpa.models.loading import load_model
 from videogpa.records import Pair
-from videogpa.runs import RunFolder
 from videogpa.stages import encode
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
 from videogpa.video import read_frames, read_image, write_image, write_video
 
 RECIPE = toy_recipe(generate={"keep_latents": False})
@@ -129,7 +129,7 @@ def test_only_what_depends_on_a_change_is_made_again(folder: RunFolder) -> None:
 
 
 def test_nothing_is_loaded_when_nothing_is_left_to_do(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videogpa.stages.encode.encoding.load_model", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("videogpa.stages.encode.load_model", lambda *_, **__: pytest.fail("loaded"))
     assert len(encode.run(RECIPE, folder)) == 6
 
 
@@ -137,7 +137,7 @@ def test_missing_clips_are_named(folder: RunFolder) -> None:
     (folder / "clips/train-0001/0.mp4").unlink()
     with pytest.raises(UserError, match="are missing: train-0001/0"):
         encode.run(RECIPE, folder)
-    manifests.prompts(folder).resume({})
+    manifests.prompts(folder).drop_stale({})
     with pytest.raises(UserError, match="are missing: train-0000/0"):
         encode.run(RECIPE, folder)
 

@@ -9,18 +9,18 @@ from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
 from toys import toy_recipe
-from videogpa import manifests
 from videogpa.config import PromptsConfig, Recipe
 from videogpa.errors import UserError
 from videogpa.models.adapters import new_adapter, save_adapter
 from videogpa.models.base import GenerationRequest, Sampling
 from videogpa.models.loading import load_model
 from videogpa.records import Clip
-from videogpa.runs import RunFolder
 from videogpa.stages import generate, prompts
 from videogpa.stages.generate import Adapter, make_clips
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
 from videogpa.video import read_frames, read_image, write_image, write_video
-from videogpa.workers import hire
+from videogpa.workers import open_pool
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_only_what_depends_on_a_change_is_made_again(folder: RunFolder) -> None:
     assert remade(folder, recipe) == {"train-0001/0"}
     write_image(folder / "prompts/train-0002.png", torch.zeros(3, 32, 32))
     assert remade(folder, recipe) == {"train-0002/0", "train-0002/1"}
-    assert len(remade(folder, toy_recipe(generate={"guidance": 3.0}))) == 6
-    assert len(remade(folder, toy_recipe(generate={"guidance": 3.0}, model={"dtype": "bfloat16"}))) == 6
+    assert len(remade(folder, toy_recipe(generate={"guidance_scale": 3.0}))) == 6
+    assert len(remade(folder, toy_recipe(generate={"guidance_scale": 3.0}, model={"dtype": "bfloat16"}))) == 6
     assert len(manifests.clips(folder).rows()) == 6
 
 
@@ -78,7 +78,7 @@ def test_what_was_finished_before_an_error_is_kept(folder: RunFolder, monkeypatc
         write_video(path, *arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("videogpa.stages.generate.making.write_video", full_disk)
+        patch.setattr("videogpa.stages.generate.write_video", full_disk)
         with pytest.raises(OSError, match="No space"):
             generate.run(recipe, folder)
     assert [row.clip for row in manifests.clips(folder).rows()] == ["train-0000/0", "train-0000/1", "train-0001/0"]
@@ -94,7 +94,7 @@ def test_the_latents_that_a_clip_was_decoded_from_lie_beside_it(folder: RunFolde
         latents = load_file(folder / row.latents)["latents"]
         assert latents.dtype == torch.bfloat16
         request = GenerationRequest(*_asked(folder, row))
-        [sample] = model.generate([request], Sampling(9, 32, 32, 2, recipe.generate.guidance))
+        [sample] = model.generate([request], Sampling(9, 32, 32, 2, recipe.generate.guidance_scale))
         assert torch.equal(latents, sample.latents.to(torch.bfloat16))
         # bfloat16 has 8 bits: what is lost by it is less than what the codec loses
         error = (model.decode_latents(latents.float()) - sample.video).abs().mean()
@@ -120,7 +120,7 @@ def test_without_latents_only_the_clip_is_kept(folder: RunFolder) -> None:
 
 def test_the_model_is_loaded_only_if_something_is_left_to_do(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = generate.run(toy_recipe(), folder)
-    monkeypatch.setattr("videogpa.stages.generate.making.load_model", lambda *_: pytest.fail("loaded for nothing"))
+    monkeypatch.setattr("videogpa.stages.generate.load_model", lambda *_: pytest.fail("loaded for nothing"))
     assert generate.run(toy_recipe(), folder) == rows
 
 
@@ -135,7 +135,7 @@ def test_the_text_of_a_prompt_is_encoded_once_for_all_its_candidates(
         return forward(self, *arguments, **options)
 
     monkeypatch.setattr(T5EncoderModel, "forward", counted)
-    assert len(generate.run(toy_recipe(generate={"guidance": 3.0}), folder)) == 6
+    assert len(generate.run(toy_recipe(generate={"guidance_scale": 3.0}), folder)) == 6
     texts = {row.text for row in manifests.prompts(folder).rows() if row.split == "train"}
     assert len(encoded) == len(texts) + 1  # and the empty one, for guidance
 
@@ -184,12 +184,12 @@ def test_base_and_aligned_clips_come_from_one_model(folder: RunFolder, adapter: 
     recipe = toy_recipe()
     loaded: list[object] = []
     monkeypatch.setattr(
-        "videogpa.stages.generate.making.load_model",
+        "videogpa.stages.generate.load_model",
         lambda *arguments: loaded.append(arguments) or load_model(*arguments),
     )
     prompts_ = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
     parts = [folder.folder(f"evaluation/{name}") for name in ("before", "aligned", "after")]
-    with hire(recipe.workers) as crew:
+    with open_pool(recipe.workers) as crew:
         before, aligned, after = (
             videos_of(part, make_clips(prompts_, range(2), recipe, folder, crew, into=part, adapter=worn))
             for part, worn in zip(parts, (None, Adapter(adapter), None), strict=True)
@@ -246,7 +246,7 @@ def test_clips_of_ones_own_are_taken_into_the_run(tmp_path: Path, folder: RunFol
 
 
 def test_an_impossible_size_stops_before_the_model_loads(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("videogpa.stages.generate.making.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("videogpa.stages.generate.load_model", lambda *_: pytest.fail("loaded"))
     with pytest.raises(UserError, match="frames 9, height 32, width 32"):
         generate.run(toy_recipe(generate={"frames": 10}), folder)
 

@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
+from videogpa.cli.summary import summarise
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.records import CriticFindings, Evaluation, Pair, Score
 from videogpa.report.verdict import headline
 from videogpa.stages.evaluate import compare
-from videogpa.summary import summarise
 
 MANY = 12
 
@@ -19,14 +19,14 @@ def rows(loo: float, *, flow: float = 0.02, adherence: float = 1.0, failing: flo
     return [
         Score(
             clip=f"p{n}/0", critic="oracle", status="ok", motion=0.3, registered=9,
-            loo_score=loo * (1 + 0.02 * n), flow=flow * (1 + 0.02 * n), adherence=adherence, failing=failing,
+            loo_error=loo * (1 + 0.02 * n), flow=flow * (1 + 0.02 * n), adherence=adherence, failing=failing,
         )
         for n in range(prompts)
     ]  # fmt: skip
 
 
 def outcome(base: list[Score], aligned: list[Score]) -> str:
-    found = compare(base, aligned, taught=False).outcome
+    found = compare(base, aligned, chose_pairs=False).outcome
     assert found is not None
     return found.verdict
 
@@ -44,12 +44,12 @@ def test_a_gain_counts_at_equal_motion_only() -> None:
 
 def test_few_prompts_cannot_tell_whatever_their_interval() -> None:
     few = LEAST_PROMPTS - 1
-    found = compare(rows(0.1, prompts=few), rows(0.07, prompts=few), taught=False)
+    found = compare(rows(0.1, prompts=few), rows(0.07, prompts=few), chose_pairs=False)
     assert found.outcome is not None
     assert found.outcome.verdict == "too few prompts"
-    assert found.changes["loo_score"].high < 0
-    assert found.changes["loo_score"].verdict == "unclear"
-    assert compare(rows(0.1), rows(0.07), taught=False).changes["loo_score"].verdict == "better"
+    assert found.changes["loo_error"].high < 0
+    assert found.changes["loo_error"].verdict == "unclear"
+    assert compare(rows(0.1), rows(0.07), chose_pairs=False).changes["loo_error"].verdict == "better"
 
 
 def test_a_measures_verdict_has_its_direction() -> None:
@@ -61,18 +61,18 @@ def test_a_measures_verdict_has_its_direction() -> None:
 
 
 def test_the_numbers_are_shares_of_the_base() -> None:
-    found = compare(rows(0.1, failing=1.0), rows(0.075, flow=0.0198, failing=0.0), taught=False).outcome
+    found = compare(rows(0.1, failing=1.0), rows(0.075, flow=0.0198, failing=0.0), chose_pairs=False).outcome
     assert found is not None
     assert found.geometry.change == pytest.approx(-0.25)
     assert found.geometry.low < -0.25 < found.geometry.high < 0
     assert found.motion["flow"].change == pytest.approx(-0.01)
     assert found.motion["adherence"].change == 0
     assert found.failing == (1.0, 0.0)
-    assert (found.n, found.taught) == (MANY, False)
+    assert (found.n, found.chose_pairs) == (MANY, False)
 
 
 def test_what_was_commanded_is_no_finding_but_no_change_of_the_clips_is() -> None:
-    changes = compare(rows(0.1), rows(0.07), taught=False).changes
+    changes = compare(rows(0.1), rows(0.07), chose_pairs=False).changes
     assert "motion" not in changes  # the oracle's cameras are those of the prompt, for both models
     assert "registered" not in changes
     assert changes["adherence"].difference == changes["failing"].difference == 0
@@ -80,7 +80,7 @@ def test_what_was_commanded_is_no_finding_but_no_change_of_the_clips_is() -> Non
 
 def test_without_geometry_there_is_no_outcome() -> None:
     failed = [Score(clip=f"p{n}/0", critic="sfm", status="failed", reason="noise") for n in range(MANY)]
-    assert compare(failed, failed, taught=False).outcome is None
+    assert compare(failed, failed, chose_pairs=False).outcome is None
 
 
 def printed(result: object) -> list[str]:
@@ -94,23 +94,23 @@ def shown(findings: CriticFindings) -> list[str]:
 
 
 def test_the_terminal_says_it_in_80_columns() -> None:
-    bought = compare(rows(0.1, failing=1.0), rows(0.07, flow=0.017), taught=True)
+    bought = compare(rows(0.1, failing=1.0), rows(0.07, flow=0.017), chose_pairs=True)
     lines = [line.rstrip() for line in shown(bought)]
     assert max(map(len, lines)) <= 80
     assert lines[0] == "judged by oracle, which also taught"
     assert not any("…" in line for line in lines)
-    [row] = [line for line in lines if "loo_score↓" in line and "│" in line]
+    [row] = [line for line in lines if "loo_error↓" in line and "│" in line]
     assert "better" in row
     assert "bought with motion" in " ".join(lines)
     assert "its own taste" in " ".join(lines).replace("\n", " ")
-    assert shown(compare(rows(0.1), rows(0.07), taught=False))[0].rstrip() == "judged by oracle, which did not teach"
+    assert shown(compare(rows(0.1), rows(0.07), chose_pairs=False))[0].rstrip() == "judged by oracle, which did not teach"
 
 
 def test_the_headline_has_both_halves() -> None:
-    found = compare(rows(0.1, failing=1.0), rows(0.075), taught=False).outcome
+    found = compare(rows(0.1, failing=1.0), rows(0.075), chose_pairs=False).outcome
     assert found is not None
     said = headline("oracle", found)
-    assert said.startswith("oracle: better geometry at equal motion. loo_score −25.0 % [")
+    assert said.startswith("oracle: better geometry at equal motion. loo_error −25.0 % [")
     assert "flow +0.0 % [" in said
     assert said.endswith("failing clips 100% → 0%; 12 prompts.")
 

@@ -7,19 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from videogpa import manifests
+from videogpa.cli.summary import summarise
 from videogpa.config import PairConfig, load_recipe
 from videogpa.pipeline import recipes_folder
 from videogpa.records import Clip, Pair, Score, Status
-from videogpa.runs import RunFolder
 from videogpa.stages import pair
-from videogpa.stages.pair.funnel import distribution
-from videogpa.stages.pair.pairing import FEW_MOVING, FEW_SCORED, MOTION_LOST, NO_WINNER, SMALL_GAP, choose_pairs
-from videogpa.summary import summarise
+from videogpa.stages.pair import FEW_MOVING, FEW_SCORED, MOTION_LOST, NO_WINNER, SMALL_GAP, choose_pairs, distribution
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
 
 
 def score(clip: str, error: float | None, flow: float | None = 1.0, status: Status = "ok") -> Score:
-    return Score(clip=clip, critic="oracle", status=status, loo_score=error, flow=flow)
+    return Score(clip=clip, critic="oracle", status=status, loo_error=error, flow=flow)
 
 
 def choose_pair(candidates: list[Score], config: PairConfig) -> Pair:
@@ -49,7 +48,7 @@ def test_a_frozen_winner_gives_way_to_one_that_moves() -> None:
 
 def test_motion_is_the_one_that_the_recipe_names() -> None:
     rows = [
-        Score(clip=clip, critic="x", status="ok", loo_score=error, flow=flow, motion=motion)
+        Score(clip=clip, critic="x", status="ok", loo_error=error, flow=flow, motion=motion)
         for clip, error, flow, motion in (("a", 0.1, 1.0, 0.1), ("b", 0.5, 1.0, 1.0))
     ]
     assert choose_pair(rows, PairConfig()).winner == "a"
@@ -87,7 +86,7 @@ def test_a_pair_keeps_its_promises(values: list[tuple[float, float]]) -> None:
     by_clip = {str(i): score(str(i), *value) for i, value in enumerate(values)}
     row = choose_pair(list(by_clip.values()), config)
     admissible = [
-        loser.loo_score - winner.loo_score
+        loser.loo_error - winner.loo_error
         for winner in by_clip.values()
         for loser in by_clip.values()
         if winner.flow >= config.keep_motion * loser.flow  # type: ignore[operator]

@@ -14,16 +14,16 @@ from videogpa.config import ScoreConfig
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
 from videogpa.records import Score
-from videogpa.stages.score.files import find_videos, score_files
-from videogpa.stages.score.flow import mean_flow
-from videogpa.stages.score.output import ranked, score_table, short_names
+from videogpa.report.tables import ranked, score_table, short_names
+from videogpa.scoring.optical_flow import mean_flow
+from videogpa.stages.score import find_videos, score_files
 from videogpa.video import read_frames, write_video
 
-PAPER = ("consistency", "mse", "lpips", "psnr", "ssim", "motion", "mvcs")
+PAPER = ("error_3dcs", "mse", "lpips", "psnr", "ssim", "motion", "mvcs")
 OURS = (
     "loo_mse",
     "loo_lpips",
-    "loo_score",
+    "loo_error",
     "loo_coverage",
     "epipolar",
     "jerk",
@@ -60,7 +60,7 @@ def test_every_clip_has_a_row_with_numbers_or_a_reason(results: tuple[Path, list
     assert set(rows) == {"real", "frozen", "noise", "short", "empty", "text"}
     assert rows["real"].status == "ok"
     assert [name for name in (*PAPER, *OURS) if getattr(rows["real"], name) is None] == []
-    assert rows["real"].loo_score == pytest.approx(rows["real"].loo_mse + rows["real"].loo_lpips)  # type: ignore[operator]
+    assert rows["real"].loo_error == pytest.approx(rows["real"].loo_mse + rows["real"].loo_lpips)  # type: ignore[operator]
     assert rows["frozen"].status in ("failed", "no_parallax")
     assert rows["noise"].status in ("failed", "no_parallax")
     for name in ("short", "empty", "text"):
@@ -68,7 +68,7 @@ def test_every_clip_has_a_row_with_numbers_or_a_reason(results: tuple[Path, list
     assert "3 frames" in (rows["short"].reason or "")
     for name in ("frozen", "noise", "short", "empty", "text"):
         assert rows[name].reason
-        assert (rows[name].loo_score, rows[name].consistency) == (None, None)
+        assert (rows[name].loo_error, rows[name].error_3dcs) == (None, None)
     assert rows["frozen"].flow == pytest.approx(0.0, abs=1e-4)
 
 
@@ -79,9 +79,9 @@ def test_the_files_say_the_same_and_what_the_columns_mean(results: tuple[Path, l
     with (out / "scores.csv").open() as stream:
         table = list(csv.DictReader(stream))
     assert [line["clip"] for line in table] == [row.clip for row in rows]
-    assert float(table[0]["loo_score"]) == rows[0].loo_score
+    assert float(table[0]["loo_error"]) == rows[0].loo_error
     columns = json.loads((out / "columns.json").read_text())
-    assert columns["loo_score"]["better"] == "lower"
+    assert columns["loo_error"]["better"] == "lower"
     assert columns["psnr"]["better"] == "higher"
     assert set(columns) == set(MEASURES)
     report = (out / "report.html").read_text()
@@ -136,9 +136,9 @@ def test_finding_videos(tmp_path: Path) -> None:
 def test_ranking_puts_unranked_rows_last() -> None:
     rows = [
         Score(clip="c", critic="x", status="failed"),
-        Score(clip="p", critic="x", status="partial", loo_score=0.01),
-        Score(clip="b", critic="x", status="ok", loo_score=0.2),
-        Score(clip="a", critic="x", status="ok", loo_score=0.1),
+        Score(clip="p", critic="x", status="partial", loo_error=0.01),
+        Score(clip="b", critic="x", status="ok", loo_error=0.2),
+        Score(clip="a", critic="x", status="ok", loo_error=0.1),
     ]
     assert [row.clip for row in ranked(rows)] == ["a", "b", "p", "c"]
 
@@ -162,7 +162,7 @@ def test_flow_measures_a_shift_in_image_widths() -> None:
 
 def test_names_are_whole_in_80_columns() -> None:
     names = [f"truck-left/candidate-{n:04d}.mp4" for n in (1, 2)]
-    rows = [Score(clip=names[0], critic="sfm", status="ok", loo_score=0.1, flow=0.02, consistency=0.6)]
+    rows = [Score(clip=names[0], critic="sfm", status="ok", loo_error=0.1, flow=0.02, error_3dcs=0.6)]
     rows += [Score(clip=names[1], critic="sfm", status="no_parallax", reason="the camera does not move")]
     text = io.StringIO()
     Console(file=text, width=80).print(score_table(rows))

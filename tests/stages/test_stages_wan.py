@@ -7,12 +7,12 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from toys import run_all, toy_recipe
-from videogpa.manifests import prompts
 from videogpa.models.adapters import WEIGHTS_FILE, adapted
 from videogpa.models.base import Sampling
 from videogpa.models.loading import load_model
 from videogpa.models.requests import request_for
-from videogpa.runs import RunFolder
+from videogpa.storage.manifests import prompts
+from videogpa.storage.run_folder import RunFolder
 
 
 def test_the_loop_runs_on_the_low_noise_expert(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_the_loop_runs_on_the_low_noise_expert(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     loaded = load_model(recipe.model, folder)
     request = request_for(prompts(folder).rows()[0], 0, folder.path)
-    sampling = Sampling(frames=9, height=32, width=32, steps=2, guidance=5.0)
+    sampling = Sampling(frames=9, height=32, width=32, num_inference_steps=2, guidance_scale=5.0)
     [base] = loaded.generate([request], sampling)
     with adapted(loaded.transformer, tmp_path / "adapter"):
         [aligned] = loaded.generate([request], sampling)

@@ -11,13 +11,13 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from toys import encoded_run, toy_recipe
-from videogpa import manifests
 from videogpa.errors import UserError
 from videogpa.models.toys import cogvideox as toy_cogvideox
 from videogpa.records import Pair
-from videogpa.runs import RunFolder
 from videogpa.stages import train
-from videogpa.stages.train.batches import pair_index
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
+from videogpa.training.data import pair_index
 
 RECIPE = toy_recipe()
 
@@ -57,7 +57,9 @@ def test_what_a_training_leaves(folder: RunFolder) -> None:
 
 
 def test_it_learns_to_prefer_the_winners(folder: RunFolder) -> None:
-    train.run(toy_recipe(train={"steps": 25, "accumulate": 3, "checkpoint_every": 100, "log_every": 5}), folder)
+    train.run(
+        toy_recipe(train={"steps": 25, "gradient_accumulation_steps": 3, "checkpoint_every": 100, "log_every": 5}), folder
+    )
     rows = metrics(folder)
     assert [row["step"] for row in rows] == [0, 5, 10, 15, 20, 24]
     assert rows[-1]["loss"] < 0.66
@@ -77,7 +79,7 @@ def test_a_finished_training_is_kept_until_what_it_depends_on_changes(
 ) -> None:
     train.run(RECIPE, folder)
     with monkeypatch.context() as patch:
-        patch.setattr("videogpa.stages.train.stage.load_model", lambda *_, **__: pytest.fail("loaded for nothing"))
+        patch.setattr("videogpa.stages.train.load_model", lambda *_, **__: pytest.fail("loaded for nothing"))
         train.run(RECIPE, folder)
         train.run(toy_recipe(train={"checkpoint_every": 3, "log_every": 2}, generate={"candidates": 7}), folder)
     assert changes_of(folder, train={"beta": 100})
@@ -130,7 +132,7 @@ def test_broken_latents_are_named(folder: RunFolder) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(folder: RunFolder) -> None:
-    recipe = toy_recipe(train={"accumulate": 1, "steps": 12, "checkpoint_every": 1})
+    recipe = toy_recipe(train={"gradient_accumulation_steps": 1, "steps": 12, "checkpoint_every": 1})
     order = [pair_index(position, 3, seed=0) for position in range(3)]
     victim = folder / f"clips/train-{order[2]:04d}/0.safetensors"  # first seen at step 2
     latents = load_file(victim)["latents"]

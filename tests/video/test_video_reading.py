@@ -13,13 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videogpa.video import (
-    UnreadableVideo,
-    probe,
-    read_frames,
-    reading,
-    sample_indices,
-)
+from videogpa.video import UnreadableVideo, probe, read_frames, reading, sample_indices
 
 BT601, BT709 = (0.299, 0.114), (0.2126, 0.0722)
 

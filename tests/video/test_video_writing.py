@@ -7,15 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from videogpa.video import (
-    UnreadableImage,
-    jpeg_bytes,
-    probe,
-    read_frames,
-    read_image,
-    write_image,
-    write_video,
-)
+from videogpa.video import UnreadableImage, jpeg_bytes, probe, read_frames, read_image, write_image, write_video
 
 
 def moving_picture(frames: int, height: int, width: int) -> torch.Tensor:

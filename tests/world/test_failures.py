@@ -3,9 +3,9 @@ import torch
 from pydantic import ValidationError
 
 from videogpa.records import Scene, Style
+from videogpa.world.animation import shot
 from videogpa.world.failures import FAILURES, Failure, FailureKind, render_failing, render_takes, take
 from videogpa.world.prompts import view
-from videogpa.world.shots import shot
 
 
 def scene(seed: int = 3, style: Style = "rich", camera: str = "orbit-left", moving: int = 0) -> Scene:
@@ -60,7 +60,7 @@ def test_a_failure_is_typed_and_bounded() -> None:
 
 def test_moving_objects_move_rigidly_and_the_others_not_at_all() -> None:
     filmed = shot(scene(moving=2))
-    maps = filmed.now_from_rest
+    maps = filmed.object_poses
     torch.testing.assert_close(maps[..., :3, :3] @ maps[..., :3, :3].mT, torch.eye(3).expand_as(maps[..., :3, :3]))
     torch.testing.assert_close(torch.linalg.det(maps[..., :3, :3]), torch.ones(maps.shape[:2]))
     assert torch.equal(maps[0], torch.eye(4).expand_as(maps[0]))

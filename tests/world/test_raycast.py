@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from videogpa.records import Scene
+from videogpa.world.animation import at_frames, shot
 from videogpa.world.failures import FAILURES, Failure, FailureKind, take
-from videogpa.world.film import develop
 from videogpa.world.paths import PATHS, intrinsics
+from videogpa.world.ray_tables import build_tables
 from videogpa.world.raycast import _all_rays, _cast, exact_depth, render_shots
-from videogpa.world.shots import at_frames, shot
 
 SIDE = 24
 
@@ -18,7 +18,9 @@ def test_rays_tried_against_their_rectangles_only_hit_what_all_rays_would(kind: 
     """The slow twin: every ray against every object, leaning, swollen or displaced."""
     for seed, camera in enumerate(PATHS):
         scene = Scene(seed=seed, camera=camera, frames=3, height=SIDE, width=SIDE)
-        film = develop([take(scene, Failure(kind=kind, strength=1.0)).shot], intrinsics(SIDE, SIDE), height=SIDE, width=SIDE)
+        film = build_tables(
+            [take(scene, Failure(kind=kind, strength=1.0)).shot], intrinsics(SIDE, SIDE), height=SIDE, width=SIDE
+        )
         everywhere = torch.tensor([[0], [0], [SIDE], [SIDE]])
         slow = replace(film, objects=tuple(replace(each, box=everywhere.expand_as(each.box)) for each in film.objects))
         seen, twin = (_cast(one, _all_rays(one)) for one in (film, slow))

@@ -6,11 +6,11 @@ import torch
 from videogpa.config import WorldPrompts
 from videogpa.maths.cameras import project, unproject
 from videogpa.records import Scene, Style
+from videogpa.world.animation import still
 from videogpa.world.paths import PATHS, camera_path, intrinsics
 from videogpa.world.prompts import view, world_prompts
 from videogpa.world.raycast import exact_depth, render
 from videogpa.world.scenes import ROOM_DEPTH, make_world
-from videogpa.world.shots import still
 
 SIZE = {"height": 48, "width": 64}
 

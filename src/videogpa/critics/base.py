@@ -1,13 +1,14 @@
 """The contract of a geometry critic: frames in, cameras and depth out, or a reason why not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.records import Reconstruction, Source
+from videogpa.maths.alignment import Similarity
+from videogpa.records import ClipInfo, Reconstruction
 
 
 class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip, not an error of the program
@@ -67,7 +68,7 @@ class Critic(Protocol):
         frames: Float[Tensor, "frames 3 height width"],
         *,
         judged: Sequence[int] | None = None,
-        source: Source | None = None,
+        source: ClipInfo | None = None,
     ) -> Reconstruction:
         """Reconstruct the frames at the indices `judged` (all, if None); the others may help to find the cameras.
 
@@ -77,3 +78,13 @@ class Critic(Protocol):
             ReconstructionFailed: If no geometry was found that deserves the name.
         """
         ...
+
+
+def transform(reconstruction: Reconstruction, similarity: Similarity) -> Reconstruction:
+    """Return the same geometry in another world."""
+    return replace(
+        reconstruction,
+        depth=similarity.scale * reconstruction.depth,
+        camera_from_world=similarity.cameras(reconstruction.camera_from_world),
+        points=None if reconstruction.points is None else similarity(reconstruction.points),
+    )

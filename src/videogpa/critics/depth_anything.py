@@ -4,8 +4,9 @@
   are the published ones. See docs/critics.md.
 - Cost: a GPU, or patience.
 - Licence: of the weights. Small and Base, the default, are Apache-2.0; Large and Giant may not be used commercially.
-- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what critics/gates.py can see of
-  that is refused.
+- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what
+  critics/networks/gates.py can see
+  of that is refused.
 """
 
 from collections.abc import Sequence
@@ -16,15 +17,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.assembly import assemble, at_own_pixels
 from videogpa.critics.base import Card
-from videogpa.critics.framing import frame_for_network
-from videogpa.critics.gates import pass_gates
+from videogpa.critics.networks.assembly import assemble, at_own_pixels
 from videogpa.critics.networks.depth_anything import DepthAnything3
+from videogpa.critics.networks.framing import frame_for_network
+from videogpa.critics.networks.gates import pass_gates
 from videogpa.critics.networks.vit import normalise
 from videogpa.critics.networks.weights import trunk_precision
-from videogpa.models.loading import pick_device
-from videogpa.records import Reconstruction, Source
+from videogpa.devices import pick_device
+from videogpa.records import ClipInfo, Reconstruction
 
 DEFAULT_WEIGHTS = "depth-anything/DA3-BASE"
 SOURCE = "arXiv 2511.10647"
@@ -101,7 +102,7 @@ class DepthAnythingCritic:
         frames: Float[Tensor, "frames 3 height width"],
         *,
         judged: Sequence[int] | None = None,
-        source: Source | None = None,
+        source: ClipInfo | None = None,
     ) -> Reconstruction:
         """Reconstruct the frames at the indices `judged` (all, if None), without the others. Ignores `source`.
 

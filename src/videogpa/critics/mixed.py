@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from videogpa.critics.base import Card, Critic, ReconstructionFailed
 from videogpa.errors import UserError
-from videogpa.records import Reconstruction, Source
+from videogpa.records import ClipInfo, Reconstruction
 from videogpa.registry import CRITICS, build
 
 
@@ -22,7 +22,8 @@ class MixedCritic:
     """The depth and confidence of one critic, in the unit and from the cameras of another.
 
     `depth` and `cameras` name the critics, which must both look at the whole frame; the options of each stand in
-    `depth_options` and `cameras_options`. `drop`: share of the least confident pixels of every clip whose depth is not used.
+    `depth_options` and `cameras_options`. `drop_fraction`: share of the least confident pixels of every
+    clip whose depth is not used.
     """
 
     CARDS: ClassVar[tuple[Card, ...]] = (
@@ -35,7 +36,7 @@ class MixedCritic:
         cameras: str = "oracle",
         depth_options: dict[str, Any] = {},  # noqa: B006 - never written
         cameras_options: dict[str, Any] = {},  # noqa: B006
-        drop: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        drop_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0,
     ) -> None:
         for name in (depth, cameras):
             if name not in CRITICS or name == "mixed":
@@ -44,14 +45,14 @@ class MixedCritic:
         self._names = {"depth": depth, "cameras": cameras}
         self._depth: Critic = build(CRITICS, depth, depth_options)
         self._cameras: Critic = build(CRITICS, cameras, cameras_options)
-        self._drop = drop
+        self._drop_fraction = drop_fraction
 
     @property
     def details(self) -> Mapping[str, str]:
         """Whose depth and whose cameras, how they look, and what was left out."""
         parts = {"depth": self._depth, "cameras": self._cameras}
         told = {f"{part} {name}": value for part, critic in parts.items() for name, value in critic.details.items()}
-        return {**self._names, **told, "drop": f"{self._drop:g}"}
+        return {**self._names, **told, "drop_fraction": f"{self._drop_fraction:g}"}
 
     def frames_to_read(self, judged: int) -> int:
         """As many as the one wants that wants more."""
@@ -62,7 +63,7 @@ class MixedCritic:
         frames: Float[Tensor, "frames 3 height width"],
         *,
         judged: Sequence[int] | None = None,
-        source: Source | None = None,
+        source: ClipInfo | None = None,
     ) -> Reconstruction:
         """Return the frames as the critic of the cameras saw them, with the other's depth.
 
@@ -74,7 +75,7 @@ class MixedCritic:
             if part.status != "ok":
                 raise ReconstructionFailed(f"{name} reconstructed a part of the clip only: {part.reason}")
         depth, confidence = (_resized(part, seen.images) for part in (far.depth, far.confidence))
-        confidence = confidence * (confidence >= confidence.flatten().quantile(self._drop))  # equals stay together
+        confidence = confidence * (confidence >= confidence.flatten().quantile(self._drop_fraction))  # equals stay together
         depth = depth * _unit(depth * (confidence > 0), seen.depth * (seen.confidence > 0))
         return Reconstruction(
             images=seen.images,

@@ -15,15 +15,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.base import Card
-from videogpa.critics.long.windows import moved
+from videogpa.critics.base import Card, transform
 from videogpa.errors import UserError
 from videogpa.maths.adherence import path_adherence
 from videogpa.maths.alignment import Similarity
-from videogpa.records import Reconstruction, Scene, Source
+from videogpa.records import ClipInfo, Reconstruction, Scene
+from videogpa.world.animation import at_frames, shot
 from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
-from videogpa.world.shots import at_frames, shot
 
 LOO_LIMITS = {
     ("plain", 32, 32): 0.0098,
@@ -39,8 +38,8 @@ class OracleCritic:
     """Exact geometry in place of an estimate; or, to see what errors of an estimate do to scores, the truth with errors.
 
     `depth_noise`: standard deviation of the error of every depth, as a share of it. `camera_noise`: of every camera's position,
-    in metres. `wrong`: share of the pixels at three times their depth. `own_world`: every reconstruction is turned, moved and
-    scaled at random, as one that knows no world but its own. The same frames of a scene always get the same errors.
+    in metres. `outlier_fraction`: share of the pixels at three times their depth. `random_similarity`: every reconstruction is
+    turned, moved and scaled at random, as one in a world of its own. The same frames of a scene always get the same errors.
     """
 
     CARDS: ClassVar[tuple[Card, ...]] = (
@@ -57,17 +56,17 @@ class OracleCritic:
         self,
         depth_noise: Annotated[float, Field(ge=0)] = 0.0,
         camera_noise: Annotated[float, Field(ge=0)] = 0.0,
-        wrong: Annotated[float, Field(ge=0, le=1)] = 0.0,
-        own_world: bool = False,
+        outlier_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        random_similarity: bool = False,
     ) -> None:
-        self._errors = {"depth_noise": depth_noise, "camera_noise": camera_noise, "wrong": wrong}
-        self._own_world = own_world
+        self._errors = {"depth_noise": depth_noise, "camera_noise": camera_noise, "outlier_fraction": outlier_fraction}
+        self._own_world = random_similarity
 
     @property
     def details(self) -> Mapping[str, str]:
         """The errors that are made, if any."""
         chosen = {name: f"{size:g}" for name, size in self._errors.items() if size}
-        return {**chosen, "own_world": "yes"} if self._own_world else chosen
+        return {**chosen, "random_similarity": "yes"} if self._own_world else chosen
 
     def frames_to_read(self, judged: int) -> int:
         """The judged frames are enough."""
@@ -78,7 +77,7 @@ class OracleCritic:
         frames: Float[Tensor, "frames 3 height width"],
         *,
         judged: Sequence[int] | None = None,
-        source: Source | None = None,
+        source: ClipInfo | None = None,
     ) -> Reconstruction:
         """Return the scene's true depth and cameras, with the clip's frames as its colours.
 
@@ -100,7 +99,7 @@ class OracleCritic:
         exact = _look_up(frames[chosen], scene, indices)
         generator = torch.Generator().manual_seed(zlib.crc32(f"{scene} {indices}".encode()))
         told = _with_errors(exact, generator, **self._errors) if any(self._errors.values()) else exact
-        return moved(told, _any_similarity(generator)) if self._own_world else told
+        return transform(told, _any_similarity(generator)) if self._own_world else told
 
 
 def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indices: list[int]) -> Reconstruction:
@@ -136,10 +135,10 @@ def _adherence(
 
 
 def _with_errors(
-    exact: Reconstruction, generator: torch.Generator, *, depth_noise: float, camera_noise: float, wrong: float
+    exact: Reconstruction, generator: torch.Generator, *, depth_noise: float, camera_noise: float, outlier_fraction: float
 ) -> Reconstruction:
     depth = exact.depth * (1 + depth_noise * torch.randn(exact.depth.shape, generator=generator)).clamp(min=0.1)
-    depth = torch.where(torch.rand(depth.shape, generator=generator) < wrong, 3 * depth, depth)
+    depth = torch.where(torch.rand(depth.shape, generator=generator) < outlier_fraction, 3 * depth, depth)
     cameras = exact.camera_from_world.clone()
     cameras[:, :3, 3] += camera_noise * torch.randn(len(cameras), 3, generator=generator)
     return replace(exact, depth=depth, camera_from_world=cameras, loo_limit=None)

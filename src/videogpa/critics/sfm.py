@@ -34,8 +34,8 @@ from videogpa.critics.classical.features import (
     match_all,
 )
 from videogpa.critics.classical.parallel import parallel_map
-from videogpa.critics.gates import LEAST_PARALLAX, near_far_parallax
-from videogpa.records import Reconstruction, Source
+from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax
+from videogpa.records import ClipInfo, Reconstruction
 
 FRAMES_PER_JUDGED = 2.5
 """Frames read for each one judged, to find cameras: 25 instead of 10 rescued six of ten generated clips, from at most 123
@@ -139,7 +139,7 @@ class SfmCritic:
         frames: Float[Tensor, "frames 3 height width"],
         *,
         judged: Sequence[int] | None = None,
-        source: Source | None = None,
+        source: ClipInfo | None = None,
     ) -> Reconstruction:
         """Reconstruct the frames at the indices `judged` (all, if None), with the help of the others. Ignores `source`.
 

@@ -5,8 +5,9 @@
 - Cost: a GPU, or patience.
 - Licence: of the weights. `facebook/VGGT-1B-Commercial`, the default, may be used commercially (not for military purposes, and
   Meta asks who you are first); `facebook/VGGT-1B`, the paper's, may not.
-- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what critics/gates.py can see of
-  that is refused.
+- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what
+  critics/networks/gates.py can see
+  of that is refused.
 """
 
 from collections.abc import Sequence
@@ -17,15 +18,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.assembly import assemble, at_own_pixels
 from videogpa.critics.base import Card
-from videogpa.critics.framing import Crop, frame_for_network
-from videogpa.critics.gates import pass_gates
+from videogpa.critics.networks.assembly import assemble, at_own_pixels
+from videogpa.critics.networks.framing import Crop, frame_for_network
+from videogpa.critics.networks.gates import pass_gates
 from videogpa.critics.networks.vggt import Head, Prediction, Vggt
 from videogpa.critics.networks.weights import trunk_precision
+from videogpa.devices import pick_device
 from videogpa.errors import UserError
-from videogpa.models.loading import pick_device
-from videogpa.records import Reconstruction, Source
+from videogpa.records import ClipInfo, Reconstruction
 
 DEFAULT_WEIGHTS = "facebook/VGGT-1B-Commercial"
 
@@ -65,7 +66,7 @@ class VggtCritic:
             paper="arXiv 2503.11651; the weights of arXiv 2601.23286",
         ),
         Card(
-            weights="mini:vggt",
+            weights="tiny:vggt",
             licence="Apache-2.0",
             commercial=True,
             parameters="4.4 million (for the miniature world alone)",
@@ -103,7 +104,7 @@ class VggtCritic:
         frames: Float[Tensor, "frames 3 height width"],
         *,
         judged: Sequence[int] | None = None,
-        source: Source | None = None,
+        source: ClipInfo | None = None,
     ) -> Reconstruction:
         """Reconstruct the frames at the indices `judged` (all, if None), without the others. Ignores `source`.
 

@@ -19,7 +19,7 @@ from torch.nn import Linear, Module
 from torch.nn.functional import linear
 
 from videogpa.errors import UserError
-from videogpa.runs import fingerprint, path_fingerprint
+from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"

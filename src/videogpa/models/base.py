@@ -38,8 +38,8 @@ class Sampling:
     frames: int
     height: int
     width: int
-    steps: int
-    guidance: float
+    num_inference_steps: int
+    guidance_scale: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +130,14 @@ class VideoModel(Protocol):
         """
         ...
 
-    def remember_texts(self, texts: Iterable[str]) -> None:
+    def cache_text_embeddings(self, texts: Iterable[str]) -> None:
         """Compute the text states of these texts, and of the empty one for guidance, keep them, and free the text encoder.
 
         From then on no other text can be asked for. The numbers stay what they would be.
         """
         ...
 
-    def checkpoint_gradients(self) -> None:
+    def enable_gradient_checkpointing(self) -> None:
         """Have `transformer` compute its activations again in the backward pass and not keep them: the same gradients."""
         ...
 

@@ -123,13 +123,13 @@ class _CogVideoX(ABC):
             memory=memory,
         )
 
-    def remember_texts(self, texts: Iterable[str]) -> None:
-        """See `VideoModel.remember_texts`."""
+    def cache_text_embeddings(self, texts: Iterable[str]) -> None:
+        """See `VideoModel.cache_text_embeddings`."""
         self._texts.remember(texts)
         drop(self._pipeline, _COMPONENTS["text"], self._device, self._memory)
 
-    def checkpoint_gradients(self) -> None:
-        """See `VideoModel.checkpoint_gradients`."""
+    def enable_gradient_checkpointing(self) -> None:
+        """See `VideoModel.enable_gradient_checkpointing`."""
         self._pipeline.transformer.enable_gradient_checkpointing()
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:

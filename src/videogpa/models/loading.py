@@ -5,12 +5,14 @@ from pathlib import Path
 
 import torch
 
+from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ModelConfig
+from videogpa.devices import pick_device
 from videogpa.errors import UserError
 from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
-from videogpa.runs import RunFolder, fingerprint, path_fingerprint
-from videogpa.shipped import MINIATURE, shipped_folder
+from videogpa.storage.fingerprints import fingerprint, path_fingerprint
+from videogpa.storage.run_folder import RunFolder
 
 _TOY = "toy:"
 
@@ -25,8 +27,8 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
     """
     if config.path.startswith(_TOY):
         return _toy_folder(config.path.removeprefix(_TOY), folder)
-    if config.path.startswith(MINIATURE):
-        return shipped_folder(config.path)
+    if config.path.startswith(TINY):
+        return bundled_folder(config.path)
     local = Path(config.path).expanduser()
     if local.is_dir():
         return local
@@ -34,7 +36,7 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
     if not owner or not name or "/" in name or owner.startswith((".", "~")):
         raise UserError(
             f"there is no folder {config.path}. Give model.path a diffusers folder, a hub id such as "
-            "zai-org/CogVideoX-5b-I2V, mini:i2v, or toy:cogvideox-i2v."
+            "zai-org/CogVideoX-5b-I2V, tiny:i2v, or toy:cogvideox-i2v."
         )
     return config.path
 
@@ -51,7 +53,7 @@ def _toy_folder(name: str, folder: RunFolder) -> Path:
     return path
 
 
-def absolute(config: ModelConfig, folder: RunFolder) -> ModelConfig:
+def with_absolute_path(config: ModelConfig, folder: RunFolder) -> ModelConfig:
     """Return the same model under a name that holds in every working directory: an absolute path, or a hub id."""
     path = resolve_model_path(config, folder)
     return config if isinstance(path, str) else config.model_copy(update={"path": str(path.resolve())})
@@ -86,19 +88,3 @@ def load_model(config: ModelConfig, folder: RunFolder, *, parts: Collection[Part
         expert=config.expert,
     )
     return model
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is a GPU if there is one.
-
-    Raises:
-        UserError: If the name is no device, or the machine has no such one.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise UserError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
-    return device

@@ -112,12 +112,12 @@ def sampling_arguments(request: GenerationRequest, sampling: Sampling, texts: Te
     """Return what every pipeline is called with, but for a first frame. It gives latents: the caller decodes them."""
     return {
         "prompt_embeds": texts(request.text)[None],
-        "negative_prompt_embeds": texts("")[None] if sampling.guidance > 1 else None,
+        "negative_prompt_embeds": texts("")[None] if sampling.guidance_scale > 1 else None,
         "height": sampling.height,
         "width": sampling.width,
         "num_frames": sampling.frames,
-        "num_inference_steps": sampling.steps,
-        "guidance_scale": sampling.guidance,
+        "num_inference_steps": sampling.num_inference_steps,
+        "guidance_scale": sampling.guidance_scale,
         "generator": torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
         "output_type": "latent",
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest
 from videogpa.records import Prompt
-from videogpa.runs import fingerprint, path_fingerprint
+from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.video import read_image
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from videogpa.measures import MEASURES
-from videogpa.runs import write_text
+from videogpa.storage.files import write_text
 
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", None: "neither direction is better"}

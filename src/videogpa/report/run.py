@@ -93,7 +93,7 @@ class RunSummary:
     name: str
     comparisons: Sequence[Comparison]
     recipe: str
-    measure: str = "loo_score"
+    measure: str = "loo_error"
     motion: Literal["flow", "motion"] = "flow"
     verdicts: Sequence[tuple[str, str]] = ()
     """One per critic: a word of `Outcome.verdict`, and the sentence (`videogpa.report.verdict`)."""

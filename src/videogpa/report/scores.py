@@ -15,8 +15,8 @@ MOTION = "flow"
 """The motion that stands beside every score: unlike the camera's path, it has a unit that all clips share."""
 
 COLUMNS = (
-    *("loo_score", MOTION, "motion", "loo_coverage", "loo_mse", "loo_lpips"),
-    *("consistency", "mse", "lpips", "psnr", "ssim", "mvcs", "epipolar", "jerk"),
+    *("loo_error", MOTION, "motion", "loo_coverage", "loo_mse", "loo_lpips"),
+    *("error_3dcs", "mse", "lpips", "psnr", "ssim", "mvcs", "epipolar", "jerk"),
 )
 """Of the table, in order; those that no clip has are left out."""
 
@@ -45,11 +45,11 @@ class ClipCard:
 def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> None:
     """Write the report of scored clips into one HTML file that opens offline.
 
-    Ranked by `loo_score`; partial clips follow, unranked, and those without a number stand in a table of reasons. Nothing in
+    Ranked by `loo_error`; partial clips follow, unranked, and those without a number stand in a table of reasons. Nothing in
     the file depends on the time or the machine.
     """
-    ordered = sorted(cards, key=lambda card: (_STATUSES.index(card.score.status), card.score.loo_score or 0.0, card.score.clip))
-    scored = [card for card in ordered if card.score.loo_score is not None]
+    ordered = sorted(cards, key=lambda card: (_STATUSES.index(card.score.status), card.score.loo_error or 0.0, card.score.clip))
+    scored = [card for card in ordered if card.score.loo_error is not None]
     anchors = {id(card): f"clip-{number}" for number, card in enumerate(scored, start=1)}
     counts = Counter(str(card.score.status) for card in cards)
     write_page(
@@ -61,8 +61,8 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
         columns=[name for name in COLUMNS if any(getattr(card.score, name) is not None for card in scored)],
         motion=MOTION,
         clips=[(anchors[id(card)], card) for card in scored],
-        worst=max((card.score.loo_score or 0.0 for card in scored), default=0.0) or 1.0,
-        failures=[card for card in ordered if card.score.loo_score is None],
+        worst=max((card.score.loo_error or 0.0 for card in scored), default=0.0) or 1.0,
+        failures=[card for card in ordered if card.score.loo_error is None],
         chart=_scatter(scored, anchors),
         gradient=legend_gradient(),
         error_scale=ERROR_SCALE,
@@ -74,7 +74,7 @@ def _facts(cards: Sequence[ClipCard]) -> dict[str, str]:
     scores = [card.score for card in cards]
     found = {
         "critic": {score.critic for score in scores},
-        "perceptual net": {f"LPIPS {score.perceptual}" for score in scores if score.perceptual},
+        "perceptual net": {f"LPIPS {score.lpips_net}" for score in scores if score.lpips_net},
         "how it looked": {f"{name} {value}" for score in scores for name, value in (score.details or {}).items()},
         "judged frames per clip": {str(score.frames) for score in scores if score.frames},
     }
@@ -85,7 +85,7 @@ def _scatter(scored: Sequence[ClipCard], anchors: dict[int, str]) -> str | None:
     """Score against motion; None if no clip has both."""
     series: dict[str, list[Point]] = {}
     for card in scored:
-        motion, score = getattr(card.score, MOTION), card.score.loo_score
+        motion, score = getattr(card.score, MOTION), card.score.loo_error
         if motion is not None and score is not None:
             series.setdefault(card.score.status, []).append(Point(card.name, motion, score, anchors[id(card)]))
-    return scatter(series, x=MOTION, y="loo_score") if series else None
+    return scatter(series, x=MOTION, y="loo_error") if series else None

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from videogpa.critics.reprojection import error_maps
 from videogpa.records import Reconstruction
-from videogpa.runs import atomic_path
+from videogpa.scoring.reprojection import error_maps
+from videogpa.storage.files import atomic_path
 from videogpa.video import jpeg_bytes, sample_indices
 
 FRAMES_SHOWN = 3

@@ -18,8 +18,8 @@ def headline(critic: str, outcome: Outcome) -> str:
     parts += [f"{name} {interval(relative)}" for name, relative in outcome.motion.items()]
     if outcome.failing is not None:
         parts.append(f"failing clips {outcome.failing[0]:.0%} → {outcome.failing[1]:.0%}")
-    taught = " It also chose the training pairs, so that a gain may be its own taste." if outcome.taught else ""
-    return f"{critic}: {VERDICTS[outcome.verdict]}. {', '.join(parts)}; {outcome.n} prompts.{taught}"
+    chose_pairs = " It also chose the training pairs, so that a gain may be its own taste." if outcome.chose_pairs else ""
+    return f"{critic}: {VERDICTS[outcome.verdict]}. {', '.join(parts)}; {outcome.n} prompts.{chose_pairs}"
 
 
 def interval(relative: Relative) -> str:

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from videogpa.errors import UserError
-from videogpa.runs import atomic_path
+from videogpa.storage.files import atomic_path
 
 
 class UnreadableImage(UserError):  # noqa: N818 - a finding about the file

@@ -9,7 +9,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.runs import atomic_path
+from videogpa.storage.files import atomic_path
 from videogpa.video.colours import BT709, to_yuv
 from videogpa.video.pictures import to_bytes
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from videogpa.processes import main
+from videogpa.processes import is_main_process
 
 _LOG_SECONDS = 10.0  # between two lines in a log file, where a bar cannot be drawn
 
@@ -31,7 +31,7 @@ def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, disable=not (console.is_terminal and main())) as bar:
+    with Progress(*columns, console=console, disable=not (console.is_terminal and is_main_process())) as bar:
         task = bar.add_task(label, total=total, completed=done, note="")
         last_line = time.monotonic()
 
@@ -39,7 +39,7 @@ def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str
             nonlocal done, last_line
             done += 1
             bar.update(task, advance=1, note=note)
-            if main() and not console.is_terminal and time.monotonic() - last_line > _LOG_SECONDS:
+            if is_main_process() and not console.is_terminal and time.monotonic() - last_line > _LOG_SECONDS:
                 _log.info("%s: %d of %d %s", label, done, total, note)
                 last_line = time.monotonic()
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from videogpa.records import Prompt, Scene, Style
+from videogpa.world.animation import at_frames, shot
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import render_shots
-from videogpa.world.shots import at_frames, shot
 
 CONSISTENT = ("truck-right", "orbit-left", "dolly-in", "rise-up")  # paths on which the camera travels
 ZOOM = 1.6  # how much larger the last frame of a zoom is

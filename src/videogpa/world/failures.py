@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
 from videogpa.records import Scene
-from videogpa.world.film import ABSENT
+from videogpa.world.animation import Shot, about, clock, shot, still, translation, yaw
 from videogpa.world.paths import START, camera_path, intrinsics
+from videogpa.world.ray_tables import ABSENT
 from videogpa.world.raycast import render_shots
 from videogpa.world.scenes import BOX, WALLS, Textures, World, make_world
-from videogpa.world.shots import Shot, about, clock, shot, still, translation, yaw
 
 FailureKind = Literal["drift", "swell", "deform", "swim", "appear", "vanish", "jump", "fade"]
 
@@ -92,7 +92,7 @@ def render_takes(
 
 
 def _objects_placed(intended: Shot, maps: Float[Tensor, "frames objects 4 4"]) -> Take:
-    return Take(replace(intended, now_from_rest=maps @ intended.now_from_rest))
+    return Take(replace(intended, object_poses=maps @ intended.object_poses))
 
 
 def _drift(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
@@ -140,8 +140,8 @@ def _appear(intended: Shot, scene: Scene, strength: float, generator: Generator)
         textures=_with_one_more(world.textures, donor.textures),
     )
     overlay = still(fuller, intended.camera_from_world)
-    moving = torch.cat([intended.now_from_rest, overlay.now_from_rest[:, -1:]], dim=1)
-    overlay = replace(overlay, now_from_rest=moving)
+    moving = torch.cat([intended.object_poses, overlay.object_poses[:, -1:]], dim=1)
+    overlay = replace(overlay, object_poses=moving)
     return Take(intended, overlay, strength * _onset(scene, generator))
 
 
@@ -197,7 +197,7 @@ def _anchors(world: World) -> Float[Tensor, "objects 3"]:
 def _prominence(intended: Shot, scene: Scene) -> Float[Tensor, " objects"]:
     """How much of the picture each object takes up, roughly, in the frames in whose middle part it is; never quite 0."""
     centers = (
-        intended.now_from_rest @ torch.cat([intended.world.centers, torch.ones(len(intended.world.kinds), 1)], 1)[..., None]
+        intended.object_poses @ torch.cat([intended.world.centers, torch.ones(len(intended.world.kinds), 1)], 1)[..., None]
     )
     seen = (intended.camera_from_world[:, None] @ centers)[..., :3, 0]
     focal = intrinsics(scene.height, scene.width)[0, 0]

@@ -2,9 +2,9 @@
 
 from videogpa.config import WorldPrompts
 from videogpa.records import Prompt, Scene
+from videogpa.world.animation import shot
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import View, render_shots
-from videogpa.world.shots import shot
 from videogpa.world.words import STATIC as STATIC  # where it was before it moved beside the other words
 from videogpa.world.words import request
 

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from videogpa.world.film import LIGHT, ROWS_BESIDE_WAVES, Film, Objects, develop
+from videogpa.world.animation import Shot, still
+from videogpa.world.ray_tables import LIGHT, ROWS_BESIDE_WAVES, Film, Objects, build_tables
 from videogpa.world.scenes import World
-from videogpa.world.shots import Shot, still
 from videogpa.world.solids import HITS, NORMALS
 
 _RAYS_AT_ONCE = {"cpu": 2**17, "cuda": 2**23}  # as many as a CPU's cache serves well; 2 GB of a GPU's memory
@@ -65,7 +65,7 @@ def render_shots(
 def _render(
     shots: Sequence[Shot], intrinsics: Float[Tensor, "3 3"], height: int, width: int, device: torch.device | str
 ) -> View:
-    film = develop(shots, intrinsics, height=height, width=width, device=device)
+    film = build_tables(shots, intrinsics, height=height, width=width, device=device)
     rays = _all_rays(film)
     seen = _cast(film, rays)
     colors = _shade(film, rays, seen)
@@ -81,7 +81,7 @@ def exact_depth(
     shot: Shot, intrinsics: Float[Tensor, "3 3"], *, height: int, width: int
 ) -> Float[Tensor, "frames height width"]:
     """Return the depth alone, in metres along the optical axis, without colouring anything."""
-    film = develop([shot], intrinsics, height=height, width=width)
+    film = build_tables([shot], intrinsics, height=height, width=width)
     return _cast(film, _all_rays(film)).depth.view(-1, height, width)
 
 

@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from videogpa.bundled import TINY, bundled_folder
 from videogpa.errors import UserError
-from videogpa.shipped import MINIATURE, shipped_folder
 
 USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
 SHOWN = 8  # names of tensors in an error message
@@ -20,15 +20,15 @@ C = TypeVar("C", bound=BaseModel)
 
 
 def find_weights(source: str | Path) -> Path:
-    """Return the weights file of a folder, the file itself, or that of a miniature (`mini:vggt`) or of a hub id.
+    """Return the weights file of a folder, the file itself, or that of a miniature (`tiny:vggt`) or of a hub id.
 
     What only the hub has is fetched into its cache.
 
     Raises:
         UserError: If there is none, or the hub does not give it.
     """
-    if str(source).startswith(MINIATURE):
-        return _only_weights(shipped_folder(str(source)))
+    if str(source).startswith(TINY):
+        return _only_weights(bundled_folder(str(source)))
     path = Path(source).expanduser()
     if path.is_file():
         return path

@@ -6,7 +6,7 @@ They take the code path of the models they stand for, on a CPU in a fraction of 
 from importlib import import_module
 from pathlib import Path
 
-from videogpa.runs import atomic_folder
+from videogpa.storage.files import atomic_folder
 
 TOYS = {
     "cogvideox-t2v": "cogvideox:text_to_video",

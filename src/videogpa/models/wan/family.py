@@ -16,17 +16,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from videogpa.maths.diffusion import add_noise, flow_target, from_flow, straight_path
-from videogpa.models.base import (
-    PARTS,
-    PLENTY,
-    Expert,
-    GenerationRequest,
-    Memory,
-    Part,
-    Published,
-    Sample,
-    Sampling,
-)
+from videogpa.models.base import PARTS, PLENTY, Expert, GenerationRequest, Memory, Part, Published, Sample, Sampling
 from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
 from videogpa.models.wan.configuration import Configuration, Kind, read_configuration
 from videogpa.models.wan.experts import COMPONENTS as EXPERTS
@@ -133,13 +123,13 @@ class Wan(ABC):
         )
         return cls(pipeline, configuration, expert=expert, device=device, dtype=dtype, memory=memory)
 
-    def remember_texts(self, texts: Iterable[str]) -> None:
-        """See `VideoModel.remember_texts`."""
+    def cache_text_embeddings(self, texts: Iterable[str]) -> None:
+        """See `VideoModel.cache_text_embeddings`."""
         self._texts.remember(texts)
         drop(self._pipeline, ("text_encoder", "tokenizer"), self._device, self._memory)
 
-    def checkpoint_gradients(self) -> None:
-        """See `VideoModel.checkpoint_gradients`."""
+    def enable_gradient_checkpointing(self) -> None:
+        """See `VideoModel.enable_gradient_checkpointing`."""
         for network in self._networks:
             network.enable_gradient_checkpointing()
 

@@ -1,0 +1,62 @@
+"""The clips of the training set: half of them consistent, half failing, each of a scene of its own."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from miniatures.plan import TRAINING_SCENES, Plan
+from videogpa.records import Scene
+from videogpa.world.animation import at_frames, shot
+from videogpa.world.failures import Failure, Take, render_takes, take
+from videogpa.world.paths import PATHS
+
+T = TypeVar("T")
+
+
+STREAMS = 1_000_003  # a prime: the clips of neighbouring seeds are others for a million numbers
+
+
+@dataclass(frozen=True)
+class TrainingClip:
+    """One clip, before it is rendered: a scene with its camera path, and what goes wrong, if anything."""
+
+    scene: Scene
+    failure: Failure | None
+
+
+def training_clip(plan: Plan, number: int) -> TrainingClip:
+    """Return the clip with this number. Odd ones fail; camera paths and failures are drawn evenly."""
+    generator = Generator().manual_seed(plan.seed * STREAMS + number)
+    camera = _pick(tuple(PATHS), generator)
+    scene = plain_scene(plan, TRAINING_SCENES + number, camera)
+    failure = None
+    if number % 2 == 1:
+        kind = _pick(plan.failures, generator)
+        strength = plan.weakest + (1 - plan.weakest) * float(torch.rand((), generator=generator))
+        failure = Failure(kind=kind, strength=strength, seed=number)
+    return TrainingClip(scene, failure)
+
+
+def plain_scene(plan: Plan, seed: int, camera: str) -> Scene:
+    """Return the scene of a seed in the miniature's style and size."""
+    return Scene(seed=seed, camera=camera, frames=plan.frames, height=plan.size, width=plan.size, style="plain")
+
+
+def render_clips(plan: Plan, numbers: Iterable[int], device: torch.device) -> Float[Tensor, "clips frames 3 height width"]:
+    """Render training clips, RGB in [0, 1], on the device."""
+    clips = [training_clip(plan, number) for number in numbers]
+    return render_takes([take(clip.scene, clip.failure) for clip in clips], plan.size, plan.size, device)
+
+
+def render_frames(plan: Plan, numbers: Iterable[int], device: torch.device) -> Float[Tensor, "clips 1 3 height width"]:
+    """Render one frame of each of these training clips, RGB in [0, 1], on the device; failures left out."""
+    shots = [at_frames(shot(training_clip(plan, number).scene), [number % plan.frames]) for number in numbers]
+    return render_takes([Take(one) for one in shots], plan.size, plan.size, device)
+
+
+def _pick(choices: Sequence[T], generator: Generator) -> T:
+    return choices[int(torch.randint(len(choices), (), generator=generator))]

@@ -1,0 +1,130 @@
+"""The training loop of every part: AdamW, a cosine over steps or minutes, averaged weights, and checkpoints to go on from."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.utils import clip_grad_norm_
+
+from videogpa.storage.files import atomic_path
+
+_log = logging.getLogger(__name__)
+
+AVERAGE = 0.999  # decay of the averaged weights; less at the start, so that they do not remember the random ones
+WARMUP = 0.02  # share of the training in which the rate rises to its full height
+CLIP_NORM = 1.0
+LOG_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a training ends: after so many steps, or so many minutes of work, whichever comes first."""
+
+    steps: int
+    minutes: float = math.inf
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The share of the training that is over, 1 at its end."""
+        return min(1.0, max(step / self.steps, seconds / 60 / self.minutes))
+
+
+def fit(
+    module: Module,
+    loss: Callable[[int], Tensor],
+    path: Path,
+    *,
+    rate: float,
+    budget: Budget,
+    checkpoint_seconds: float,
+) -> None:
+    """Train the module until its budget is spent, and leave the averaged weights in it.
+
+    `loss(step)` must follow from the step alone: then a training that was killed and goes on from its checkpoint at `path`
+    makes the same steps as one that was not.
+    """
+    run = _Run(module, rate)
+    run.drop_stale(path)
+    started = time.monotonic() - run.seconds
+    saved = logged = time.monotonic()
+    losses: list[float] = []
+    while (progress := budget.progress(run.step, run.seconds)) < 1:
+        losses.append(run.advance(loss, progress))
+        now = time.monotonic()
+        run.seconds = now - started
+        if now - logged > LOG_SECONDS:
+            rate_now = run.optimizer.param_groups[0]["lr"]
+            _log.info(
+                "step %d, %.1f min, rate %.2g, loss %.4f", run.step, run.seconds / 60, rate_now, sum(losses) / len(losses)
+            )
+            logged, losses = now, []
+        if now - saved > checkpoint_seconds:
+            run.save(path)
+            saved = now
+    run.save(path)
+    averaged_into(module, path)
+
+
+def averaged_into(module: Module, path: Path) -> int:
+    """Put the averaged weights of a checkpoint into the module; return the number of steps behind them."""
+    state = torch.load(path, weights_only=True, map_location=next(module.parameters()).device)
+    module.load_state_dict(state["average"], strict=False)  # buffers are not averaged
+    return int(state["step"])
+
+
+class _Run:
+    """A training's whole state."""
+
+    def __init__(self, module: Module, rate: float) -> None:
+        self.module = module
+        self.rate = rate
+        self.names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+        self.parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.average = [parameter.detach().clone() for parameter in self.parameters]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+        self.step = 0
+        self.seconds = 0.0
+
+    def advance(self, loss: Callable[[int], Tensor], progress: float) -> float:
+        """Make one step; return its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * min(1.0, (progress + 1e-4) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
+        value = loss(self.step)
+        value.backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(self.parameters, CLIP_NORM)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        decay = min(AVERAGE, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.average, [parameter.detach() for parameter in self.parameters], 1 - decay)
+        return float(value.detach())
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        state: dict[str, Any] = {
+            "model": self.module.state_dict(),
+            "average": dict(zip(self.names, self.average, strict=True)),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+
+    def drop_stale(self, path: Path) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location=self.average[0].device)
+        self.module.load_state_dict(state["model"])
+        for mine, saved in zip(self.average, state["average"].values(), strict=True):
+            mine.copy_(saved)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        _log.info("going on from step %d of %s", self.step, path)

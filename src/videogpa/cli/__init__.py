@@ -1,0 +1,5 @@
+"""The command line: `videogpa COMMAND`."""
+
+from videogpa.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,78 @@
+"""When a network's reconstruction must not become a number: networks always answer, also where there is nothing to know.
+
+These gates find what can be read from the answer itself. They do not find a confident invention.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from videogpa.critics.base import ReconstructionFailed
+from videogpa.maths.cameras import camera_centers
+from videogpa.records import Reconstruction
+
+LEAST_PARALLAX = 1.0
+"""Pixels that near and far points move against each other between the two cameras farthest apart. Below, depth has no effect
+on a render from other frames, which takes surfaces within a pixel of parallax as one (scoring/reprojection.py): a score would
+only say how well the frames overlap."""
+
+NEAR, FAR = 0.1, 0.9  # quantiles of the depth, so that a few wrong pixels decide nothing
+LOOKED_AT = 1 << 20  # depths at most, of a long clip evenly spread ones: torch's quantile takes no more than 16 million
+
+
+def pass_gates(reconstruction: Reconstruction, *, least_confidence: float) -> Reconstruction:
+    """Return the reconstruction with `confidence` (median) and `parallax` (pixels) among its measures.
+
+    Raises:
+        ReconstructionFailed: If a camera or depth is no number, or a focal length is not positive; if half of all pixels are
+            less confident than that; with status `no_parallax` if near and far points move less than a pixel against each
+            other.
+    """
+    matrices = reconstruction.intrinsics, reconstruction.camera_from_world
+    if not all(bool(tensor.isfinite().all()) for tensor in (reconstruction.depth, *matrices)):
+        raise ReconstructionFailed("the network gave a camera or depth that is infinite or no number")
+    focal = reconstruction.intrinsics[:, (0, 1), (0, 1)]
+    if bool((focal <= 0).any()):  # of a field of view beyond half a turn
+        raise ReconstructionFailed(f"the network gave a camera with a focal length of {float(focal.min()):.3g} pixels")
+    confidence = float(_sample(reconstruction.confidence).median())
+    parallax = float(near_far_parallax(reconstruction.depth, *matrices))
+    measures = {"confidence": confidence, "parallax": parallax}
+    if confidence < least_confidence:
+        raise ReconstructionFailed(
+            f"the network is not confident anywhere: median {confidence:.3f}, less than {least_confidence:g}", measures=measures
+        )
+    if parallax < LEAST_PARALLAX:
+        raise ReconstructionFailed(
+            f"no parallax: near and far points move {parallax:.2f} pixels against each other, less than {LEAST_PARALLAX:g}",
+            status="no_parallax",
+            measures=measures,
+        )
+    return replace(reconstruction, measures={**reconstruction.measures, **measures})
+
+
+def near_far_parallax(
+    depth: Float[Tensor, "frames height width"],
+    intrinsics: Float[Tensor, "frames 3 3"],
+    camera_from_world: Float[Tensor, "frames 4 4"],
+) -> Float[Tensor, ""]:
+    """Return by how many pixels near and far points move against each other between the two cameras farthest apart.
+
+    Near and far are those that a frame shows at once (the median over the frames): all points of a flat picture are about as
+    far, also while a camera approaches it. The movement is that of a sideways step of that length; turning does not count.
+    """
+    centers = camera_centers(camera_from_world)
+    baseline = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist").max()
+    quantiles = torch.tensor([NEAR, FAR]).to(depth)
+    ends = [torch.quantile(_sample(frame[frame > 0]), quantiles) for frame in depth if bool((frame > 0).any())]
+    if not ends:
+        return torch.zeros(())
+    near, far = torch.stack(ends).unbind(1)
+    parallax: Tensor = intrinsics[:, 0, 0].median() * baseline * (1 / near - 1 / far).median()
+    return parallax
+
+
+def _sample(values: Tensor) -> Tensor:
+    flat = values.flatten()
+    return flat[:: max(1, len(flat) // LOOKED_AT)]

@@ -1,0 +1,182 @@
+"""Files of prompts: JSONL, JSON, CSV and plain text in, rows out. docs/prompts.md describes what may stand in them."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from videogpa.errors import UserError
+from videogpa.records import Prompt, Scene
+from videogpa.storage.fingerprints import fingerprint
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+_WORDS = 4  # of a text, in the id that is made for it
+
+
+class Record(BaseModel):
+    """A prompt as a file says it. The other names are those of published files (docs/prompts.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    id: str | None = Field(None, validation_alias=AliasChoices("id", "prompt", "group_id"))
+    text: str = Field("", validation_alias=AliasChoices("text", "caption", "text_prompt"))
+    image: str | None = Field(None, validation_alias=AliasChoices("image", "image_prompt"))
+    video: str | None = None
+    """A clip of the prompt that exists already; a record for each."""
+    split: Literal["train", "held_out"] | None = None
+    scene: Scene | None = None
+    camera_motion: str | None = None
+    """Of the official project's files, whose text says it too: not used."""
+    videos: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """These two are of the rows of a run, so that its prompts.jsonl can be read too."""
+
+
+def read_file(file: Path) -> list[Prompt]:
+    """Read a file of prompts. Paths of images and videos come back absolute; they are relative to the file.
+
+    Splits that the file does not name are `train`. Prompts without an id get one that follows from text and image.
+
+    Raises:
+        UserError: If the file cannot be read, a record is no prompt, or two have one id; it says in which line.
+    """
+    rows: dict[str, Prompt] = {}
+    for where, content in _records(file):
+        record = _parse(content, where)
+        row = _row(record, file.parent, where)
+        known = rows.get(row.prompt)
+        if known is None:
+            rows[row.prompt] = row
+        elif row.videos and known.videos and known == row.model_copy(update={"videos": known.videos}):
+            rows[row.prompt] = known.model_copy(update={"videos": (*known.videos, *row.videos)})
+        else:
+            raise UserError(
+                f"{where}: the prompt {row.prompt!r} is there already. Ids must differ; only records that each bring a video "
+                "of the same prompt may share one"
+            )
+    if not rows:
+        raise UserError(f"{file} holds no prompt")
+    return list(rows.values())
+
+
+def read_folder(folder: Path) -> list[Prompt]:
+    """Return a prompt without text for every image in the folder, in the order of their names.
+
+    Raises:
+        UserError: If there is no such folder, it holds no image, or two images have one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no folder of images at {folder} (prompts.images of the recipe)")
+    images = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    if not images:
+        raise UserError(f"no image in {folder}: expected files such as a.png ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    rows: dict[str, Prompt] = {}
+    for image in images:
+        name = _slug(image.stem) or _made_id("", image.stem)
+        if name in rows:
+            raise UserError(f"{image} and {rows[name].image} would both be the prompt {name!r}: rename one")
+        rows[name] = Prompt(prompt=name, text="", image=str(image.resolve()))
+    return list(rows.values())
+
+
+def _records(file: Path) -> Iterator[tuple[str, Any]]:
+    """Yield what stands in the file, with the place where it stands."""
+    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".txt": _txt}
+    if file.suffix.lower() not in readers:
+        raise UserError(f"{file}: expected a file of prompts, {', '.join(readers)}")
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets begin theirs with a byte order mark
+    except FileNotFoundError:
+        raise UserError(f"no prompts at {file} (prompts.file of the recipe)") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 text: {error}") from None
+    yield from readers[file.suffix.lower()](text, str(file))
+
+
+def _jsonl(text: str, file: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield f"{file}, line {number}", json.loads(line)
+            except json.JSONDecodeError as error:
+                raise UserError(f"{file}, line {number}: not JSON: {error}") from None
+
+
+def _json(text: str, file: str) -> Iterator[tuple[str, Any]]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from None
+    if isinstance(content, list):
+        yield from ((f"{file}, entry {number}", entry) for number, entry in enumerate(content, start=1))
+    elif isinstance(content, dict):
+        for key, entry in content.items():
+            record = {"text": entry} if isinstance(entry, str) else entry
+            yield f"{file}, entry {key!r}", {"id": key, **record} if isinstance(record, dict) else record
+    else:
+        raise UserError(f"{file}: expected a list of prompts, or a mapping of ids to texts or prompts")
+
+
+def _csv(text: str, file: str) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            where = f"{file}, line {reader.line_num}"
+            if None in row:
+                raise UserError(f"{where}: more cells than the header has columns; put a text with commas in quotes")
+            yield where, {name: cell for name, cell in row.items() if cell}
+    except csv.Error as error:
+        raise UserError(f"{file}, line {reader.reader.line_num}: not CSV: {error}") from None
+
+
+def _txt(text: str, file: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{file}, line {number}", {"text": line}
+
+
+def _parse(content: Any, where: str) -> Record:
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        problem = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}" for e in error.errors())
+        raise UserError(f"{where}: expected text, and if need be id, image, video and split, but {problem}") from None
+
+
+def _row(record: Record, folder: Path, where: str) -> Prompt:
+    name = _made_id(record.text, record.image or "") if record.id is None else _slug(record.id)
+    if not name:
+        raise UserError(f"{where}: the id {record.id!r} has no letter or digit of ASCII, which names of files are made of")
+    videos = (*record.videos, *([record.video] if record.video else []))
+    return Prompt(
+        prompt=name,
+        text=record.text,
+        image=None if record.image is None or record.scene is not None else _file(folder, record.image, "image", where),
+        scene=record.scene,
+        split=record.split or "train",
+        videos=tuple(_file(folder, video, "video", where) for video in videos),
+    )
+
+
+def _file(folder: Path, name: str, kind: str, where: str) -> str:
+    path = (folder / Path(name).expanduser()).resolve()
+    if not path.is_file():
+        raise UserError(f"{where}: no {kind} at {path}")
+    return str(path)
+
+
+def _slug(name: str) -> str:
+    """What of a name can name a file: `1K/0a1b/images_8` becomes `1K-0a1b-images_8`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
+
+
+def _made_id(text: str, image: str) -> str:
+    """An id that stays the same wherever in a file a prompt stands: its first words, and a hash of it all."""
+    words = re.findall(r"[a-z0-9]+", text.lower())[:_WORDS]
+    return "-".join([*words, fingerprint(text, image)[:8]])

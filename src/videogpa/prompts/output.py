@@ -1,0 +1,38 @@
+"""What a recipe's prompts look like: on the terminal, and as a file that can be edited and used in their place."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from videogpa.records import Prompt
+from videogpa.storage.files import write_text
+
+SHOWN = 20  # prompts: a screen
+
+
+def prompt_table(rows: Sequence[Prompt]) -> Group:
+    """Return the first prompts with their texts in full, and how many there are of each split."""
+    table = Table(show_lines=True)
+    table.add_column("id", overflow="fold", ratio=1)
+    table.add_column("split", no_wrap=True)
+    table.add_column("brings", overflow="fold", ratio=1)
+    table.add_column("text", ratio=4)
+    for row in rows[:SHOWN]:
+        table.add_row(Text(row.prompt), row.split, Text(_brings(row)), Text(row.text))
+    more = f" ({len(rows) - SHOWN} more than shown)" if len(rows) > SHOWN else ""
+    held_out = sum(row.split == "held_out" for row in rows)
+    return Group(table, f"{len(rows) - held_out} prompts to train with, {held_out} held out{more}")
+
+
+def write_prompts(rows: Sequence[Prompt], path: Path) -> None:
+    """Write the prompts as JSONL. `prompts.file` reads it; paths in it are absolute, so that it can lie anywhere."""
+    write_text(path, "".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in rows))
+
+
+def _brings(row: Prompt) -> str:
+    parts = ["a scene"] if row.scene is not None else [] if row.image is None else [Path(row.image).name]
+    parts += [f"{len(row.videos)} clips"] if row.videos else []
+    return ", ".join(parts)

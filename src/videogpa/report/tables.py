@@ -1,0 +1,66 @@
+"""What is written beside scores.jsonl: the same rows for a spreadsheet, and what the columns mean."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path, PurePath
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from videogpa.measures import MEASURES
+from videogpa.records import Score
+from videogpa.storage.files import write_text
+
+SHOWN = ("loo_error", "flow", "error_3dcs")  # what leaves a name 26 of 80 columns; the rest is in the files
+ARROWS = {"lower": "↓", "higher": "↑", None: ""}
+
+
+def ranked(scores: Sequence[Score]) -> list[Score]:
+    """Sort rows best first by their leave-one-out score. Rows that must not be ranked follow, the partial ones first."""
+    statuses = {"ok": 0, "partial": 1}
+    return sorted(scores, key=lambda row: (statuses.get(row.status, 2), row.loo_error or 0.0, row.clip))
+
+
+def write_columns(path: Path) -> None:
+    """Write what each number means, its unit, and which direction is better."""
+    columns = {
+        name: {"better": measure.better, "unit": measure.unit, "meaning": measure.meaning} for name, measure in MEASURES.items()
+    }
+    write_text(path, json.dumps(columns, indent=1) + "\n")
+
+
+def write_csv(path: Path, scores: Sequence[Score]) -> None:
+    """Write the rows as comma-separated values; what is missing is an empty cell."""
+    text = io.StringIO()
+    fields = [name for name in Score.model_fields if name != "fingerprint"]
+    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.model_dump(mode="json") for row in scores)
+    write_text(path, text.getvalue())
+
+
+def score_table(scores: Sequence[Score]) -> Group:
+    """Return what the terminal shows: geometry with motion beside it, then the reasons of those without numbers."""
+    table = Table(title="best first; arrows point to the better direction", title_justify="left")
+    table.add_column("clip", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    for measure in SHOWN:
+        table.add_column(f"{measure}{ARROWS[MEASURES[measure].better]}", justify="right", no_wrap=True)
+    names = short_names([row.clip for row in scores])
+    for name, row in zip(names, scores, strict=True):
+        numbers = [getattr(row, measure) for measure in SHOWN]
+        table.add_row(Text(name), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
+    reasons = [Text(f"{name}: {row.reason}") for name, row in zip(names, scores, strict=True) if row.reason]
+    return Group(table, *reasons)
+
+
+def short_names(clips: Sequence[str]) -> list[str]:
+    """Leave out the folders that all clips share."""
+    parts = [PurePath(clip).parts for clip in clips]
+    levels = zip(*(part[:-1] for part in parts), strict=False)
+    shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
+    return [str(PurePath(*part[shared:])) for part in parts]

@@ -1,0 +1,164 @@
+"""evaluate: base against aligned model on prompts neither was trained on, on the same seeds.
+
+Held-out prompts in, evaluation.json out. Clips and scores of both models lie in evaluation/base and evaluation/aligned.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from videogpa.config import Recipe
+from videogpa.errors import UserError
+from videogpa.maths.stats import paired_bootstrap, win_rate
+from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
+from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
+from videogpa.stages.generate import Adapter, make_clips
+from videogpa.stages.score import score_clips
+from videogpa.storage import manifests
+from videogpa.storage.files import write_text
+from videogpa.storage.run_folder import RunFolder
+from videogpa.workers import open_pool
+
+
+def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
+    """Compare base and aligned model on the held-out prompts.
+
+    Raises:
+        UserError: If fewer than two prompts are held out, or there is no adapter.
+    """
+    prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
+    if len(prompts) < 2:
+        raise UserError(
+            f"{folder / 'prompts.jsonl'} has {len(prompts)} prompts with the split `held_out`: a comparison takes two or more"
+        )
+    base, aligned = _score_models(recipe, folder, prompts)
+    evaluation = Evaluation(
+        critics={
+            critic: compare(
+                [row for row in base if row.critic == critic],
+                [row for row in aligned if row.critic == critic],
+                chose_pairs=critic == recipe.score.critic,
+            )
+            for critic in recipe.evaluate.critics
+        }
+    )
+    write_text(folder / "evaluation.json", evaluation.model_dump_json(indent=1) + "\n")
+    return evaluation
+
+
+def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> tuple[list[Score], list[Score]]:
+    """Generate and score the clips of both models, on the same prompts and seeds: the video model is loaded once."""
+    prompts = [prompt.model_copy(update={"videos": ()}) for prompt in prompts]  # both models make their own
+    first = recipe.evaluate.first_seed
+    seeds = range(first, first + recipe.evaluate.seeds)
+    critics = recipe.evaluating()
+    aligned = Adapter((folder / "adapter").resolve())
+    parts = {part: folder.folder(f"evaluation/{part}") for part in ("base", "aligned")}
+    with open_pool(recipe.workers) as crew:
+        clips = {
+            "base": make_clips(prompts, seeds, recipe, folder, crew, into=parts["base"]),
+            "aligned": make_clips(prompts, seeds, recipe, folder, crew, into=parts["aligned"], adapter=aligned),
+        }
+        base, other = (score_clips(clips[part], prompts, critics, parts[part], crew) for part in ("base", "aligned"))
+    return base, other
+
+
+NOT_COMPARED = {"seconds", "focal_assumed"}
+OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_widths", "loo_coverage"}
+"""Measures that follow from cameras and depth, whatever colours the pixels have."""
+SEED = 0  # of the bootstrap's resampling
+
+
+def compare(base: Sequence[Score], aligned: Sequence[Score], *, chose_pairs: bool) -> CriticFindings:
+    """Compare one critic's rows of both models, clip by clip; rows are matched by their clip's name, `<prompt>/<seed>`.
+
+    A measure is compared over the clips for which it stands, with status ok, on both sides. One that stands for clips of fewer
+    than two prompts is absent: it would have no interval.
+    """
+    before, after = ({row.clip: row for row in rows if row.status == "ok"} for rows in (base, aligned))
+    changes = {}
+    for name in (name for name in MEASURES if name not in NOT_COMPARED):
+        pairs = {clip: (getattr(before[clip], name), getattr(after[clip], name)) for clip in before if clip in after}
+        known = {clip: (float(pair[0]), float(pair[1])) for clip, pair in pairs.items() if None not in pair}
+        if len({_prompt(clip) for clip in known}) > 1:
+            changes[name] = _change(name, known)
+    changes = _shown_by_the_clips(changes)
+    outcome = judge_outcome(changes, chose_pairs=chose_pairs)
+    return CriticFindings(
+        chose_pairs=chose_pairs, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome
+    )
+
+
+def _shown_by_the_clips(changes: dict[str, Change]) -> dict[str, Change]:
+    """Leave out what a critic told of cameras and depth if it is the same for every clip: it was commanded, not seen."""
+    return {name: change for name, change in changes.items() if name not in OF_GEOMETRY_ALONE or change.low or change.high}
+
+
+def _prompt(clip: str) -> str:
+    return clip.rpartition("/")[0]
+
+
+def _counts(rows: Sequence[Score]) -> dict[str, int]:
+    return dict(sorted(Counter(row.status for row in rows).items()))
+
+
+def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
+    base, aligned = torch.tensor(list(pairs.values()), dtype=torch.float64).T
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for clip, pair in pairs.items():
+        groups.setdefault(_prompt(clip), []).append(pair)
+    means = torch.stack([torch.tensor(group, dtype=torch.float64).mean(dim=0) for group in groups.values()])
+    difference, low, high = paired_bootstrap(*means.T, seed=SEED)
+    better = MEASURES[name].better
+    return Change(
+        verdict=MEASURES[name].verdict(difference, low, high, n=len(groups)),
+        base=float(base.mean()),
+        aligned=float(aligned.mean()),
+        difference=difference,
+        low=low,
+        high=high,
+        win_rate=None if better is None else win_rate(base, aligned, lower_is_better=better == "lower"),
+        n=len(groups),
+        clips=len(pairs),
+    )
+
+
+GEOMETRY = "loo_error"
+"""The measure that decides, whichever the pairs were chosen by: every critic has it, and no frame explains itself in it."""
+
+MOTION_LOST = -0.05
+"""A gain counts only if the mean of no measure of motion falls by more than this share. It is for the gain to show that motion
+is kept: an interval that is too wide to tell does not excuse it."""
+
+
+def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcome | None:
+    """Return whether geometry got better at equal motion; None where the geometry could not be compared."""
+    if GEOMETRY not in changes or changes[GEOMETRY].base <= 0:
+        return None
+    geometry = changes[GEOMETRY]
+    # A base model without any motion has none to lose.
+    motion = {name: _relative(changes[name]) for name in MOTIONS if name in changes and changes[name].base > 0}
+    failing = changes.get("failing")
+    return Outcome(
+        verdict=_verdict(geometry, motion),
+        measure=GEOMETRY,
+        geometry=_relative(geometry),
+        motion=motion,
+        failing=None if failing is None else (failing.base, failing.aligned),
+        n=geometry.n,
+        chose_pairs=chose_pairs,
+    )
+
+
+def _verdict(geometry: Change, motion: Mapping[str, Relative]) -> TrainingOutcome:
+    if geometry.n < LEAST_PROMPTS:
+        return "too few prompts"
+    if geometry.verdict == "better":
+        lost = any(relative.change < MOTION_LOST for relative in motion.values())
+        return "bought with motion" if lost else "better"
+    return "worse" if geometry.verdict == "worse" else "unclear"
+
+
+def _relative(change: Change) -> Relative:
+    return Relative(change=change.difference / change.base, low=change.low / change.base, high=change.high / change.base)

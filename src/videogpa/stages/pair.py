@@ -1,0 +1,181 @@
+"""pair: the best and the worst candidate of a group become a preference pair.
+
+The paper (arXiv 2601.23286) takes the best and the worst, a gap of at least 0.05 apart and with a motion of at least 0.001.
+We add that the winner keeps the loser's motion, because geometry rewards otherwise favour frozen clips (docs/papers.md), and
+that a winner may be asked to be good, not only better.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from videogpa.config import PairConfig, Recipe
+from videogpa.measures import MEASURES
+from videogpa.records import Pair, Score
+from videogpa.storage import manifests
+from videogpa.storage.fingerprints import fingerprint
+from videogpa.storage.run_folder import RunFolder
+from videogpa.workers import fill
+
+
+def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
+    """Pair the scored candidates of every prompt."""
+    scores = {row.clip: row for row in manifests.scores(folder).rows() if row.critic == recipe.score.critic}
+    groups: dict[str, list[Score]] = {}
+    for clip in manifests.clips(folder).rows():
+        groups.setdefault(clip.prompt, []).extend([scores[clip.clip]] if clip.clip in scores else [])
+    pairs = manifests.pairs(folder)
+    chosen: dict[str, Pair] = {}
+    wanted: dict[str, str] = {}
+    for prompt, group in groups.items():
+        made_from = fingerprint(recipe.pair, recipe.score.critic, [(row.clip, row.fingerprint) for row in group])
+        for pair in choose_pairs(prompt, group, recipe.pair):
+            chosen[pairs.key(pair)] = pair
+            wanted[pairs.key(pair)] = made_from
+    return fill(pairs, wanted, lambda keys: [chosen[key] for key in keys])
+
+
+FEW_SCORED = "fewer than two candidates could be scored"
+FEW_MOVING = "fewer than two candidates move enough"
+NO_WINNER = "no candidate is good enough to win"
+SMALL_GAP = "the gap is too small"
+MOTION_LOST = "every better candidate moves too little beside the worse one"
+
+Match = tuple[Score, Score]
+"""A possible winner and its loser."""
+
+
+def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -> list[Pair]:
+    """Return the pairs of a group, widest gap first, or a single row with the reason why there is none.
+
+    A clip stands in one pair at most. Ties are broken by the candidates' order, so that the same scores always give the same
+    pairs.
+    """
+    scored = [c for c in candidates if c.status == "ok" and _known(c, config)]
+    if len(scored) < 2:
+        return [Pair(prompt=prompt, dropped=FEW_SCORED)]
+    spread = max(_gap(match, config) for match in permutations(scored, 2))
+    moving = [c for c in scored if _motion(c, config) >= config.min_motion]
+    if len(moving) < 2:
+        return [Pair(prompt=prompt, spread=spread, dropped=FEW_MOVING)]
+    matches = [(winner, loser) for winner, loser in permutations(moving, 2) if _good(winner, config)]
+    matched = [match for match in matches if _keeps_motion(match, config)]
+    wide = _disjoint(sorted((m for m in matched if _wide(m, config)), key=lambda m: -_gap(m, config)))
+    if wide:
+        return [_pair(prompt, rank, match, spread, config) for rank, match in enumerate(wide[: config.per_group])]
+    gap = max((_gap(match, config) for match in matched), default=None)
+    return [Pair(prompt=prompt, spread=spread, gap=gap, dropped=_reason(matches, config))]
+
+
+def _reason(matches: Sequence[Match], config: PairConfig) -> str:
+    """Why none of these matches is a pair."""
+    if not matches:
+        return NO_WINNER
+    return MOTION_LOST if any(_wide(match, config) for match in matches) else SMALL_GAP
+
+
+def _pair(prompt: str, rank: int, match: Match, spread: float, config: PairConfig) -> Pair:
+    winner, loser = match
+    moved, beside = _motion(winner, config), _motion(loser, config)
+    return Pair(
+        prompt=prompt,
+        rank=rank,
+        winner=winner.clip,
+        loser=loser.clip,
+        winner_score=_value(winner, config.measure),
+        loser_score=_value(loser, config.measure),
+        gap=_gap(match, config),
+        spread=spread,
+        motion_ratio=moved / beside if beside > 0 else None,
+    )
+
+
+def _disjoint(matches: Sequence[Match]) -> list[Match]:
+    """Keep the first matches in which no clip stands twice."""
+    kept: list[Match] = []
+    used: set[str] = set()
+    for winner, loser in matches:
+        if used.isdisjoint({winner.clip, loser.clip}):
+            kept.append((winner, loser))
+            used |= {winner.clip, loser.clip}
+    return kept
+
+
+def _known(score: Score, config: PairConfig) -> bool:
+    return getattr(score, config.measure) is not None and getattr(score, config.motion) is not None
+
+
+def _good(score: Score, config: PairConfig) -> bool:
+    threshold = config.winner_threshold
+    return threshold is None or not MEASURES[config.measure].is_better(threshold, _value(score, config.measure))
+
+
+def _keeps_motion(match: Match, config: PairConfig) -> bool:
+    winner, loser = match
+    return _motion(winner, config) >= config.keep_motion * _motion(loser, config)
+
+
+def _wide(match: Match, config: PairConfig) -> bool:
+    gap = _gap(match, config)
+    return gap > 0 and gap >= config.min_gap
+
+
+def _gap(match: Match, config: PairConfig) -> float:
+    """How much better the winner is; negative when it is worse."""
+    winner, loser = match
+    sign = 1 if MEASURES[config.measure].better == "higher" else -1
+    return sign * (_value(winner, config.measure) - _value(loser, config.measure))
+
+
+def _motion(score: Score, config: PairConfig) -> float:
+    return _value(score, config.motion)
+
+
+def _value(score: Score, name: str) -> float:
+    return float(getattr(score, name))
+
+
+STEPS = {
+    "two or more candidates scored": FEW_SCORED,
+    "two or more of them move": FEW_MOVING,
+    "one good enough to win": NO_WINNER,
+    "a gap wide enough": SMALL_GAP,
+    "a winner that keeps the motion": MOTION_LOST,
+}
+"""What a group must have, in the order in which it is asked, and the reason it is dropped for if it lacks it."""
+
+DISTRIBUTIONS = {
+    "spread": "best against worst candidate of a group",
+    "gap": "winner against loser of a pair",
+    "winner_score": "winners",
+    "loser_score": "losers",
+    "motion_ratio": "the winner's motion as a share of the loser's",
+}
+"""Columns of pairs.jsonl that say how the settings of `pair` bite."""
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """What became of the groups: `left` counts those that had what each of `STEPS` asks and all before it."""
+
+    groups: int
+    left: dict[str, int]
+    pairs: int
+
+
+def funnel(rows: Sequence[Pair]) -> Funnel:
+    """Count the rows of pairs.jsonl."""
+    lost = Counter(row.dropped for row in rows)
+    groups = remaining = len({row.prompt for row in rows})
+    left = {}
+    for step, reason in STEPS.items():
+        remaining -= lost[reason]
+        left[step] = remaining
+    return Funnel(groups, left, sum(row.dropped is None for row in rows))
+
+
+def distribution(rows: Sequence[Pair], column: str) -> list[float]:
+    """Return the known values of one of `DISTRIBUTIONS`, sorted. Of gaps those of pairs only; of spreads one per group."""
+    chosen = [row for row in rows if (row.rank == 0 if column == "spread" else row.dropped is None)]
+    return sorted(value for row in chosen if (value := getattr(row, column)) is not None)

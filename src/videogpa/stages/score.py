@@ -1,0 +1,147 @@
+"""score: a critic reconstructs every clip, and the disagreement of frames and re-rendering is its score."""
+
+import glob
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from videogpa.config import Recipe, ScoreConfig, WorkersConfig
+from videogpa.errors import UserError
+from videogpa.records import Clip, Prompt, Score
+from videogpa.report.scores import ClipCard, write_score_report
+from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
+from videogpa.report.tables import ranked, write_columns, write_csv
+from videogpa.scoring.scorer import Scorer, weights_identity
+from videogpa.storage import manifests
+from videogpa.storage.fingerprints import fingerprint, path_fingerprint
+from videogpa.storage.manifests import Manifest
+from videogpa.storage.run_folder import RunFolder
+from videogpa.workers import WorkerPool, fill, open_pool
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """A clip, and the name of the critic that is to judge it."""
+
+    critic: str
+    video: Path
+    clip: str
+    prompt: Prompt | None = None
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """See `videogpa.workers.Task`."""
+
+    critics: tuple[ScoreConfig, ...]
+    strips: Path | None = None
+    """The folder for pictures of what the scores were computed from; without it none are made."""
+
+    def load(self) -> Callable[[ScoreJob], Score]:
+        """Return what judges a clip. A critic is loaded at its first clip."""
+        settings = {config.critic: config for config in self.critics}
+        scorer = cache(lambda critic: Scorer(settings[critic]))
+
+        def score(job: ScoreJob) -> Score:
+            scored = scorer(job.critic).score_clip(job.video, clip=job.clip, prompt=job.prompt)
+            if self.strips is not None and scored.reconstruction is not None and scored.rendered is not None:
+                strip = make_strip(scored.reconstruction, *scored.rendered)
+                save_strip(self.strips, scored.score.critic, scored.score.clip, strip)
+            return scored.score
+
+        return score
+
+
+def run(recipe: Recipe, folder: RunFolder) -> list[Score]:
+    """Score the candidates of the training prompts with the critic that is to teach."""
+    clips = manifests.clips(folder).rows()
+    with open_pool(recipe.workers) as crew:
+        return score_clips(clips, manifests.prompts(folder).rows(), [recipe.score], folder, crew)
+
+
+def score_clips(
+    clips: Sequence[Clip], prompts: Sequence[Prompt], configs: Sequence[ScoreConfig], folder: RunFolder, crew: WorkerPool
+) -> list[Score]:
+    """Score the clips of a folder with one critic after the other, into its scores.jsonl."""
+    by_prompt = {row.prompt: row for row in prompts}
+    path = folder.path.resolve()
+    weights = {config.critic: weights_identity(config) for config in configs}
+    jobs: dict[str, ScoreJob] = {}
+    wanted: dict[str, str] = {}
+    for config in configs:
+        for clip in clips:
+            key, prompt = f"{config.critic} {clip.clip}", by_prompt[clip.prompt]
+            jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
+            wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene)
+    work = ScoreTask(tuple(configs))
+    return fill(manifests.scores(folder), wanted, lambda keys: crew.map(work, [jobs[key] for key in keys], label="score"))
+
+
+STRIPS = "strips"
+ALONE = WorkersConfig()
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
+
+
+def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE) -> list[Score]:
+    """Score video files into the folder `out`; those that it holds already, for the same settings and files, are kept.
+
+    Returns the rows, best first.
+
+    Raises:
+        UserError: If a path names nothing.
+        RunFolderBusy: If another process writes to the folder.
+    """
+    files = {f"{config.critic} {path}": path for path in find_videos(paths)}
+    weights = weights_identity(config)
+    wanted = {key: fingerprint(config, weights, path_fingerprint(path)) for key, path in files.items()}
+    folder = RunFolder(out)
+    work = ScoreTask((config,), out.resolve() / STRIPS)
+
+    def score(keys: list[str]) -> Iterator[Score]:
+        jobs = [ScoreJob(config.critic, files[key].resolve(), str(files[key])) for key in keys]
+        return crew.map(work, jobs, label="score")
+
+    with folder.lock(), open_pool(workers) as crew:
+        rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
+        scores = ranked(fill(rows, wanted, score))
+        write_columns(folder / "columns.json")
+        write_csv(folder / "scores.csv", scores)
+        cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
+        write_score_report(folder / "report.html", cards, title=f"{len(scores)} clips scored by {config.critic}")
+    return scores
+
+
+def _strips_of(row: Score, folder: RunFolder) -> list[Path]:
+    """The picture that a scored row promises."""
+    return [strip_path(folder / STRIPS, row.critic, row.clip)] if row.loo_error is not None else []
+
+
+def find_videos(paths: Sequence[str]) -> list[Path]:
+    """Return the files that paths, folders and globs name, each once, in order. In folders only video files count.
+
+    Raises:
+        UserError: If one of them names nothing.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        videos = [video for match in _matches(path) for video in _videos_of(match)]
+        if not videos:
+            raise UserError(f"no video at {path}" + (": the folder holds none" if Path(path).is_dir() else ""))
+        found |= dict.fromkeys(videos)
+    if not found:
+        raise UserError("name at least one video, folder or glob, such as: videogpa score clips/")
+    return list(found)
+
+
+def _matches(path: str) -> list[Path]:
+    """The path itself if it exists, whatever characters it holds; else what it matches as a glob."""
+    if Path(path).exists():
+        return [Path(path)]
+    return [Path(match) for match in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute ones
+
+
+def _videos_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
+    return [path]

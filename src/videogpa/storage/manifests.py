@@ -1,0 +1,129 @@
+"""Manifests: JSONL files of whole rows, resumed by key and fingerprint; and the manifests of a run folder.
+
+Every stage follows the same three steps, so that a killed run continues where it was and ends with the same result:
+`Manifest.drop_stale` drops stale rows and says what is left to do, `Manifest.append` adds each row once its files are on disk,
+and `Manifest.finalize` puts the rows in the order of the work list.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from videogpa.errors import UserError
+from videogpa.records import Clip, Latents, Pair, Prompt, Row, Score
+from videogpa.storage.files import write_text
+from videogpa.storage.run_folder import RunFolder
+
+R = TypeVar("R", bound=Row)
+
+
+class Manifest(Generic[R]):
+    """A JSONL file of rows, each whole or absent, with a key made of one or more of their fields."""
+
+    def __init__(self, path: Path, row_type: type[R], key: str, *, files: Callable[[R], list[Path]] | None = None) -> None:
+        """Open the manifest at `path`.
+
+        `key` names the fields that tell rows apart, separated by spaces. `files` names what a row promises on disk; a row
+        whose files are gone is redone.
+        """
+        self.path = path
+        self._row_type = row_type
+        self._fields = key.split()
+        self._files = files or (lambda row: [])
+
+    def key(self, row: R) -> str:
+        """The row's name among its peers."""
+        return " ".join(str(getattr(row, field)) for field in self._fields)
+
+    def rows(self) -> list[R]:
+        """Read all whole rows. A torn last line, left by a killed writer, is passed over.
+
+        Raises:
+            UserError: If a whole line is not a row of this kind: it was edited, or comes from another version.
+        """
+        if not self.path.exists():
+            return []
+        *whole, _torn = self.path.read_text(encoding="utf-8").split("\n")
+        return [self._parse(line, number) for number, line in enumerate(whole, start=1)]
+
+    def _parse(self, line: str, number: int) -> R:
+        try:
+            return self._row_type.model_validate_json(line)
+        except ValidationError as error:
+            problem = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise UserError(
+                f"{self.path}, line {number}, is not a {self._row_type.__name__} row of this version ({problem}). "
+                "Mend the line, or remove the file to have it made again."
+            ) from None
+
+    def drop_stale(self, wanted: Mapping[str, str]) -> list[str]:
+        """Keep the rows whose key and fingerprint are wanted and whose files exist; return the keys still to be made."""
+        kept: dict[str, R] = {}
+        for row in self.rows():
+            current = wanted.get(self.key(row)) == row.fingerprint
+            if current and all(file.exists() for file in self._files(row)):
+                kept[self.key(row)] = row
+        if self.path.exists():
+            self._rewrite(list(kept.values()))
+        return [key for key in wanted if key not in kept]
+
+    def append(self, row: R) -> None:
+        """Add one row. Its files must be on disk already."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        line = (row.model_dump_json() + "\n").encode()
+        with self.path.open("ab", buffering=0) as stream:
+            before = stream.tell()
+            try:
+                if stream.write(line) != len(line):
+                    raise OSError(f"disk full: {self.path} could not take a whole row")
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(before)
+                raise
+
+    def finalize(self, order: Mapping[str, str]) -> list[R]:
+        """Put the rows in the order of the work list, and return them. To be called when all are made.
+
+        Leaves a file even without rows: the next stage can then tell "nothing was found" from "was not run".
+        """
+        by_key = {self.key(row): row for row in self.rows()}
+        rows = [by_key[key] for key in order if key in by_key]
+        self._rewrite(rows)
+        return rows
+
+    def _rewrite(self, rows: list[R]) -> None:
+        text = "".join(row.model_dump_json() + "\n" for row in rows)
+        if not self.path.exists() or self.path.read_text(encoding="utf-8") != text:
+            write_text(self.path, text)
+
+
+def prompts(folder: RunFolder) -> Manifest[Prompt]:
+    """What clips are asked for, with first frames in prompts/."""
+    return Manifest(
+        folder / "prompts.jsonl", Prompt, "prompt", files=lambda row: [folder / row.image] if row.image is not None else []
+    )
+
+
+def clips(folder: RunFolder) -> Manifest[Clip]:
+    """The candidates, with their videos and what these were decoded from in clips/."""
+    return Manifest(
+        folder / "clips.jsonl", Clip, "clip", files=lambda row: [folder / name for name in (row.path, row.latents) if name]
+    )
+
+
+def scores(folder: RunFolder) -> Manifest[Score]:
+    """What the critics say of the clips, failures included."""
+    return Manifest(folder / "scores.jsonl", Score, "critic clip")
+
+
+def pairs(folder: RunFolder) -> Manifest[Pair]:
+    """One row per preference pair, and per group that gave none, with the reason."""
+    return Manifest(folder / "pairs.jsonl", Pair, "prompt rank")
+
+
+def latents(folder: RunFolder) -> Manifest[Latents]:
+    """What training reads: the pairs' clips, encoded, and the conditions of their prompts."""
+    return Manifest(folder / "latents.jsonl", Latents, "clip", files=lambda row: [folder / row.path, folder / row.condition])

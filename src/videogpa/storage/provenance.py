@@ -1,0 +1,65 @@
+"""Which code, on which machine, made a run: written into its recipe.yaml."""
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from videogpa import __version__
+from videogpa.config import Recipe
+from videogpa.storage.files import write_text
+from videogpa.storage.run_folder import RunFolder
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "pycolmap", "opencv-python-headless", "av", "numpy")
+
+
+def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
+    """Write the resolved recipe with its provenance. A run that goes on under the same conditions leaves the file alone."""
+    content = {**recipe.model_dump(mode="json"), "provenance": provenance()}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    path = folder / "recipe.yaml"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def provenance() -> dict[str, Any]:
+    """Return versions, git commit and hardware, as far as they can be known."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "videogpa": __version__,
+        "commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "cpu": {"cores": psutil.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30)},
+        "gpu": device,
+    }
+
+
+def package_version(name: str) -> str | None:
+    """Return the installed version of a distribution, None if it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def git_commit() -> str | None:
+    """Return the commit of the checkout the package runs from, `-dirty` if changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()

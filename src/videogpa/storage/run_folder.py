@@ -1,0 +1,61 @@
+"""The run folder: one folder that one run owns, and one process at a time writes to."""
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from videogpa.errors import UserError
+
+
+class RunFolderBusy(UserError):  # noqa: N818 - a state, said plainly
+    """Another process works in the folder."""
+
+
+class RunFolder:
+    """A folder that one run owns. Paths in its manifests are relative to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def folder(self, name: str) -> "RunFolder":
+        """A part of the run that is laid out like a run of its own, as the evaluation's base and aligned clips are."""
+        return RunFolder(self.path / name)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            RunFolderBusy: If another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.seek(0)
+                raise RunFolderBusy(
+                    f"{self.path} is being worked on by {stream.read().strip() or 'another process'}. "
+                    "Wait for it to end, or choose another folder with --out."
+                ) from None
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+            stream.flush()
+            self._sweep()
+            yield
+            self._sweep()  # what a killed worker of this very run was writing
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing: temporary files and folders that never got their name."""
+        for path in sorted(self.path.rglob(".*.tmp*")):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,175 @@
+"""What training takes in memory: an estimate before it starts, the peak as it goes, and what to do when it does not fit."""
+
+import importlib.util
+import logging
+import math
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch.nn import Module, Parameter
+
+from videogpa.config import TrainConfig
+from videogpa.errors import UserError
+from videogpa.training.data import Batch
+from videogpa.training.distributed import numbers_held
+
+GIB = 2**30
+
+# Numbers kept for the backward pass per token, channel and layer: of a whole transformer layer without its attention map, and
+# of the layer's input alone. Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198, eq. 2 and section 5, in numbers of two
+# bytes. Measured at full width, bfloat16, rank 64: 15 in CogVideoX-5B, 27 in Wan2.1-1.3B, whose norms work in float32.
+_OF_A_LAYER, _OF_ITS_INPUT = 17, 1
+
+_MOMENTS = {"adamw": 8, "adamw8bit": 2}  # bytes of the optimizer's state per trained number
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes that a training takes on one device. The activations are rough, and None for a network we cannot read."""
+
+    weights: int
+    adapter: int
+    """Trained weights, their gradients and the optimizer's state."""
+    activations: int | None
+
+    def __str__(self) -> str:
+        """Say it in GiB."""
+        rough = "unknown" if self.activations is None else f"about {self.activations / GIB:.1f}"
+        return (
+            f"weights {self.weights / GIB:.1f} GiB, adapter with gradients and optimizer {self.adapter / GIB:.1f}, "
+            f"activations {rough}"
+        )
+
+
+def estimate(transformer: Module, trained: Sequence[Parameter], batch: Batch, config: TrainConfig) -> Estimate:
+    """Estimate what the training takes, for batches such as this one."""
+    ours = {id(parameter) for parameter in trained}
+    frozen = [parameter for parameter in transformer.parameters() if id(parameter) not in ours]
+    numbers = sum(parameter.numel() for parameter in trained)
+    per_number = trained[0].element_size() * 2 + _MOMENTS[config.optimizer]
+    return Estimate(
+        weights=sum(numbers_held(parameter) * parameter.element_size() for parameter in frozen),
+        adapter=numbers * per_number,
+        activations=_activations(transformer, frozen[0].element_size(), batch, config),
+    )
+
+
+def _activations(transformer: Module, element_size: int, batch: Batch, config: TrainConfig) -> int | None:
+    settings: Any = next((known for part in transformer.modules() if hasattr(known := _settings(part), "num_layers")), None)
+    if settings is None:
+        return None
+    layers: int = settings.num_layers
+    kept = _OF_A_LAYER + layers * _OF_ITS_INPUT if config.gradient_checkpointing else layers * _OF_A_LAYER
+    channels: int = settings.num_attention_heads * settings.attention_head_dim
+    return int(_clips(batch, config) * _tokens(settings, batch) * channels * kept * element_size)
+
+
+def _clips(batch: Batch, config: TrainConfig) -> int:
+    """Return how many clips' activations are in memory at a time."""
+    if config.loss == "sft":
+        return len(batch)
+    return 2 * len(batch) if config.joint_forward else 1
+
+
+def _settings(part: Module) -> Any:
+    return getattr(part, "config", None)
+
+
+def _tokens(settings: Any, batch: Batch) -> int:
+    """Return how many tokens a clip is to the network, text included. A patch is `p`, maybe with a time, or (t, p, p)."""
+    patch = settings.patch_size
+    if isinstance(patch, int):
+        patch = (getattr(settings, "patch_size_t", None) or 1, patch, patch)
+    text = sum(condition.shape[1] for condition in batch.conditions.values() if condition.ndim == 3)
+    frames, _, h, w = batch.winner.shape[1:]
+    return int(frames * h * w // math.prod(patch) + text)
+
+
+def check_fits(needed: Estimate, free: int, remedies: Sequence[str]) -> None:
+    """Say what the training will take, beside the weights that are loaded already; warn if it may be too much.
+
+    Raises:
+        UserError: If the adapter alone does not fit.
+    """
+    _log.info("memory: %s; %.1f GiB are free", needed, free / GIB)
+    if needed.adapter > free:
+        raise UserError(f"the training does not fit: {needed}, and {free / GIB:.1f} GiB are free. {_advice(remedies)}")
+    if needed.adapter + (needed.activations or 0) > free:
+        _log.warning("the training may not fit. %s", _advice(remedies))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the free memory of the device: the system's for a CPU."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + unused
+
+
+def peak_gib(device: torch.device) -> float:
+    """Return the most memory that was in use since the process began, in GiB: the GPU's, or without one the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / GIB
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes on Linux, bytes on a Mac
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+
+
+def remedies(config: TrainConfig, dtype: str) -> list[str]:
+    """Return the settings that would save memory and are not in use, the cheapest first."""
+    pairs = config.gradient_accumulation_steps * config.batch_size
+    ways = [
+        ("model.dtype=bfloat16", dtype == "float32"),
+        ("train.gradient_checkpointing=true", not config.gradient_checkpointing),
+        (f"train.batch_size=1 with train.gradient_accumulation_steps={pairs}", config.batch_size > 1),
+        ("train.joint_forward=false", config.joint_forward and config.loss != "sft"),
+        ("train.optimizer=adamw8bit", config.optimizer == "adamw"),
+        (f"a smaller train.lora_rank (now {config.lora_rank})", True),
+        ("clips of fewer frames or pixels", True),
+    ]
+    return [way for way, helps in ways if helps]
+
+
+@contextmanager
+def explain_oom(ways: Sequence[str]) -> Iterator[None]:
+    """Turn a GPU's lack of memory into an error that says what to do.
+
+    Raises:
+        UserError: If the memory of the GPU runs out.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        found = str(error).split(". ")[0]
+        raise UserError(
+            f"the GPU's memory does not suffice ({found}). {_advice(ways)} Training goes on where it was."
+        ) from None
+
+
+def _advice(ways: Sequence[str]) -> str:
+    return f"Try, in this order: {'; '.join(ways)}."
+
+
+def new_optimizer(trained: Sequence[Parameter], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Return AdamW over these parameters, its state in 32 or in 8 bits (Dettmers et al. 2021, arXiv 2110.02861).
+
+    Raises:
+        UserError: If 8 bits are asked for where they cannot be had.
+    """
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError("train.optimizer adamw8bit needs bitsandbytes: pip install 'videogpa[bitsandbytes]'")
+    if device.type != "cuda":
+        raise UserError(f"train.optimizer adamw8bit needs a GPU, and the model is on {device}. Use adamw there.")
+    from bitsandbytes.optim import AdamW8bit  # not before it is needed: looks for CUDA as it is imported
+
+    optimizer: torch.optim.Optimizer = AdamW8bit(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return optimizer

@@ -1,0 +1,141 @@
+"""The rows of train/metrics.jsonl, what is read off them while training, and the trackers that they are sent to."""
+
+import importlib.util
+import logging
+import math
+from collections import deque
+from collections.abc import Sequence
+from statistics import fmean, median
+from typing import Literal
+
+from accelerate import Accelerator
+
+from videogpa.config import TrainConfig
+from videogpa.errors import UserError
+from videogpa.records import Row
+from videogpa.storage.manifests import Manifest
+from videogpa.storage.run_folder import RunFolder
+
+_WINDOW = 100  # steps that a judgement looks back on: one step's gain is mostly noise
+_SHORT, _EXPLODED = 10, 10.0  # the median loss of the last ten steps, against ten times that of the first ten
+
+_log = logging.getLogger(__name__)
+
+
+class MetricsRow(Row):
+    """One line of metrics.jsonl: means over the pairs of a step before its update, or over the held-out pairs.
+
+    See `Objective.numbers` for the first few. A loss that does not compare (`sft`) knows no gains on training pairs.
+    """
+
+    step: int
+    """Steps finished before: training and held-out rows of one step are of the same policy."""
+    split: Literal["train", "held_out"] = "train"
+    loss: float
+    static: float | None = None
+    winner_gain: float | None = None
+    loser_gain: float | None = None
+    accuracy: float | None = None
+    margin: float | None = None
+    gradient_norm: float | None = None
+    """Before clipping."""
+    learning_rate: float | None = None
+    pairs_per_second: float | None = None
+    memory_gib: float | None = None
+    """The peak since the process began: of the GPU's memory, or without a GPU of the process's."""
+    seconds: float
+
+
+def manifest(folder: RunFolder) -> Manifest[MetricsRow]:
+    """Return the run's metrics."""
+    return Manifest(folder / "train" / "metrics.jsonl", MetricsRow, "split step")
+
+
+class TrainingMonitor:
+    """Looks at every training row. Says aloud when the policy gets worse on the winners too, and stops when it is lost."""
+
+    def __init__(self) -> None:
+        self._first: list[float] = []
+        self._losses: deque[float] = deque(maxlen=_SHORT)
+        self._winner: deque[float] = deque(maxlen=_WINDOW)
+        self._loser: deque[float] = deque(maxlen=_WINDOW)
+        self._warned = False
+
+    def see(self, row: MetricsRow) -> None:
+        """Take in a row.
+
+        Raises:
+            UserError: If the loss has exploded.
+        """
+        self._losses.append(row.loss)
+        if len(self._first) < _SHORT:
+            self._first.append(abs(row.loss))
+        elif median(self._losses) > _EXPLODED * median(self._first):
+            raise UserError(
+                f"the loss has exploded: {median(self._losses):.3g} over the last {_SHORT} steps to step {row.step}, "
+                f"{median(self._first):.3g} in the first {_SHORT}. Lower train.learning_rate, or raise "
+                "train.warmup_steps. The last two checkpoints are kept in train/checkpoints."
+            )
+        if row.winner_gain is not None and row.loser_gain is not None:
+            self._winner.append(row.winner_gain)
+            self._loser.append(row.loser_gain)
+            self._judge(row.step)
+
+    def _judge(self, step: int) -> None:
+        winner, loser = fmean(self._winner), fmean(self._loser)
+        if winner >= 0:
+            self._warned = False
+        elif len(self._winner) == _WINDOW and not self._warned:
+            self._warned = True
+            both = "Both get worse, the loser faster" if loser < 0 else "Losers are denoised better, winners worse"
+            _log.warning(
+                "step %d: over the last %d steps the policy denoises the winners worse than the reference does (gain %+.1e, "
+                "losers %+.1e). %s: accuracy may rise while clips get worse. train.loss dpo+sft holds the winners; so do a "
+                "lower train.learning_rate and fewer steps.",
+                *(step, _WINDOW, winner, loser, both),
+            )
+
+
+def require_number(what: str, value: float, step: int) -> None:
+    """Stop a training that has left the numbers.
+
+    Raises:
+        UserError: If the value is not finite.
+    """
+    if not math.isfinite(value):
+        raise UserError(
+            f"the {what} is {value} at step {step}: training stops. Lower train.learning_rate or train.beta, or use "
+            "model.dtype float32 or bfloat16. Checkpoints of the steps before it are kept in train/checkpoints."
+        )
+
+
+def chosen(config: TrainConfig) -> list[str]:
+    """Return the trackers of the recipe; where it leaves them open, tensorboard if it is installed.
+
+    Raises:
+        UserError: If one that is asked for is not installed.
+    """
+    if config.trackers is None:
+        return ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
+    missing = [name for name in config.trackers if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"train.trackers names {', '.join(missing)}, which is not installed: pip install {' '.join(missing)}")
+    return list(config.trackers)
+
+
+def log(accelerator: Accelerator, row: MetricsRow) -> None:
+    """Hand a row to the trackers, if there are any: `train/loss`, `held_out/loss`, ..."""
+    numbers = row.model_dump(exclude={"step", "split", "fingerprint"}, exclude_none=True)
+    accelerator.log({f"{row.split}/{name}": value for name, value in numbers.items()}, step=row.step)
+
+
+def start(accelerator: Accelerator, names: Sequence[str], config: TrainConfig) -> None:
+    """Open the trackers, which write beside the metrics (tensorboard) or to where their own settings say."""
+    if names:
+        accelerator.init_trackers("videogpa", config=_flat(config))
+
+
+def _flat(config: TrainConfig) -> dict[str, float | int | str]:
+    """Return the settings as tensorboard takes them."""
+    timesteps = {f"timesteps_{name}": value for name, value in config.timesteps.model_dump().items()}
+    return {**config.model_dump(exclude={"timesteps", "trackers"}), **timesteps}

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from videogpa.cli.commands import main
+from videogpa.cli.doctor import GIB, shortfalls
+from videogpa.config import load_recipe
+from videogpa.measures import MEASURES
+from videogpa.pipeline import STAGES, recipes_folder
+from videogpa.records import Score
+
+COMMANDS = ["", "run", "demo", "score", "list", "doctor", "check-critic", *(s for s in STAGES if s != "prompts")]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--help"])
+    assert ended.value.code == 0
+    assert len(capsys.readouterr().out) > 200
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [("critics", "sfm"), ("models", "cogvideox-i2v"), ("recipes", "smoke-test"), ("measures", "loo_error")],
+)
+def test_lists_name_what_there_is(what: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list", what])
+    assert expected in capsys.readouterr().out
+
+
+def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    printed = capsys.readouterr().out
+    for word in ("torch", "memory", "GPU", "LPIPS alex", "critic vggt", "smoke-test"):
+        assert word in printed
+
+
+def test_doctor_compares_needs_with_the_machine() -> None:
+    recipe = load_recipe(recipes_folder() / "mini.yaml", ["needs.gpu_gib=40", "needs.memory_gib=16"])
+    assert shortfalls(recipe, 32 * GIB, [("big", 80 * GIB)]) == []
+    assert shortfalls(recipe, 32 * GIB, []) == ["needs a GPU with 40 GiB, the largest here has 0"]
+    assert len(shortfalls(recipe, 8 * GIB, [("small", 24 * GIB)])) == 2
+
+
+def test_every_number_of_a_row_has_its_meaning_declared() -> None:
+    described = {"fingerprint", "clip", "critic", "status", "reason", "lpips_net", "frames", "details"}
+    assert set(Score.model_fields) - described == set(MEASURES)
+
+
+def test_an_unfinished_command_is_refused_with_usage(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "videogpa.cli", "run"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "videogpa run --help" in done.stderr + done.stdout

@@ -1,0 +1,214 @@
+"""The losses and the passes through the network that feed them."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from peft import PeftModel
+from torch.testing import assert_close
+
+from toys import encoded_run, toy_recipe
+from videogpa.config import TimestepsConfig
+from videogpa.models.adapters import new_adapter
+from videogpa.models.base import VideoModel
+from videogpa.models.loading import load_model
+from videogpa.storage.run_folder import RunFolder
+from videogpa.training.backward import Backward, backward_joint, backward_loser_first
+from videogpa.training.data import Batch, Batches, read_pairs
+from videogpa.training.losses import LOSSES, Objective
+
+RECIPE = toy_recipe()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return encoded_run(tmp_path_factory.mktemp("losses") / "run", RECIPE)
+
+
+@pytest.fixture(scope="module")
+def model(run: RunFolder) -> VideoModel:
+    return load_model(RECIPE.model, run, parts=("transformer",))
+
+
+def batch_at(run: RunFolder, model: VideoModel, *positions: int) -> Batch:
+    return Batches(read_pairs(run), run, model, torch.device("cpu"), TimestepsConfig(), seed=0).at(positions)
+
+
+def no_backward(loss: torch.Tensor) -> None:
+    pass
+
+
+def take(loss: torch.Tensor) -> None:
+    loss.backward()
+
+
+def spoilt(model: VideoModel) -> PeftModel:
+    """An adapter that changes the model."""
+    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=4, alpha=8, seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in adapter.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return adapter
+
+
+def gradients(adapter: PeftModel) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad for name, parameter in adapter.named_parameters() if parameter.grad is not None}
+
+
+def test_the_loss_is_log_2_at_first(run: RunFolder, model: VideoModel) -> None:
+    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=4, alpha=8, seed=0)
+    logged = backward_joint(model, adapter, batch_at(run, model, 0, 1, 2), Objective("dpo", beta=5000.0), no_backward)
+    adapter.unload()
+    assert logged == {"loss": pytest.approx(math.log(2)), "winner_gain": 0, "loser_gain": 0, "accuracy": 0.5, "margin": 0}
+
+
+@pytest.mark.parametrize("static", [0.0, 0.7])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_losses_by_hand(loss: str, static: float, run: RunFolder, model: VideoModel) -> None:
+    """Winner and loser, policy and reference, in separate passes of two separate networks; the penalty from the definition."""
+    batch = batch_at(run, model, 7)
+    reference = load_model(RECIPE.model, run, parts=("transformer",))
+
+    def error(network: VideoModel, clean: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            prediction, target = network.prediction_and_target(clean, batch.noise, batch.timesteps, batch.conditions)
+        return (prediction - target).square().mean()
+
+    adapter = spoilt(model)
+    objective = Objective(loss, beta=30.0, sft_weight=2.0, static_weight=static)
+    losses: list[torch.Tensor] = []
+    logged = backward_joint(model, adapter, batch, objective, losses.append)
+    winner = error(model, batch.winner)
+    winner_gain = error(reference, batch.winner) - winner
+    loser_gain = error(reference, batch.loser) - error(model, batch.loser)
+    with torch.no_grad():
+        prediction, _ = model.prediction_and_target(batch.winner, batch.noise, batch.timesteps, batch.conditions)
+        clean = model.clean_from_prediction(prediction, batch.winner, batch.noise, batch.timesteps)[0]
+    adapter.unload()
+    mean = sum(clean) / len(clean)
+    variance = sum((frame - mean).square().mean() for frame in clean) / len(clean)
+    steps = sum((b - a).square().mean() for a, b in pairwise(clean)) / (len(clean) - 1)
+    margin = 0.5 * 30.0 * (winner_gain - loser_gain)
+    dpo = -torch.log(torch.sigmoid(margin))
+    expected = {"dpo": dpo, "sft": winner, "dpo+sft": dpo + 2 * winner}[loss] - static * (0.7 * variance + 0.3 * steps)
+    assert abs(winner_gain) > 1e-4
+    assert_close(losses[0].detach(), expected, rtol=1e-5, atol=1e-6)
+    assert logged["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert tuple(logged) == objective.names(compared=loss != "sft")
+    if loss != "sft":
+        numbers = {"winner_gain": float(winner_gain), "loser_gain": float(loser_gain), "margin": float(margin)}
+        assert {name: logged[name] for name in numbers} == pytest.approx(numbers, abs=1e-5)
+        assert logged["accuracy"] == float(margin > 0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_in_turn_gives_the_gradients_and_numbers_of_together(loss: str, run: RunFolder, model: VideoModel) -> None:
+    objective = Objective(loss, beta=300.0, sft_weight=3.0, static_weight=0.2)
+    batch = batch_at(run, model, 1, 2)
+    found = []
+    for way in (backward_joint, backward_loser_first):
+        adapter = spoilt(model)
+        logged = way(model, adapter, batch, objective, take)
+        found.append((logged, gradients(adapter)))
+        adapter.unload()
+    (logged, expected), (in_turn, given) = found
+    assert in_turn == pytest.approx(logged, rel=1e-4, abs=1e-4)  # a margin is 150 times a rounded difference
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
+    for name, gradient in expected.items():
+        assert_close(given[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_in_turn_keeps_the_activations_of_one_side(run: RunFolder, model: VideoModel) -> None:
+    batch, peaks = batch_at(run, model, 1), []
+    for way in (backward_joint, backward_loser_first):
+        adapter = spoilt(model)
+        work = partial(way, model, adapter, batch, Objective("dpo", beta=5.0))
+        peaks.append(_most_saved(work, model.transformer))
+        adapter.unload()
+    together, in_turn = peaks
+    assert in_turn < 0.6 * together
+
+
+def _most_saved(work: Callable[[Backward], object], network: torch.nn.Module) -> int:
+    """The largest number of bytes that autograd held between two backward passes, besides the weights."""
+    held, most = 0, 0
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal held, most
+        if tensor.untyped_storage().data_ptr() not in weights:
+            held += tensor.numel() * tensor.element_size()
+        most = max(most, held)
+        return tensor
+
+    def backward(loss: torch.Tensor) -> None:
+        nonlocal held
+        loss.backward()
+        held = 0
+
+    run: Backward = backward
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        work(run)  # type: ignore[operator]
+    return most
+
+
+def test_fine_tuning_runs_the_winners_only(run: RunFolder, model: VideoModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter, batch, seen = spoilt(model), batch_at(run, model, 3), []
+    real = type(model).prediction_and_target
+
+    def counting(self: VideoModel, latents: torch.Tensor, *rest: object) -> object:
+        seen.append(latents)
+        return real(self, latents, *rest)
+
+    monkeypatch.setattr(type(model), "prediction_and_target", counting)
+    backward_joint(model, adapter, batch, Objective("sft", beta=500.0), take)
+    adapter.unload()
+    assert len(seen) == 1
+    assert torch.equal(seen[0], batch.winner)
+
+
+def test_a_step_down_the_gradient_prefers_the_winner(run: RunFolder, model: VideoModel) -> None:
+    adapter, batch, objective = spoilt(model), batch_at(run, model, 2), Objective("dpo", beta=500.0)
+    before = backward_joint(model, adapter, batch, objective, take)
+    frozen = [name for name in gradients(adapter) if "lora_" not in name]
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-3 * parameter.grad
+    after = backward_joint(model, adapter, batch, objective, no_backward)
+    adapter.unload()
+    assert after["loss"] < before["loss"]
+    assert after["margin"] > before["margin"]
+    assert not frozen
+
+
+def test_a_step_down_the_static_penalty_moves_more(run: RunFolder, model: VideoModel) -> None:
+    adapter, batch = spoilt(model), batch_at(run, model, 2)
+    objective = Objective("sft", beta=1.0, static_weight=100.0)
+    before = backward_joint(model, adapter, batch, objective, take)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-3 * parameter.grad
+    after = backward_joint(model, adapter, batch, objective, no_backward)
+    adapter.unload()
+    assert after["static"] < before["static"] < 0
+
+
+def test_gradient_checkpointing_changes_no_number(run: RunFolder) -> None:
+    found = []
+    for checkpointing in (False, True):
+        model = load_model(RECIPE.model, run, parts=("transformer",))
+        adapter = spoilt(model)
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        logged = backward_joint(model, adapter, batch_at(run, model, 1), Objective("dpo", beta=300.0), take)
+        found.append((logged, gradients(adapter)))
+    assert found[0][0] == pytest.approx(found[1][0])
+    for name, gradient in found[0][1].items():
+        assert_close(found[1][1][name], gradient)
