@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench docs format clean
 
 help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
 	@echo "make test    run the tests (JOBS=2 at a time)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
+	@echo "make docs    build the documentation into site/, every link checked"
 	@echo "make format  let ruff mend what it can"
 
 $(READY): pyproject.toml constraints.txt
@@ -42,5 +43,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/separation.py --real $(CLIPS)/realestate --generated $(CLIPS)/cogvid $(CLIPS)/wan
 	$(BIN)/python benchmarks/damage.py --clips $(CLIPS)/realestate
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv runs scores .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv runs scores site .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""The picture of docs/demo.md: the first held-out scenes of a run, base above aligned, on the first seed.
+"""The picture of docs/science/demo.md: the first held-out scenes of a run, base above aligned, on the first seed.
 
 python benchmarks/demo_picture.py runs/demo docs/images/demo.jpg [--scenes 6] [--scale 2]
 """

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/world.md: styles, camera paths, and every failure at three strengths.
+"""Make the pictures of docs/science/world.md: styles, camera paths, and every failure at three strengths.
 
     python benchmarks/world_pictures.py docs/images
 
