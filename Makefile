@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test check bench docs format clean
+.PHONY: help demo test test-fast check bench docs format clean
 
 help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
-	@echo "make test    run the tests (JOBS=2 at a time)"
+	@echo "make test-fast  run what is quick: maths, records, losses, configs, pairs, networks (about a minute and a half)"
+	@echo "make test    run all tests (JOBS=2 at a time)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
 	@echo "make docs    build the documentation into site/, every link checked"
@@ -26,6 +27,10 @@ demo: $(READY)
 JOBS ?= 2
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+
+# What to run while working: all but the tests marked `slow`.
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
 
 check: $(READY)
 	$(BIN)/ruff check

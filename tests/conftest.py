@@ -10,14 +10,35 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is: see vide
 
 from jaxtyping import install_import_hook
 
+from golden_networks import write_network
+
 install_import_hook("videogpa", "beartype.beartype")
 
+GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of golden data and real clips that lies beside the checkout."""
+    """The folder of real clips and large weights that may lie beside the checkout; tests that need it are skipped without."""
     if not SHARED.is_dir():
-        pytest.skip(f"no golden data at {SHARED}")
+        pytest.skip(f"no real clips or large weights at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """What the original implementations return, for small inputs: see golden/README.md."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def golden_vggt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small VGGT as a folder of `config.json` and `weights.safetensors`; `case.safetensors` holds the original's outputs."""
+    return write_network(GOLDEN / "vggt_small", tmp_path_factory.mktemp("vggt_small"))
+
+
+@pytest.fixture(scope="session")
+def golden_da3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Depth Anything 3 as a folder, like `golden_vggt`."""
+    return write_network(GOLDEN / "da3_small", tmp_path_factory.mktemp("da3_small"))

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "videogpa.cli"]
 SMALL = {
     "prompts.world": "{train: 3, held_out: 2, frames: 9, height: 32, width: 32}",

@@ -13,6 +13,8 @@ from train_step import Case, our_step, twin_step
 from train_step_networks import ARCHITECTURES
 from videogpa.storage.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "cogvideox-5b": {"num_attention_heads": 2, "attention_head_dim": 16, "time_embed_dim": 24, "text_embed_dim": 20},
     "wan2.1-1.3b": {"num_attention_heads": 2, "attention_head_dim": 12, "ffn_dim": 40, "text_dim": 20, "freq_dim": 8},

@@ -15,6 +15,8 @@ from videogpa.records import ClipInfo, Reconstruction, Score
 from videogpa.scoring import scorer
 from videogpa.world import controls
 
+pytestmark = pytest.mark.slow
+
 SMALL = controls.Film(10, 48, 64, "detailed", 0.6)
 
 

@@ -11,6 +11,8 @@ from toys import run_all, toy_recipe
 from videogpa.models.toys import TOYS
 from videogpa.registry import MODELS, load
 
+pytestmark = pytest.mark.slow
+
 
 def written(file: Path) -> Path:
     file.write_text('{"prompt": "room", "text": "A quiet room; the camera orbits the objects."}\n')

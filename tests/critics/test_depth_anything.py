@@ -18,9 +18,8 @@ from videogpa.scoring.scorer import Scorer
 SIDE = 70
 
 
-def save_weights(shared: Path, folder: Path, *, step: float) -> str:
+def save_weights(golden: Path, folder: Path, *, step: float) -> str:
     """The golden network as it is published, with cameras that look the same way from places some `step` apart."""
-    golden = shared / "golden" / "da3_small_a"
     tensors = {f"model.{name}": tensor for name, tensor in load_file(golden / "weights.safetensors").items()}
     tensors["model.cam_dec.fc_t.weight"] *= step
     tensors["model.cam_dec.fc_qvec.weight"] *= 0.05
@@ -31,8 +30,8 @@ def save_weights(shared: Path, folder: Path, *, step: float) -> str:
 
 
 @pytest.fixture(scope="module")
-def weights(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return save_weights(shared, tmp_path_factory.mktemp("weights"), step=0.2)
+def weights(golden_da3: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_weights(golden_da3, tmp_path_factory.mktemp("weights"), step=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +77,8 @@ def test_a_row_names_how_the_clip_was_looked_at(weights: str, frames: Tensor) ->
     assert None not in (row.error_3dcs, row.loo_error, row.loo_coverage, row.motion, row.mvcs, row.jerk)
 
 
-def test_a_network_that_sees_no_motion_declines_the_clip(shared: Path, tmp_path: Path, frames: Tensor) -> None:
-    options = {"weights": save_weights(shared, tmp_path, step=0.0), "side": SIDE}
+def test_a_network_that_sees_no_motion_declines_the_clip(golden_da3: Path, tmp_path: Path, frames: Tensor) -> None:
+    options = {"weights": save_weights(golden_da3, tmp_path, step=0.0), "side": SIDE}
     row = Scorer(ScoreConfig(critic="da3", frames=5, options=options)).score_clip(frames, clip="a").score
     assert (row.status, row.loo_error) == ("no_parallax", None)
 

@@ -1,3 +1,4 @@
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,18 @@ def published_config(size: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def golden(shared: Path) -> Path:
-    return shared / "golden" / "da3_small_a"
+def folder(golden_da3: Path) -> Path:
+    return golden_da3
 
 
 @pytest.fixture(scope="module")
-def model(golden: Path) -> DepthAnything3:
-    return DepthAnything3.from_folder(golden)
+def model(folder: Path) -> DepthAnything3:
+    return DepthAnything3.from_folder(folder)
 
 
 @pytest.fixture(scope="module")
-def cases(golden: Path) -> dict[str, Tensor]:
-    return load_file(golden / "case.safetensors")
+def cases(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "case.safetensors")
 
 
 def assert_same(ours: Prediction, theirs: Prediction, tolerance: float = 1e-4) -> None:
@@ -99,8 +100,8 @@ def test_sizes_that_no_patches_fill_are_refused(model: DepthAnything3) -> None:
         model(torch.zeros(1, 2, 3, 60, 56))
 
 
-def test_bfloat16_of_the_trunk_stays_near(golden: Path, model: DepthAnything3, cases: dict[str, Tensor]) -> None:
-    reduced = DepthAnything3.from_folder(golden, precision=torch.bfloat16)
+def test_bfloat16_of_the_trunk_stays_near(folder: Path, model: DepthAnything3, cases: dict[str, Tensor]) -> None:
+    reduced = DepthAnything3.from_folder(folder, precision=torch.bfloat16)
     assert reduced.backbone.pretrained.blocks[0].attn.qkv.weight.dtype == torch.bfloat16
     assert {parameter.dtype for parameter in [*reduced.head.parameters(), *reduced.cam_dec.parameters()]} == {torch.float32}
     ours, exact = reduced(cases["0.images"]), model(cases["0.images"])
@@ -134,8 +135,8 @@ def test_up_to_two_views_and_among_equals_the_first_is_the_reference() -> None:
 
 
 @pytest.mark.parametrize("size", PUBLISHED)
-def test_every_tensor_of_the_published_files_is_accounted_for(size: str, shared: Path) -> None:
-    everything = json.loads((shared / "golden" / "da3_state_dict_shapes.json").read_text())[size]
+def test_every_tensor_of_the_published_files_is_accounted_for(size: str, golden: Path) -> None:
+    everything = json.loads(gzip.decompress((golden / "da3_shapes.json.gz").read_bytes()))[size]
     with torch.device("meta"):
         model = DepthAnything3(DepthAnything3Config.model_validate(published_config(size)))
     read = {name: tuple(shape) for name, shape in everything.items() if not name.startswith(UNREAD)}
@@ -169,8 +170,8 @@ def write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> P
 
 
 @pytest.fixture(scope="module")
-def original(golden: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    return load_file(golden / "weights.safetensors"), json.loads((golden / "config.json").read_text())
+def original(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    return load_file(folder / "weights.safetensors"), json.loads((folder / "config.json").read_text())
 
 
 def test_published_names_have_a_prefix_and_lack_tensors_that_are_shared(

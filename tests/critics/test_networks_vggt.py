@@ -1,5 +1,6 @@
 """VGGT, against what the original returns, and by its laws."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -16,8 +17,8 @@ from videogpa.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def folder(shared: Path) -> Path:
-    return shared / "golden" / "vggt_small_a"
+def folder(golden_vggt: Path) -> Path:
+    return golden_vggt
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +44,8 @@ def test_it_is_the_original(model: Vggt, case: dict[str, Tensor], frames_per_chu
         assert error(found, case[name]) < 1e-5, name  # asked: 1e-4
 
 
-def test_every_tensor_of_the_1b_checkpoint_has_its_place(shared: Path) -> None:
-    shapes = json.loads((shared / "golden" / "vggt_1b_state_dict_shapes.json").read_text())
+def test_every_tensor_of_the_1b_checkpoint_has_its_place(golden: Path) -> None:
+    shapes = json.loads(gzip.decompress((golden / "vggt_1b_shapes.json.gz").read_bytes()))
     assert len(shapes) == 1797
     with torch.device("meta"):
         model = Vggt(VggtConfig())

@@ -20,6 +20,8 @@ from videogpa.scoring.reprojection import leave_one_out_scores
 from videogpa.video import sample_indices
 from videogpa.world import controls
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH, FOCAL = 216, 384, 320.0
 JUDGED = [0, 3, 6, 9, 12]
 FRAMES = 13

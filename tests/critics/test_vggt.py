@@ -30,9 +30,8 @@ from videogpa.world.paths import PATHS
 SIDE = 70
 
 
-def save_weights(shared: Path, folder: Path, *, translation: float) -> str:
+def save_weights(golden: Path, folder: Path, *, translation: float) -> str:
     """The golden network, with cameras side by side that look the same way; their steps are scaled."""
-    golden = shared / "golden" / "vggt_small_a"
     tensors = load_file(golden / "weights.safetensors")
     last = tensors["camera_head.pose_branch.fc2.weight"]
     last *= 0.05
@@ -45,8 +44,8 @@ def save_weights(shared: Path, folder: Path, *, translation: float) -> str:
 
 
 @pytest.fixture(scope="module")
-def weights(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return save_weights(shared, tmp_path_factory.mktemp("weights"), translation=20.0)
+def weights(golden_vggt: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_weights(golden_vggt, tmp_path_factory.mktemp("weights"), translation=20.0)
 
 
 @pytest.fixture(scope="module")
@@ -249,8 +248,8 @@ def test_a_network_without_confidence_gives_no_number() -> None:
         pass_gates(inverted, least_confidence=1.05)
 
 
-def test_a_network_that_sees_no_motion_declines_the_clip(shared: Path, tmp_path: Path, frames: Tensor) -> None:
-    options = {"weights": save_weights(shared, tmp_path, translation=0.0), "side": SIDE}
+def test_a_network_that_sees_no_motion_declines_the_clip(golden_vggt: Path, tmp_path: Path, frames: Tensor) -> None:
+    options = {"weights": save_weights(golden_vggt, tmp_path, translation=0.0), "side": SIDE}
     row = Scorer(ScoreConfig(critic="vggt", frames=4, options=options)).score_clip(frames, clip="a").score
     assert (row.status, row.loo_error) == ("no_parallax", None)
     assert row.parallax == pytest.approx(0, abs=1e-4)

@@ -22,6 +22,8 @@ from videogpa.models.cogvideox import CogVideoXImageToVideo
 from videogpa.world.paths import PATHS
 from videogpa.world.prompts import HELD_OUT_SEED, view
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TINY = Plan(
     size=32,

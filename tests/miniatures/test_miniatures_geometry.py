@@ -14,6 +14,8 @@ from videogpa.critics.networks.vggt import Vggt, VggtConfig
 from videogpa.critics.vggt import VggtCritic
 from videogpa.maths.cameras import project, unproject
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIZES = VggtConfig(
     embed_dim=32,

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from miniatures.export import MODEL, export
 from miniatures.fit import Budget
@@ -13,6 +14,8 @@ from miniatures.vae import build_vae, train_vae
 from safetensors.torch import load_file
 from torch import Generator, Tensor
 from torch.nn import init
+
+pytestmark = pytest.mark.slow
 
 NARROW = {"embed_dim": 32, "num_heads": 2, "dpt_features": 16, "dpt_out_channels": (16,) * 4, "camera_heads": 2}
 COARSE, FINE = (

@@ -14,7 +14,7 @@ from videogpa.report.run import Comparison, Judged, Panel, RunSummary, write_run
 from videogpa.report.scores import ClipCard, write_score_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 
 
 OBSERVE = """<script>

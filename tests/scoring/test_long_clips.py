@@ -26,6 +26,8 @@ from videogpa.scoring.window_alignment import Chain, NotJoined, plan_windows
 from videogpa.world.failures import Failure, render_failing
 from videogpa.world.paths import camera_path
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 
 

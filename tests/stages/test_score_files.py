@@ -19,6 +19,8 @@ from videogpa.scoring.optical_flow import mean_flow
 from videogpa.stages.score import find_videos, score_files
 from videogpa.video import read_frames, write_video
 
+pytestmark = pytest.mark.slow
+
 PAPER = ("error_3dcs", "mse", "lpips", "psnr", "ssim", "motion", "mvcs")
 OURS = (
     "loo_mse",

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
@@ -13,6 +14,8 @@ from videogpa.models.loading import load_model
 from videogpa.models.requests import request_for
 from videogpa.storage.manifests import prompts
 from videogpa.storage.run_folder import RunFolder
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_loop_runs_on_the_low_noise_expert(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from videogpa.scoring.scorer import Scorer
 from videogpa.world.failures import FAILURES, Failure, FailureKind, render_failing
 from videogpa.world.paths import PATHS
 
+pytestmark = pytest.mark.slow
+
 SCENES = [
     Scene(seed=seed, camera=list(PATHS)[seed % 10], frames=5, height=32, width=32, style=("rich", "plain")[seed % 2])
     for seed in range(12)
