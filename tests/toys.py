@@ -19,7 +19,7 @@ def toy_recipe(**changes: object) -> Recipe:
         name="toy",
         prompts=PromptsConfig(world=WorldPrompts(train=3, held_out=2, frames=9, height=32, width=32)),
         model=ModelConfig(name="cogvideox-i2v", path="toy:cogvideox-i2v", device="cpu"),
-        generate=GenerateConfig(candidates=2, frames=9, height=32, width=32, steps=2),
+        generate=GenerateConfig(candidates=2, frames=9, height=32, width=32, num_inference_steps=2),
         train=TrainConfig(
             **{"steps": 6, "batch_size": 1, "gradient_accumulation_steps": 2, "warmup_steps": 2, "learning_rate": 1e-3},
             **{"lora_rank": 4, "lora_alpha": 8, "checkpoint_every": 2, "beta": 500, "trackers": ()},
