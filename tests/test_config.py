@@ -7,7 +7,7 @@ from videogpa.config import load_recipe
 from videogpa.errors import UserError
 from videogpa.pipeline import open_run, recipes_folder
 
-MINI = recipes_folder() / "mini.yaml"
+MINI = recipes_folder() / "smoke-test.yaml"
 SHIPPED = sorted(
     [
         *("smoke-test", "demo", "epipolar-dpo"),

@@ -96,7 +96,7 @@ def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterr
     assert (lines["prompts.jsonl"], lines["clips.jsonl"], lines["scores.jsonl"], lines["pairs.jsonl"]) == (5, 6, 6, 3)
     assert lines["train/metrics.jsonl"] == 6
     findings = json.loads((uninterrupted / "evaluation.json").read_text())["critics"]["oracle"]
-    assert findings["taught"] is True
+    assert findings["chose_pairs"] is True
     assert findings["base"] == findings["aligned"] == {"ok": 2}
     assert {"loo_error", "adherence", "flow"} <= set(findings["changes"])
     assert "motion" not in findings["changes"]  # the oracle's cameras are commanded

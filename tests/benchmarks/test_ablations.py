@@ -11,7 +11,7 @@ from videogpa.errors import UserError
 from videogpa.records import Outcome, Relative
 
 ROOT = Path(__file__).resolve().parents[2]
-MINI = ROOT / "recipes" / "mini.yaml"
+MINI = ROOT / "recipes" / "smoke-test.yaml"
 SMALL = (
     "prompts.world={train: 2, held_out: 2, frames: 9, height: 32, width: 32}",
     "generate={candidates: 2, frames: 9, height: 32, width: 32, fps: 8, num_inference_steps: 1, guidance_scale: 1.0}",

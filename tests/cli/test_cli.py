@@ -39,7 +39,7 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_compares_needs_with_the_machine() -> None:
-    recipe = load_recipe(recipes_folder() / "mini.yaml", ["needs.gpu_gib=40", "needs.memory_gib=16"])
+    recipe = load_recipe(recipes_folder() / "smoke-test.yaml", ["needs.gpu_gib=40", "needs.memory_gib=16"])
     assert shortfalls(recipe, 32 * GIB, [("big", 80 * GIB)]) == []
     assert shortfalls(recipe, 32 * GIB, []) == ["needs a GPU with 40 GiB, the largest here has 0"]
     assert len(shortfalls(recipe, 8 * GIB, [("small", 24 * GIB)])) == 2

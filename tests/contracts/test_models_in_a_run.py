@@ -29,7 +29,7 @@ def test_it_is_sampled_and_trained(name: str, tmp_path: Path) -> None:
         if load(MODELS, case.entry).needs_image
         else {"world": None, "file": written(tmp_path / "prompts.jsonl")},
         model={"name": case.entry, "path": f"toy:{name}"},
-        generate={**size, "steps": 1},
+        generate={**size, "num_inference_steps": 1},
         train={"steps": 2, "gradient_accumulation_steps": 1},
     )
     run_all(tmp_path / "run", recipe)

@@ -21,10 +21,10 @@ from videogpa.world.prompts import view
 
 @pytest.fixture
 def mini() -> Recipe:
-    return load_recipe(recipes_folder() / "mini.yaml")
+    return load_recipe(recipes_folder() / "smoke-test.yaml")
 
 
-def from_file(tiny: Recipe, file: Path) -> Recipe:
+def from_file(mini: Recipe, file: Path) -> Recipe:
     return mini.model_copy(update={"prompts": PromptsConfig(file=file)})
 
 
@@ -33,7 +33,7 @@ def planned(file: Path, content: str, **settings: object) -> list[Prompt]:
     return prompts.plan(PromptsConfig.model_validate({"file": file, **settings}))
 
 
-def test_world_prompts_bring_their_true_first_frame(tiny: Recipe, tmp_path: Path) -> None:
+def test_world_prompts_bring_their_true_first_frame(mini: Recipe, tmp_path: Path) -> None:
     rows = prompts.run(mini, RunFolder(tmp_path))
     assert [row.split for row in rows] == ["train"] * 8 + ["held_out"] * 4
     assert rows[0].image is not None
@@ -42,7 +42,7 @@ def test_world_prompts_bring_their_true_first_frame(tiny: Recipe, tmp_path: Path
     torch.testing.assert_close(read_image(tmp_path / rows[0].image), first, atol=0.5 / 255 + 1e-6, rtol=0)
 
 
-def test_a_file_of_prompts_is_copied_with_its_images(tiny: Recipe, tmp_path: Path) -> None:
+def test_a_file_of_prompts_is_copied_with_its_images(mini: Recipe, tmp_path: Path) -> None:
     write_image(tmp_path / "pictures/a.png", torch.rand(3, 8, 8))
     lines = [
         {"id": "a", "text": "a room", "image": "pictures/a.png"},
@@ -65,7 +65,7 @@ def test_a_file_of_prompts_is_copied_with_its_images(tiny: Recipe, tmp_path: Pat
     assert (folder / "prompts/a.png").read_bytes() == (tmp_path / "pictures/a.png").read_bytes()
 
 
-def test_the_prompts_of_one_run_are_a_file_of_prompts_for_another(tiny: Recipe, tmp_path: Path) -> None:
+def test_the_prompts_of_one_run_are_a_file_of_prompts_for_another(mini: Recipe, tmp_path: Path) -> None:
     def said(rows: list[Prompt]) -> list[dict[str, object]]:
         return [row.model_dump(exclude={"fingerprint"}) for row in rows]
 
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, name:
         planned(tmp_path / name, content)
 
 
-def test_a_missing_file_is_named(tiny: Recipe, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(mini: Recipe, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no prompts at"):
         prompts.run(from_file(mini, tmp_path / "none.jsonl"), RunFolder(tmp_path / "run"))
     (tmp_path / "latin.csv").write_bytes("text\ncafé\n".encode("latin-1"))
@@ -160,7 +160,7 @@ def test_a_missing_file_is_named(tiny: Recipe, tmp_path: Path) -> None:
         prompts.plan(PromptsConfig(file=tmp_path / "latin.csv"))
 
 
-def test_every_image_of_a_folder_becomes_a_prompt_that_moves_the_camera(tiny: Recipe, tmp_path: Path) -> None:
+def test_every_image_of_a_folder_becomes_a_prompt_that_moves_the_camera(mini: Recipe, tmp_path: Path) -> None:
     for name in ("b.png", "a photo.JPG", "客厅.webp"):
         write_image(tmp_path / "photos" / f"{name}.png", torch.rand(3, 8, 8))
         (tmp_path / "photos" / f"{name}.png").rename(tmp_path / "photos" / name)

@@ -24,7 +24,7 @@ def test_changes_are_paired_by_clip_and_resampled_by_prompt() -> None:
 
 def test_the_direction_is_that_of_the_measure_and_motion_has_none() -> None:
     findings = compare(rows({"p/1": 1.0, "q/1": 1.0}), rows({"p/1": 2.0, "q/1": 3.0}), chose_pairs=True)
-    assert findings.taught
+    assert findings.chose_pairs
     assert findings.changes["psnr"].win_rate == 1.0
     assert findings.changes["loo_error"].win_rate == 0.0
     assert findings.changes["flow"].win_rate is None

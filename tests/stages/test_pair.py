@@ -99,7 +99,7 @@ def test_a_pair_keeps_its_promises(values: list[tuple[float, float]]) -> None:
 
 
 def test_the_stage_counts_its_losses_and_redoes_only_what_changed(tmp_path: Path) -> None:
-    recipe, folder = load_recipe(recipes_folder() / "mini.yaml", ["pair.min_gap=0.05"]), RunFolder(tmp_path)
+    recipe, folder = load_recipe(recipes_folder() / "smoke-test.yaml", ["pair.min_gap=0.05"]), RunFolder(tmp_path)
     errors = {"p0/0": 0.1, "p0/1": 0.5, "p0/2": 0.2, "p0/3": 0.4, "p1/0": 0.1, "p1/1": 0.12, "p2/0": 0.1}
     for name, error in errors.items():
         manifests.clips(folder).append(Clip(clip=name, prompt=name[:2], seed=0, path="x"))
@@ -111,7 +111,7 @@ def test_the_stage_counts_its_losses_and_redoes_only_what_changed(tmp_path: Path
     before = manifests.pairs(folder).path.read_bytes()
     pair.run(recipe, folder)
     assert manifests.pairs(folder).path.read_bytes() == before
-    more = load_recipe(recipes_folder() / "mini.yaml", ["pair.min_gap=0.01", "pair.per_group=2"])
+    more = load_recipe(recipes_folder() / "smoke-test.yaml", ["pair.min_gap=0.01", "pair.per_group=2"])
     rows = pair.run(more, folder)
     assert [(row.prompt, row.rank, row.dropped) for row in rows] == [
         ("p0", 0, None),

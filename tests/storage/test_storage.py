@@ -81,7 +81,7 @@ def test_a_full_disk_keeps_the_finished_rows_and_no_half_row(tmp_path: Path) -> 
 import resource, signal, sys
 from pathlib import Path
 from videogpa.records import Clip
-from videogpa.runs import Manifest
+from videogpa.storage.manifests import Manifest
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 rows = Manifest(Path(sys.argv[1]), Clip, "clip")
 rows.append(Clip(clip="1", prompt="p", seed=0, path="1.mp4"))
@@ -116,14 +116,14 @@ def test_an_atomic_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused_and_told_who_works_there(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from videogpa.runs import RunFolder\n"
+        "import sys; from pathlib import Path; from videogpa.storage.run_folder import RunFolder\n"
         "with RunFolder(Path(sys.argv[1])).lock(): pass"
     )
     folder = RunFolder(tmp_path)
     with folder.lock():
         second = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert f"RunFolderBusy: {tmp_path} is being worked on by process {os.getpid()}" in second.stderr.replace(
-        "videogpa.runs.", ""
+        "videogpa.storage.run_folder.", ""
     )
     third = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert third.returncode == 0, third.stderr

@@ -86,7 +86,7 @@ def test_shifted_timesteps_are_those_that_a_sampler_visits(run: RunFolder, model
 
 def test_logit_normal_timesteps_lean_where_they_are_told_to(run: RunFolder, model: VideoModel) -> None:
     uniform = batches_of(run, model).at(range(100))
-    noisy = batches_of(run, model, sampling="logit-normal", mean=1.0, std=0.5).at(range(100))
+    noisy = batches_of(run, model, sampling="logit-normal", logit_mean=1.0, logit_std=0.5).at(range(100))
     assert torch.equal(noisy.noise, uniform.noise)  # the same draws, moved
     assert noisy.timesteps[uniform.timesteps.argsort()].diff().min() >= -1  # in the same order, but for rounding
     logits = torch.logit((noisy.timesteps + 0.5) / 1000)
