@@ -163,9 +163,7 @@ def test_what_cannot_fit_is_refused_and_what_may_not_is_warned_of(caplog: pytest
     ]
     assert not any("joint_forward" in way for way in ways)
     needed = memory.Estimate(weights=10 * GIB, adapter=2 * GIB, activations=9 * GIB)
-    with pytest.raises(
-        UserError, match=r"not fit.*Try, in this order: model.dtype=bfloat16; train.gradient_checkpointing"
-    ):
+    with pytest.raises(UserError, match=r"not fit.*Try, in this order: model.dtype=bfloat16; train.gradient_checkpointing"):
         memory.check_fits(needed, GIB, ways)
     with caplog.at_level(logging.WARNING):
         memory.check_fits(needed, 8 * GIB, ways)
