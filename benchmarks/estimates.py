@@ -55,7 +55,7 @@ Geometry = Callable[[Clip], Reconstruction]
 def critic(name: str, **options: object) -> Geometry:
     """Return the geometry that a critic finds."""
     scorer = Scorer(ScoreConfig(critic=name, options=options, frames=TINY.frames))
-    return lambda clip: scorer.reconstruct(scorer.footage(clip.frames, clip.prompt))
+    return lambda clip: scorer.reconstruct(scorer.read(clip.frames, clip.prompt))
 
 
 def as_filmed(clip: Clip) -> Reconstruction:

@@ -25,7 +25,7 @@ from videogpa.critics.oracle import OracleCritic
 from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
 from videogpa.records import Prompt, Scene
-from videogpa.scoring.frames import open_material
+from videogpa.scoring.frames import count_frames
 from videogpa.scoring.long_clips import walk
 from videogpa.scoring.scorer import Scorer
 from videogpa.storage.provenance import git_commit
@@ -110,19 +110,19 @@ def measure(path: Path, cell: Cell) -> str:
 
 def _path_error(path: Path, prompt: Prompt, config: ScoreConfig) -> float:
     """The root mean squared distance of the joined cameras from the true ones, aligned, as a share of the path's length."""
-    material = open_material(path, 2)
+    total = count_frames(path, 2)
     with tempfile.TemporaryDirectory() as folder:
         found = walk(
-            material,
-            range(material.total),
+            path,
+            range(total),
             OracleCritic(**ERRORS),
             Path(folder),
             window=config.window,
             overlap=config.overlap,
-            prompt=prompt,
+            scene=prompt.scene,
         )
         centers = camera_centers(found.best().store.camera_from_world)
-    truth = camera_centers(camera_path(CAMERA, material.total))
+    truth = camera_centers(camera_path(CAMERA, total))
     errors = (umeyama(centers, truth)(centers) - truth).norm(dim=1)
     return float(errors.square().mean().sqrt() / truth.diff(dim=0).norm(dim=1).sum())
 

@@ -58,7 +58,7 @@ def reconstruct(
     """
     config = score_config(critic=critic, frames=frames, options=dict(options or {}))
     scorer = _judge(config.model_dump_json())
-    return scorer.reconstruct(scorer.footage(_video(video)))
+    return scorer.reconstruct(scorer.read(_video(video)))
 
 
 @lru_cache(maxsize=1)  # the weights of a critic are loaded once for many calls

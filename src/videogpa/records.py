@@ -140,15 +140,6 @@ class Latents(Row):
     condition: str
 
 
-@dataclass(frozen=True)
-class ClipInfo:
-    """Where the frames given to a critic come from. Learned and classical critics ignore it; the oracle needs the scene."""
-
-    prompt: Prompt | None = None
-    frame_indices: tuple[int, ...] | None = None
-    """Index in the clip of every given frame."""
-
-
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
     """Cameras and depth for each judged frame: one coloured point cloud, seen from every camera.

@@ -1,17 +1,15 @@
 """Negative controls, at a small size: what is expected of a critic, and what the command says of one that is fooled."""
 
-from collections.abc import Sequence
-
 import pytest
 import torch
-from torch import Tensor
 from torch.testing import assert_close
 
 from videogpa.cli import check_critic
 from videogpa.cli.commands import main
 from videogpa.config import ScoreConfig
+from videogpa.critics.base import CriticInput
 from videogpa.critics.oracle import OracleCritic
-from videogpa.records import ClipInfo, Reconstruction, Score
+from videogpa.records import Reconstruction, Score
 from videogpa.scoring import scorer
 from videogpa.world import controls
 
@@ -34,9 +32,8 @@ class Inventive:
     def frames_to_read(self, judged: int) -> int:
         return judged
 
-    def reconstruct(
-        self, frames: Tensor, *, judged: Sequence[int] | None = None, source: ClipInfo | None = None
-    ) -> Reconstruction:
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
+        frames = clip.judged_frames
         count, _, height, width = frames.shape
         cameras = torch.eye(4).repeat(count, 1, 1)
         cameras[:, 0, 3] = torch.linspace(0, 0.1, count)

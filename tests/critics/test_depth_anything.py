@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videogpa.config import ScoreConfig
+from videogpa.critics.base import CriticInput
 from videogpa.critics.depth_anything import DepthAnythingCritic
 from videogpa.critics.networks.depth_anything import DepthAnything3
 from videogpa.critics.networks.framing import frame_for_network
@@ -41,7 +42,7 @@ def frames() -> Tensor:
 
 def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None:
     critic = DepthAnythingCritic(weights, side=SIDE)
-    reconstruction = critic.reconstruct(frames, judged=[0, 1, 3, 4])
+    reconstruction = critic.reconstruct(CriticInput(frames, (0, 1, 3, 4)))
     images = frame_for_network(frames[[0, 1, 3, 4]], "whole", SIDE, 14)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     predicted = DepthAnything3.from_folder(weights)((images - mean[:, None, None])[None] / deviation[:, None, None])
@@ -60,7 +61,7 @@ def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None
 
 def test_frames_played_backwards_have_their_cameras_backwards(weights: str, frames: Tensor) -> None:
     critic = DepthAnythingCritic(weights, side=SIDE)
-    there, back = critic.reconstruct(frames), critic.reconstruct(frames.flip(0))
+    there, back = critic.reconstruct(CriticInput(frames)), critic.reconstruct(CriticInput(frames.flip(0)))
     assert torch.allclose(there.depth, back.depth.flip(0), rtol=1e-4)
     centers = camera_centers(there.camera_from_world)
     assert torch.allclose(centers, camera_centers(back.camera_from_world).flip(0), atol=1e-4 * float(centers.abs().max()))

@@ -3,17 +3,17 @@
 import pytest
 import torch
 
+from videogpa.critics.base import CriticInput
 from videogpa.critics.mixed import MixedCritic
 from videogpa.critics.oracle import OracleCritic
 from videogpa.errors import UserError
-from videogpa.records import ClipInfo, Prompt, Reconstruction, Scene
+from videogpa.records import Reconstruction, Scene
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.reprojection import leave_one_out_scores
 from videogpa.world.prompts import view
 
 SCENE = Scene(seed=1, camera="orbit-left", frames=5, height=48, width=48)
-FRAMES = view(SCENE).images
-SOURCE = ClipInfo(Prompt(prompt="p", text="", scene=SCENE), tuple(range(5)))
+CLIP = CriticInput(view(SCENE).images, scene=SCENE, frame_indices=tuple(range(5)))
 
 
 def score(reconstruction: Reconstruction) -> float:
@@ -21,11 +21,11 @@ def score(reconstruction: Reconstruction) -> float:
 
 
 def mixed(**options: object) -> Reconstruction:
-    return MixedCritic(**options).reconstruct(FRAMES, source=SOURCE)  # type: ignore[arg-type]
+    return MixedCritic(**options).reconstruct(CLIP)  # type: ignore[arg-type]
 
 
 def test_the_depth_is_brought_into_the_unit_of_the_cameras() -> None:
-    exact = score(OracleCritic().reconstruct(FRAMES, source=SOURCE))
+    exact = score(OracleCritic().reconstruct(CLIP))
     assert score(mixed(cameras_options={"random_similarity": True})) == pytest.approx(exact, rel=1e-3)
     assert score(mixed(depth_options={"random_similarity": True})) == pytest.approx(exact, rel=1e-3)
 

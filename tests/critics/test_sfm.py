@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from videogpa.critics import sfm
-from videogpa.critics.base import ReconstructionFailed
+from videogpa.critics.base import CriticInput, ReconstructionFailed
 from videogpa.critics.sfm import SfmCritic
 from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
@@ -23,7 +23,7 @@ from videogpa.world import controls
 pytestmark = pytest.mark.slow
 
 HEIGHT, WIDTH, FOCAL = 216, 384, 320.0
-JUDGED = [0, 3, 6, 9, 12]
+JUDGED = (0, 3, 6, 9, 12)
 FRAMES = 13
 TEXTURE = 1024
 
@@ -87,7 +87,12 @@ def film(poses: np.ndarray) -> tuple[Tensor, Tensor]:
 def room():
     poses = walk(turn=0.15, step=1.5)
     frames, depth = film(poses)
-    return frames, depth[JUDGED], torch.from_numpy(poses)[JUDGED], SfmCritic().reconstruct(frames, judged=JUDGED)
+    return (
+        frames,
+        depth[list(JUDGED)],
+        torch.from_numpy(poses)[list(JUDGED)],
+        SfmCritic().reconstruct(CriticInput(frames, JUDGED)),
+    )
 
 
 def test_cameras_of_a_known_room_are_found(room):
@@ -128,7 +133,7 @@ def test_leave_one_out_render_of_a_known_room_resembles_it(room):
 def test_brightness_changes_neither_cameras_nor_depth_much(room):
     frames, _, _, found = room
     dimmed = frames * torch.linspace(1, 0.7, FRAMES)[:, None, None, None]
-    again = SfmCritic().reconstruct(dimmed, judged=JUDGED)
+    again = SfmCritic().reconstruct(CriticInput(dimmed, JUDGED))
     both = (found.confidence == 1) & (again.confidence == 1)
     assert both.float().mean() > 0.75
     assert ((again.depth / found.depth)[both] - 1).abs().median() < 0.01
@@ -138,7 +143,7 @@ def test_a_focal_length_that_cannot_be_found_is_assumed_and_the_row_says_so(room
     frames, _, poses, found = room
     assert "focal_assumed" not in found.measures
     monkeypatch.setattr(sfm, "FOCAL_RANGE", (0.70, 0.74))  # that of the room is .83
-    assumed = SfmCritic().reconstruct(frames, judged=JUDGED)
+    assumed = SfmCritic().reconstruct(CriticInput(frames, JUDGED))
     assert (assumed.status, assumed.measures["focal_assumed"]) == ("ok", 1.0)
     assert assumed.measures["focal_widths"] == pytest.approx(0.72)
     assert assumed.reason == "a focal length of 0.72 widths was assumed, none was found"
@@ -152,7 +157,7 @@ def test_no_focal_length_is_assumed_for_a_turning_camera(monkeypatch):
     monkeypatch.setattr(sfm, "find_cameras", only_with_a_focal_length_found(sfm.find_cameras))
     frames, _ = film(walk(turn=0.3, step=0.0))
     with pytest.raises(ReconstructionFailed, match="no parallax"):
-        SfmCritic().reconstruct(frames, judged=JUDGED)
+        SfmCritic().reconstruct(CriticInput(frames, JUDGED))
 
 
 def only_with_a_focal_length_found(find):
@@ -167,7 +172,7 @@ def test_a_cut_is_named(room):
     frames = room[0].clone()
     frames[7:] = frames[7:].flip(-1)  # no feature looks like its mirror image
     try:
-        reason = SfmCritic().reconstruct(frames, judged=JUDGED).reason
+        reason = SfmCritic().reconstruct(CriticInput(frames, JUDGED)).reason
     except ReconstructionFailed as failure:
         reason = failure.reason
     assert reason.startswith("a cut at 54 % of the clip")  # between frames 6 and 7 of 0 to 12
@@ -176,7 +181,7 @@ def test_a_cut_is_named(room):
 def test_frames_without_a_camera_make_the_result_partial(room):
     frames = room[0].clone()
     frames[:3] = torch.rand(3, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    found = SfmCritic().reconstruct(frames, judged=JUDGED)
+    found = SfmCritic().reconstruct(CriticInput(frames, JUDGED))
     assert found.status == "partial"
     assert found.measures["registered"] == len(found.images) == len(JUDGED) - 1
     assert found.reason == "4 of 5 judged frames have a camera"
@@ -185,7 +190,7 @@ def test_frames_without_a_camera_make_the_result_partial(room):
 def test_a_turning_camera_has_no_parallax():
     frames, _ = film(walk(turn=0.3, step=0.0))
     with pytest.raises(ReconstructionFailed, match="no parallax") as failure:
-        SfmCritic().reconstruct(frames, judged=JUDGED)
+        SfmCritic().reconstruct(CriticInput(frames, JUDGED))
     assert failure.value.status == "no_parallax"
     assert 0 < failure.value.measures["homography_loo"] < 0.005
 
@@ -193,7 +198,7 @@ def test_a_turning_camera_has_no_parallax():
 def test_a_frozen_clip_is_no_evidence(room):
     frozen = room[0][:1].repeat(FRAMES, 1, 1, 1)
     with pytest.raises(ReconstructionFailed) as failure:
-        SfmCritic().reconstruct(frozen, judged=JUDGED)
+        SfmCritic().reconstruct(CriticInput(frozen, JUDGED))
     assert failure.value.status == "no_parallax"
     assert failure.value.measures["homography_loo"] < 1e-4
 
@@ -203,13 +208,13 @@ def test_what_shows_nothing_fails(frames):
     shape = (FRAMES, 3, HEIGHT, WIDTH)
     clip = torch.rand(shape, generator=torch.Generator().manual_seed(0)) if frames == "noise" else torch.full(shape, 0.5)
     with pytest.raises(ReconstructionFailed) as failure:
-        SfmCritic().reconstruct(clip, judged=JUDGED)
+        SfmCritic().reconstruct(CriticInput(clip, JUDGED))
     assert failure.value.status == "failed"
 
 
 def test_too_few_frames_are_refused():
     with pytest.raises(ReconstructionFailed, match="at least 3"):
-        SfmCritic().reconstruct(torch.rand(2, 3, 64, 64))
+        SfmCritic().reconstruct(CriticInput(torch.rand(2, 3, 64, 64)))
 
 
 def test_more_frames_are_read_than_judged():
@@ -218,9 +223,10 @@ def test_more_frames_are_read_than_judged():
 
 FINGERPRINT = """
 import hashlib, pathlib, sys
+from videogpa.critics.base import CriticInput
 from videogpa.critics.sfm import SfmCritic
 from videogpa.video import read_frames
-found = SfmCritic().reconstruct(read_frames(pathlib.Path(sys.argv[1]), 13), judged=[0, 3, 6, 9, 12])
+found = SfmCritic().reconstruct(CriticInput(read_frames(pathlib.Path(sys.argv[1]), 13), (0, 3, 6, 9, 12)))
 parts = [found.images, found.depth, found.confidence, found.intrinsics, found.camera_from_world]
 digest = hashlib.sha256(b"".join(part.numpy().tobytes() for part in parts)).hexdigest()
 print(found.status, digest, sorted(found.measures.items()))
@@ -243,7 +249,7 @@ def test_a_real_clip_is_ok_and_two_processes_agree_to_the_bit(shared: Path):
 def test_cameras_that_mappers_invent_for_a_turn_or_a_zoom_are_refused(name: str) -> None:
     frames = controls.CONTROLS[name].make(controls.FILMS["detailed"], 0)
     with pytest.raises(ReconstructionFailed, match="no parallax") as refused:
-        SfmCritic().reconstruct(frames, judged=sample_indices(len(frames), 10))
+        SfmCritic().reconstruct(CriticInput(frames, tuple(sample_indices(len(frames), 10))))
     assert refused.value.status == "no_parallax"
     assert refused.value.measures["homography_loo"] < 0.01
 
@@ -251,6 +257,6 @@ def test_cameras_that_mappers_invent_for_a_turn_or_a_zoom_are_refused(name: str)
 def test_a_room_that_is_mostly_a_wall_is_scored_where_its_parallax_is_that_of_a_room() -> None:
     """Homographies explain 99 % of its matches, as of the zoom above."""
     frames = controls.consistent(controls.FILMS["detailed"], 0, "orbit-left")
-    found = SfmCritic().reconstruct(frames, judged=sample_indices(len(frames), 10))
+    found = SfmCritic().reconstruct(CriticInput(frames, tuple(sample_indices(len(frames), 10))))
     assert found.status == "ok"
     assert found.measures["parallax"] > 20

@@ -12,7 +12,7 @@ from torch import Tensor
 import videogpa
 from videogpa.cli.commands import main
 from videogpa.config import ScoreConfig
-from videogpa.critics.base import ReconstructionFailed
+from videogpa.critics.base import CriticInput, ReconstructionFailed
 from videogpa.critics.networks.framing import frame_for_network
 from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax, pass_gates
 from videogpa.critics.networks.vggt import Vggt
@@ -20,7 +20,7 @@ from videogpa.critics.oracle import OracleCritic
 from videogpa.critics.vggt import VggtCritic
 from videogpa.errors import UserError
 from videogpa.maths.cameras import unproject
-from videogpa.records import ClipInfo, Prompt, Reconstruction, Scene
+from videogpa.records import Reconstruction, Scene
 from videogpa.scoring import reprojection
 from videogpa.scoring.lpips import VGG_VARIABLE
 from videogpa.scoring.scorer import Scorer, weights_identity
@@ -80,7 +80,7 @@ def test_the_centre_is_cut_as_the_papers_code_cuts_it() -> None:
 
 def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None:
     critic = VggtCritic(weights, side=SIDE)
-    reconstruction = critic.reconstruct(frames, judged=[0, 1, 3])
+    reconstruction = critic.reconstruct(CriticInput(frames, (0, 1, 3)))
     images = frame_for_network(frames[[0, 1, 3]], "whole", SIDE, 14)
     predicted = Vggt.from_folder(weights)(images[None])
     assert torch.equal(reconstruction.images, images)
@@ -97,10 +97,11 @@ def test_it_hands_on_what_the_network_says(weights: str, frames: Tensor) -> None
 
 def test_a_clip_that_is_enlarged_for_the_network_is_judged_at_its_own_pixels(weights: str, frames: Tensor) -> None:
     small = frames[:, :, ::2, ::2]
-    reconstruction = VggtCritic(weights, side=SIDE).reconstruct(small)
+    reconstruction = VggtCritic(weights, side=SIDE).reconstruct(CriticInput(small))
     assert torch.equal(reconstruction.images, small)
     assert reconstruction.depth.shape == (4, 24, 36)
-    assert VggtCritic(weights, side=SIDE, crop="centre").reconstruct(small).images.shape == (4, 3, SIDE, SIDE)  # the paper's
+    cropped = VggtCritic(weights, side=SIDE, crop="centre").reconstruct(CriticInput(small))  # as the paper does
+    assert cropped.images.shape == (4, 3, SIDE, SIDE)
 
 
 def test_a_side_that_the_patches_do_not_fill_is_refused(weights: str) -> None:
@@ -109,7 +110,7 @@ def test_a_side_that_the_patches_do_not_fill_is_refused(weights: str) -> None:
 
 
 def test_the_papers_protocol_takes_the_centre_and_the_point_head(weights: str, frames: Tensor) -> None:
-    reconstruction = VggtCritic(weights, side=SIDE, **VggtCritic.PAPER).reconstruct(frames)
+    reconstruction = VggtCritic(weights, side=SIDE, **VggtCritic.PAPER).reconstruct(CriticInput(frames))
     predicted = Vggt.from_folder(weights)(frame_for_network(frames, "centre", SIDE, 14)[None])
     assert reconstruction.images.shape == (4, 3, SIDE, SIDE)
     assert torch.equal(reconstruction.points, predicted.world_points[0])
@@ -225,8 +226,7 @@ def test_a_camera_that_only_turns_or_stands_has_no_parallax() -> None:
 @pytest.mark.parametrize("path", sorted(PATHS))
 def test_exact_geometry_passes_unless_the_camera_only_pans(path: str) -> None:
     scene = Scene(seed=0, camera=path, frames=9, height=64, width=64)
-    prompt = Prompt(prompt="a", text="", scene=scene)
-    exact = OracleCritic().reconstruct(torch.zeros(9, 3, 64, 64), source=ClipInfo(prompt, tuple(range(9))))
+    exact = OracleCritic().reconstruct(CriticInput(torch.zeros(9, 3, 64, 64), scene=scene, frame_indices=tuple(range(9))))
     if path.startswith("pan"):
         with pytest.raises(ReconstructionFailed, match="no parallax"):
             pass_gates(exact, least_confidence=1.0)

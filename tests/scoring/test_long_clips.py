@@ -1,6 +1,5 @@
 """Long clips: windows joined into one world, scored in a stream. Scenes of the miniature world, whose geometry is exact."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -14,11 +13,11 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from videogpa.config import ScoreConfig
-from videogpa.critics.base import ReconstructionFailed, transform
+from videogpa.critics.base import CriticInput, ReconstructionFailed, transform
 from videogpa.critics.oracle import OracleCritic
 from videogpa.maths.alignment import Similarity, umeyama
 from videogpa.maths.cameras import camera_centers, invert
-from videogpa.records import ClipInfo, Prompt, Reconstruction, Scene, Score
+from videogpa.records import Prompt, Reconstruction, Scene, Score
 from videogpa.scoring import scorer as judging
 from videogpa.scoring.frame_store import FrameStore
 from videogpa.scoring.scorer import ScoredClip, Scorer
@@ -33,6 +32,12 @@ SIZE = 32
 
 def prompt_for(frames: int, camera: str = "orbit-left") -> Prompt:
     return Prompt(prompt="p", text="", scene=Scene(seed=3, camera=camera, frames=frames, height=SIZE, width=SIZE))
+
+
+def given_to_oracle(video: Tensor, frames: int, first: int = 0, camera: str = "orbit-left") -> CriticInput:
+    """Frames of a clip of `frames`, from `first` on."""
+    indices = tuple(range(first, first + len(video)))
+    return CriticInput(video, scene=prompt_for(frames, camera).scene, frame_indices=indices)
 
 
 @cache
@@ -50,12 +55,10 @@ class WindowedOracle(OracleCritic):
         super().__init__(**errors, random_similarity=True)
         self.calls, self.most = 0, 0
 
-    def reconstruct(
-        self, frames: Tensor, *, judged: Sequence[int] | None = None, source: ClipInfo | None = None
-    ) -> Reconstruction:
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
         self.calls += 1
-        self.most = max(self.most, len(frames))
-        return super().reconstruct(frames, judged=judged, source=source)
+        self.most = max(self.most, len(clip.frames))
+        return super().reconstruct(clip)
 
 
 def random_similarity() -> Similarity:
@@ -83,7 +86,7 @@ def test_windows_cover_every_frame_and_share_enough_with_the_next(frames: int, s
 
 
 def test_a_moved_reconstruction_is_seen_as_before() -> None:
-    exact = OracleCritic().reconstruct(clip_of(9), source=ClipInfo(prompt_for(9), tuple(range(9))))
+    exact = OracleCritic().reconstruct(given_to_oracle(clip_of(9), 9))
     similarity = random_similarity()
     there = transform(exact, similarity)
     points = torch.randn(20, 4)
@@ -108,7 +111,7 @@ def test_windows_of_noise_and_of_another_scene_are_not_joined() -> None:
 
 def window_of(frames: int, first: int, camera: str = "orbit-left") -> Reconstruction:
     video = torch.rand(16, 3, SIZE, SIZE)  # colours do not matter to the chain
-    return WindowedOracle().reconstruct(video, source=ClipInfo(prompt_for(frames, camera), tuple(range(first, first + 16))))
+    return WindowedOracle().reconstruct(given_to_oracle(video, frames, first, camera))
 
 
 def test_the_camera_path_of_500_frames_is_found_within_2_percent_of_its_length() -> None:
@@ -116,8 +119,8 @@ def test_the_camera_path_of_500_frames_is_found_within_2_percent_of_its_length()
     critic, chain = WindowedOracle(depth_noise=0.02, camera_noise=0.004, outlier_fraction=0.05), Chain()
     centers = torch.zeros(frames, 3)
     for window in plan_windows(frames, size, overlap):
-        source = ClipInfo(prompt_for(frames), tuple(window))
-        joined = chain.add(window, critic.reconstruct(torch.zeros(size, 3, SIZE, SIZE), source=source))
+        clip = given_to_oracle(torch.zeros(size, 3, SIZE, SIZE), frames, window.start)
+        joined = chain.add(window, critic.reconstruct(clip))
         centers[list(window)] = camera_centers(joined.camera_from_world)
     truth = camera_centers(camera_path("orbit-left", frames))
     length = truth.diff(dim=0).norm(dim=1).sum()
@@ -173,17 +176,10 @@ def test_no_more_frames_are_held_than_a_window_and_its_sources(monkeypatch: pyte
 
 def test_a_clip_cut_in_the_middle_is_judged_in_its_longer_half(monkeypatch: pytest.MonkeyPatch) -> None:
     class Cut(WindowedOracle):
-        def reconstruct(
-            self, frames: Tensor, *, judged: Sequence[int] | None = None, source: ClipInfo | None = None
-        ) -> Reconstruction:
-            assert source is not None
-            assert source.frame_indices is not None
-            later = source.frame_indices[0] >= 30
-            return super().reconstruct(
-                frames,
-                judged=judged,
-                source=ClipInfo(prompt_for(60, "dolly-in" if later else "orbit-left"), source.frame_indices),
-            )
+        def reconstruct(self, clip: CriticInput) -> Reconstruction:
+            assert clip.frame_indices is not None
+            later = clip.frame_indices[0] >= 30
+            return super().reconstruct(replace(clip, scene=prompt_for(60, "dolly-in" if later else "orbit-left").scene))
 
     score = judged(Cut(), 60, clip_of(60), monkeypatch, window=16, overlap=6).score
     assert score.status == "partial"
@@ -200,13 +196,11 @@ def test_a_window_that_fails_ends_a_segment_and_a_critic_that_never_succeeds_has
             super().__init__()
             self._blind = blind
 
-        def reconstruct(
-            self, frames: Tensor, *, judged: Sequence[int] | None = None, source: ClipInfo | None = None
-        ) -> Reconstruction:
+        def reconstruct(self, clip: CriticInput) -> Reconstruction:
             if self.calls in self._blind:
                 self.calls += 1
                 raise ReconstructionFailed("too dark")
-            return super().reconstruct(frames, judged=judged, source=source)
+            return super().reconstruct(clip)
 
     score = judged(Blind(range(1, 2)), 60, clip_of(60), monkeypatch, window=16, overlap=6).score
     assert (score.status, score.frames) == ("partial", 37)
@@ -217,7 +211,7 @@ def test_a_window_that_fails_ends_a_segment_and_a_critic_that_never_succeeds_has
 
 
 def test_a_store_returns_what_was_put_in(tmp_path: Path) -> None:
-    exact = OracleCritic().reconstruct(clip_of(9), source=ClipInfo(prompt_for(9), tuple(range(9))))
+    exact = OracleCritic().reconstruct(given_to_oracle(clip_of(9), 9))
     exact = replace(exact, points=torch.randn(9, SIZE, SIZE, 3))
     store = FrameStore(tmp_path)
     store.append(exact, range(2, 6))

@@ -9,15 +9,12 @@
   of that is refused.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
-from videogpa.critics.base import Card
+from videogpa.critics.base import Card, CriticInput
 from videogpa.critics.networks.assembly import assemble, at_own_pixels
 from videogpa.critics.networks.depth_anything import DepthAnything3
 from videogpa.critics.networks.framing import frame_for_network
@@ -25,7 +22,7 @@ from videogpa.critics.networks.gates import pass_gates
 from videogpa.critics.networks.vit import normalise
 from videogpa.critics.networks.weights import trunk_precision
 from videogpa.devices import pick_device
-from videogpa.records import ClipInfo, Reconstruction
+from videogpa.records import Reconstruction
 
 DEFAULT_WEIGHTS = "depth-anything/DA3-BASE"
 SOURCE = "arXiv 2511.10647"
@@ -97,21 +94,15 @@ class DepthAnythingCritic:
         """The judged frames are enough."""
         return judged
 
-    def reconstruct(
-        self,
-        frames: Float[Tensor, "frames 3 height width"],
-        *,
-        judged: Sequence[int] | None = None,
-        source: ClipInfo | None = None,
-    ) -> Reconstruction:
-        """Reconstruct the frames at the indices `judged` (all, if None), without the others. Ignores `source`.
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
+        """Estimate cameras and depth of the judged frames; the network does not see the others.
 
         The world's axes and the unit of length are the network's; from three frames on it chooses the frame that they hang on.
 
         Raises:
             ReconstructionFailed: If the network is not confident, or the cameras have not moved.
         """
-        chosen = frames if judged is None else frames[list(judged)]
+        chosen = clip.judged_frames
         images = frame_for_network(chosen, "whole", self._side, self._model.config.patch_size)
         predicted = self._model(normalise(images)[None].to(self._device))
         depth, confidence, extrinsics, intrinsics = (field[0] for field in predicted)

@@ -3,7 +3,7 @@
 For ablations (docs/demo.md). Costs as much as both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from videogpa.critics.base import Card, Critic, ReconstructionFailed
+from videogpa.critics.base import Card, Critic, CriticInput, ReconstructionFailed
 from videogpa.errors import UserError
-from videogpa.records import ClipInfo, Reconstruction
+from videogpa.records import Reconstruction
 from videogpa.registry import CRITICS, build
 
 
@@ -55,22 +55,16 @@ class MixedCritic:
         return {**self._names, **told, "drop_fraction": f"{self._drop_fraction:g}"}
 
     def frames_to_read(self, judged: int) -> int:
-        """As many as the one wants that wants more."""
+        """Return the larger of the two critics' requests."""
         return max(self._depth.frames_to_read(judged), self._cameras.frames_to_read(judged))
 
-    def reconstruct(
-        self,
-        frames: Float[Tensor, "frames 3 height width"],
-        *,
-        judged: Sequence[int] | None = None,
-        source: ClipInfo | None = None,
-    ) -> Reconstruction:
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
         """Return the frames as the critic of the cameras saw them, with the other's depth.
 
         Raises:
             ReconstructionFailed: If one of the two fails, has only a part of the clip, or they know no pixel in common.
         """
-        far, seen = (critic.reconstruct(frames, judged=judged, source=source) for critic in (self._depth, self._cameras))
+        far, seen = (critic.reconstruct(clip) for critic in (self._depth, self._cameras))
         for part, name in ((far, self._names["depth"]), (seen, self._names["cameras"])):
             if part.status != "ok":
                 raise ReconstructionFailed(f"{name} reconstructed a part of the clip only: {part.reason}")

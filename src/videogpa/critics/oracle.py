@@ -6,7 +6,7 @@ Cost: about 5 ms for nine frames of 64 x 64 on one core, no weights.
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
@@ -15,11 +15,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.base import Card, transform
+from videogpa.critics.base import Card, CriticInput, transform
 from videogpa.errors import UserError
 from videogpa.maths.adherence import path_adherence
 from videogpa.maths.alignment import Similarity
-from videogpa.records import ClipInfo, Reconstruction, Scene
+from videogpa.records import Reconstruction, Scene
 from videogpa.world.animation import at_frames, shot
 from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
@@ -72,31 +72,24 @@ class OracleCritic:
         """The judged frames are enough."""
         return judged
 
-    def reconstruct(
-        self,
-        frames: Float[Tensor, "frames 3 height width"],
-        *,
-        judged: Sequence[int] | None = None,
-        source: ClipInfo | None = None,
-    ) -> Reconstruction:
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
         """Return the scene's true depth and cameras, with the clip's frames as its colours.
 
         Raises:
             UserError: If the clip was not made for a scene of the miniature world, or has another size.
         """
-        if source is None or source.prompt is None or source.prompt.scene is None or source.frame_indices is None:
+        scene = clip.scene
+        if scene is None or clip.frame_indices is None:
             raise UserError(
                 "the oracle knows scenes of the miniature world only: it judges clips of a run whose prompts are `world:` "
                 "prompts. For other videos use --critic sfm."
             )
-        scene = source.prompt.scene
-        if frames.shape[-2:] != (scene.height, scene.width):
+        if clip.frames.shape[-2:] != (scene.height, scene.width):
             raise UserError(
-                f"the clip is {tuple(frames.shape[-2:])} pixels high and wide, its scene {scene.height, scene.width}"
+                f"the clip is {tuple(clip.frames.shape[-2:])} pixels high and wide, its scene {scene.height, scene.width}"
             )
-        chosen = list(range(len(frames)) if judged is None else judged)
-        indices = [source.frame_indices[i] for i in chosen]
-        exact = _look_up(frames[chosen], scene, indices)
+        indices = [clip.frame_indices[i] for i in clip.judged]
+        exact = _look_up(clip.judged_frames, scene, indices)
         generator = torch.Generator().manual_seed(zlib.crc32(f"{scene} {indices}".encode()))
         told = _with_errors(exact, generator, **self._errors) if any(self._errors.values()) else exact
         return transform(told, _any_similarity(generator)) if self._own_world else told

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 
-from videogpa.critics.base import Card, ReconstructionFailed
+from videogpa.critics.base import Card, CriticInput, ReconstructionFailed
 from videogpa.critics.classical import homography
 from videogpa.critics.classical.cameras import SparseModel, find_cameras, guessed_camera
 from videogpa.critics.classical.depth import DepthMaps, estimate_depth
@@ -35,7 +35,7 @@ from videogpa.critics.classical.features import (
 )
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax
-from videogpa.records import ClipInfo, Reconstruction
+from videogpa.records import Reconstruction
 
 FRAMES_PER_JUDGED = 2.5
 """Frames read for each one judged, to find cameras: 25 instead of 10 rescued six of ten generated clips, from at most 123
@@ -134,14 +134,8 @@ class SfmCritic:
         """Return 25 for 10: more frames make smaller steps, which more features survive."""
         return round(FRAMES_PER_JUDGED * judged)
 
-    def reconstruct(
-        self,
-        frames: Float[Tensor, "frames 3 height width"],
-        *,
-        judged: Sequence[int] | None = None,
-        source: ClipInfo | None = None,
-    ) -> Reconstruction:
-        """Reconstruct the frames at the indices `judged` (all, if None), with the help of the others. Ignores `source`.
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
+        """Estimate cameras and depth of the judged frames; all frames help to find the cameras.
 
         The first returned camera is the world's origin, and the median depth of what it sees is 1. Status `partial`: not every
         judged frame has a camera (those without are left out), or the frames see too little of what others see. Where a focal
@@ -150,19 +144,18 @@ class SfmCritic:
         Raises:
             ReconstructionFailed: With status `no_parallax` where homographies explain the clip, else `failed`.
         """
-        wanted = sorted(set(range(len(frames)) if judged is None else judged))
-        if len(wanted) < MIN_JUDGED:
-            raise ReconstructionFailed(f"{len(wanted)} frames to judge; structure from motion needs at least {MIN_JUDGED}")
-        clip = _match(_prepare(frames), wanted)
+        if len(clip.judged) < MIN_JUDGED:
+            raise ReconstructionFailed(f"{len(clip.judged)} frames to judge; structure from motion needs at least {MIN_JUDGED}")
+        matched = _match(_prepare(clip.frames), clip.judged)
         measures: dict[str, float | int] = {}
-        error = epipolar_error(clip.features, clip.consecutive)
+        error = epipolar_error(matched.features, matched.consecutive)
         if error is not None:
             measures["epipolar"] = error
-        far_apart = homography.explained_far_apart(clip.features, clip.pairs, len(frames))
-        model = _choose_model(clip)
+        far_apart = homography.explained_far_apart(matched.features, matched.pairs, len(clip.frames))
+        model = _choose_model(matched)
         if isinstance(model, _NoModel):
-            raise _verdict(model.why, clip, measures)
-        reconstruction = _assemble(model, clip, measures)
+            raise _verdict(model.why, matched, measures)
+        reconstruction = _assemble(model, matched, measures)
         parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
         measures["parallax"] = parallax
         looks_flat = far_apart >= homography.FLAT  # mappers find cameras for it: a zoom looks like the way up to a picture
@@ -171,7 +164,7 @@ class SfmCritic:
             why = f"near and far points move {parallax:.2f} pixels against each other, less than {least:g}"
             if looks_flat:
                 why += f", and homographies explain {100 * far_apart:.0f} % also between frames half the clip apart"
-            raise _verdict(why, clip, measures)
+            raise _verdict(why, matched, measures)
         return replace(reconstruction, measures={**reconstruction.measures, **measures})
 
 

@@ -10,7 +10,6 @@
   of that is refused.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.base import Card
+from videogpa.critics.base import Card, CriticInput
 from videogpa.critics.networks.assembly import assemble, at_own_pixels
 from videogpa.critics.networks.framing import Crop, frame_for_network
 from videogpa.critics.networks.gates import pass_gates
@@ -26,7 +25,7 @@ from videogpa.critics.networks.vggt import Head, Prediction, Vggt
 from videogpa.critics.networks.weights import trunk_precision
 from videogpa.devices import pick_device
 from videogpa.errors import UserError
-from videogpa.records import ClipInfo, Reconstruction
+from videogpa.records import Reconstruction
 
 DEFAULT_WEIGHTS = "facebook/VGGT-1B-Commercial"
 
@@ -99,21 +98,15 @@ class VggtCritic:
         """The judged frames are enough."""
         return judged
 
-    def reconstruct(
-        self,
-        frames: Float[Tensor, "frames 3 height width"],
-        *,
-        judged: Sequence[int] | None = None,
-        source: ClipInfo | None = None,
-    ) -> Reconstruction:
-        """Reconstruct the frames at the indices `judged` (all, if None), without the others. Ignores `source`.
+    def reconstruct(self, clip: CriticInput) -> Reconstruction:
+        """Estimate cameras and depth of the judged frames; the network does not see the others.
 
         The world is that of the first frame's camera, up to the network's error; the unit of length is the network's.
 
         Raises:
             ReconstructionFailed: If the network is not confident, or the cameras have not moved.
         """
-        chosen = frames if judged is None else frames[list(judged)]
+        chosen = clip.judged_frames
         images = frame_for_network(chosen, self._crop, self._side, self._model.config.patch_size)
         predicted = self._model(images[None].to(self._device))
         found = pass_gates(_assemble(images, predicted), least_confidence=LEAST_CONFIDENCE)

@@ -1,71 +1,63 @@
-"""A clip to be judged, from a file or in memory, and which of its frames a critic is given."""
+"""Reading a clip, a file or a tensor, and choosing the frames that a critic is given."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.critics.base import Critic
-from videogpa.records import ClipInfo, Prompt
+from videogpa.critics.base import Critic, CriticInput
+from videogpa.records import Scene
 from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indices
 
-
-@dataclass(frozen=True)
-class VideoSource:
-    """A clip of `total` frames; `read` returns those of ascending indices."""
-
-    total: int
-    read: Callable[[Sequence[int]], Float[Tensor, "frames 3 height width"]]
+Video = Path | Float[Tensor, "frames 3 height width"]
+"""A file, or a tensor of RGB in [0, 1]."""
 
 
-@dataclass(frozen=True, eq=False)
-class CriticInput:
-    """The frames a critic is given, and which of them it is to judge."""
-
-    frames: Float[Tensor, "frames 3 height width"]
-    judged: tuple[int, ...]
-    source: ClipInfo
-
-
-def open_material(video: Path | Tensor, least: int) -> VideoSource:
-    """Open a file, or a tensor [frames 3 height width] of RGB in [0, 1], of which `least` frames are to be judged.
+def count_frames(video: Video, least: int) -> int:
+    """Return how many frames a video has, after checking that they are enough and, of a tensor, that they are RGB in [0, 1].
 
     Raises:
-        UnreadableVideo: If a file cannot be read, or has too few frames.
-        ValueError: If a tensor has too few frames or values outside [0, 1].
+        UnreadableVideo: If a file cannot be read, or has fewer than `least` frames.
+        ValueError: If a tensor has fewer than `least` frames, or values outside [0, 1].
     """
-    if isinstance(video, Tensor):
-        _check(video, least)
-        return VideoSource(len(video), lambda indices: video[list(indices)])
-    total = probe(video).frames
-    if total < least:
-        raise UnreadableVideo(video, f"it has {total} frames, fewer than the {least} to be judged")
-    return VideoSource(total, partial(read_frames_at, video))
-
-
-def _check(video: Float[Tensor, "frames 3 height width"], least: int) -> None:
+    if isinstance(video, Path):
+        total = probe(video).frames
+        if total < least:
+            raise UnreadableVideo(video, f"it has {total} frames, fewer than the {least} to be judged")
+        return total
     if len(video) < least:
         raise ValueError(f"the video has {len(video)} frames, fewer than the {least} to be judged")
     low, high = float(video.min()), float(video.max())
     if not (low >= 0 and high <= 1):
         raise ValueError(f"expected RGB in [0, 1], got values from {low:.3g} to {high:.3g}")
+    return len(video)
 
 
-def whole_footage(material: VideoSource, count: int, critic: Critic, prompt: Prompt | None) -> CriticInput:
-    """Read the frames that the critic wants, evenly spread over the clip, and mark `count` of them to be judged."""
-    given = min(material.total, max(count, critic.frames_to_read(count)))
-    indices = sample_indices(material.total, given)
-    return CriticInput(material.read(indices), tuple(sample_indices(given, count)), ClipInfo(prompt, tuple(indices)))
+def read_clip(video: Video, total: int, count: int, critic: Critic, scene: Scene | None = None) -> CriticInput:
+    """Read what a critic needs in order to reconstruct `count` frames, evenly spread over a video of `total`, in one pass.
+
+    Raises:
+        UnreadableVideo: If a file cannot be read.
+    """
+    given = min(total, max(count, critic.frames_to_read(count)))
+    indices = sample_indices(total, given)
+    return CriticInput(_read(video, indices), tuple(sample_indices(given, count)), scene, tuple(indices))
 
 
-def window_footage(material: VideoSource, wanted: Sequence[int], critic: Critic, prompt: Prompt | None) -> CriticInput:
-    """Read the frames of ascending indices `wanted`, to be judged, and between them what the critic wants besides."""
+def read_window(video: Video, wanted: Sequence[int], critic: Critic, scene: Scene | None = None) -> CriticInput:
+    """Read the frames of ascending indices `wanted`, to be judged, and between them what the critic reads besides.
+
+    Raises:
+        UnreadableVideo: If a file cannot be read.
+    """
     span = wanted[-1] - wanted[0] + 1
     given = min(span, max(len(wanted), critic.frames_to_read(len(wanted))))
     between = {wanted[0] + offset for offset in sample_indices(span, given)} if given > len(wanted) else set()
     indices = sorted(between | set(wanted))
     judged = tuple(indices.index(index) for index in wanted)
-    return CriticInput(material.read(indices), judged, ClipInfo(prompt, tuple(indices)))
+    return CriticInput(_read(video, indices), judged, scene, tuple(indices))
+
+
+def _read(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 height width"]:
+    return read_frames_at(video, indices) if isinstance(video, Path) else video[list(indices)]

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from videogpa.critics.base import Critic, ReconstructionFailed
+from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.maths.cameras import depth_disagreements
 from videogpa.maths.exposure import gains_of
-from videogpa.records import Prompt, Reconstruction
+from videogpa.records import Reconstruction, Scene
 from videogpa.scoring import reprojection
 from videogpa.scoring.frame_store import FrameStore
-from videogpa.scoring.frames import CriticInput, VideoSource, window_footage
+from videogpa.scoring.frames import Video, read_window
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.optical_flow import flow_lengths
 from videogpa.scoring.point_cloud import Cloud, cloud_of, points_of
@@ -78,14 +78,14 @@ class Walk:
 
 
 def walk(
-    material: VideoSource,
+    video: Video,
     indices: Sequence[int],
     critic: Critic,
     folder: Path,
     *,
     window: int,
     overlap: int,
-    prompt: Prompt | None,
+    scene: Scene | None,
 ) -> Walk:
     """Reconstruct the frames with these indices in windows, and keep what fits together in `folder`.
 
@@ -98,10 +98,10 @@ def walk(
     windows = plan_windows(len(indices), window, overlap)
     with progress("windows", len(windows)) as advance:
         for frames, kept in _with_kept(windows):
-            footage = window_footage(material, [indices[frame] for frame in frames], critic, prompt)
-            flow += _flow_of(footage, frames, kept)
+            given = read_window(video, [indices[frame] for frame in frames], critic, scene)
+            flow += _flow_of(given, frames, kept)
             try:
-                reconstruction = _whole(critic, footage, frames)
+                reconstruction = _whole(critic, given, frames)
                 if broken:
                     segments.append(_segment(folder, len(segments), kept.start))
                 segments[-1].add(frames, kept, reconstruction)
@@ -133,18 +133,18 @@ def _segment(folder: Path, number: int, start: int) -> Segment:
     return Segment(start, FrameStore(path))
 
 
-def _whole(critic: Critic, footage: CriticInput, frames: range) -> Reconstruction:
-    reconstruction = critic.reconstruct(footage.frames, judged=footage.judged, source=footage.source)
+def _whole(critic: Critic, given: CriticInput, frames: range) -> Reconstruction:
+    reconstruction = critic.reconstruct(given)
     if reconstruction.status != "ok":
         raise ReconstructionFailed(f"frames {frames.start} to {frames.stop - 1}: {reconstruction.reason}")
     return reconstruction
 
 
-def _flow_of(footage: CriticInput, frames: range, kept: range) -> list[float]:
+def _flow_of(given: CriticInput, frames: range, kept: range) -> list[float]:
     """The flow from every frame that is kept to the next one."""
     first = kept.start - frames.start
-    shown = [footage.judged[i] for i in range(first, min(kept.stop - frames.start + 1, len(frames)))]
-    return flow_lengths(footage.frames[shown]) if len(shown) > 1 else []
+    shown = given.judged_frames[first : kept.stop - frames.start + 1]
+    return flow_lengths(shown) if len(shown) > 1 else []
 
 
 def reason_of(found: Walk, segment: Segment, frames: int) -> str | None:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ScoreConfig
-from videogpa.critics.base import Critic, ReconstructionFailed
+from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.maths.cameras import camera_jerk
-from videogpa.records import Prompt, Reconstruction, Score
+from videogpa.records import Prompt, Reconstruction, Scene, Score
 from videogpa.registry import CRITICS, build
 from videogpa.scoring import reprojection
-from videogpa.scoring.frames import CriticInput, VideoSource, open_material, whole_footage
+from videogpa.scoring.frames import Video, count_frames, read_clip
 from videogpa.scoring.long_clips import reason_of, stream_scores, walk
 from videogpa.scoring.lpips import Lpips, Net
 from videogpa.scoring.optical_flow import mean_flow
@@ -64,14 +64,15 @@ class Scorer:
             ValueError: If a tensor has too few frames or values outside [0, 1].
         """
         started = time.perf_counter()
+        scene = prompt.scene if prompt else None
         row: dict[str, Any] = {"clip": clip, "critic": self._config.critic, "details": dict(self._critic.details) or None}
         try:
-            material = open_material(video, self._least)
-            count = material.total if self._config.frames == "all" else self._config.frames
+            total = count_frames(video, self._least)
+            count = total if self._config.frames == "all" else self._config.frames
             if count <= self._config.window:
-                finding = self._at_once(material, count, prompt, row)
+                finding = self._at_once(video, total, count, scene, row)
             else:
-                finding = self._in_windows(material, count, prompt, row)
+                finding = self._in_windows(video, total, count, scene, row)
         except UnreadableVideo as error:
             return ScoredClip(Score(**row, status="unreadable", reason=error.reason))
         except ReconstructionFailed as failure:
@@ -80,24 +81,24 @@ class Scorer:
         row |= {"lpips_net": self._config.lpips_net, "seconds": time.perf_counter() - started}
         return ScoredClip(Score(**row, **finding.numbers), finding.reconstruction, finding.rendered)
 
-    def footage(self, video: Path | Tensor, prompt: Prompt | None = None) -> CriticInput:
+    def read(self, video: Video, prompt: Prompt | None = None) -> CriticInput:
         """Read the frames that the critic wants in order to reconstruct the clip at once, and mark those to be judged.
 
         Raises:
             UnreadableVideo: If a file cannot be read, or has too few frames.
             ValueError: If a tensor has too few frames or values outside [0, 1].
         """
-        material = open_material(video, self._least)
-        count = material.total if self._config.frames == "all" else self._config.frames
-        return whole_footage(material, count, self._critic, prompt)
+        total = count_frames(video, self._least)
+        count = total if self._config.frames == "all" else self._config.frames
+        return read_clip(video, total, count, self._critic, prompt.scene if prompt else None)
 
-    def reconstruct(self, footage: CriticInput) -> Reconstruction:
+    def reconstruct(self, given: CriticInput) -> Reconstruction:
         """Return the critic's reconstruction of the judged frames.
 
         Raises:
             ReconstructionFailed: If it finds no geometry that deserves the name.
         """
-        return self._critic.reconstruct(footage.frames, judged=footage.judged, source=footage.source)
+        return self._critic.reconstruct(given)
 
     @property
     def _lpips(self) -> Lpips:
@@ -107,10 +108,10 @@ class Scorer:
     def _least(self) -> int:
         return 2 if self._config.frames == "all" else self._config.frames
 
-    def _at_once(self, material: VideoSource, count: int, prompt: Prompt | None, row: dict[str, Any]) -> "_Finding":
-        footage = whole_footage(material, count, self._critic, prompt)
-        row["flow"] = mean_flow(footage.frames[list(footage.judged)])
-        reconstruction = self.reconstruct(footage)
+    def _at_once(self, video: Video, total: int, count: int, scene: Scene | None, row: dict[str, Any]) -> "_Finding":
+        given = read_clip(video, total, count, self._critic, scene)
+        row["flow"] = mean_flow(given.judged_frames)
+        reconstruction = self.reconstruct(given)
         perceptual = self._lpips
         rendered = reprojection.leave_one_out_render(reconstruction)
         numbers = reprojection.paper_scores(reconstruction, perceptual)
@@ -122,11 +123,11 @@ class Scorer:
             {**numbers, **_jerk(reconstruction.camera_from_world), **reconstruction.measures}, reconstruction, rendered
         )
 
-    def _in_windows(self, material: VideoSource, count: int, prompt: Prompt | None, row: dict[str, Any]) -> "_Finding":
+    def _in_windows(self, video: Video, total: int, count: int, scene: Scene | None, row: dict[str, Any]) -> "_Finding":
         size, overlap = self._config.window, self._config.overlap
-        indices = sample_indices(material.total, count)
+        indices = sample_indices(total, count)
         with TemporaryDirectory(prefix="videogpa-") as folder:
-            found = walk(material, indices, self._critic, Path(folder), window=size, overlap=overlap, prompt=prompt)
+            found = walk(video, indices, self._critic, Path(folder), window=size, overlap=overlap, scene=scene)
             row["flow"] = found.flow
             best = found.best()
             scores, (reconstruction, rendered) = stream_scores(
