@@ -57,7 +57,9 @@ def estimated(name: str, options: str) -> tuple[Variant, ...]:
     depth, cameras = f"depth: {name}, depth_options: {options}", f"cameras: {name}, cameras_options: {options}"
     halves = {"exact depth, estimated cameras": cameras, "estimated depth, exact cameras": depth}
     both = f"{depth}, {cameras}"
-    less = {f"both estimated, the least confident {share:.0%} left out": f"{both}, drop: {share}" for share in (0.2, 0.5)}
+    less = {
+        f"both estimated, the least confident {share:.0%} left out": f"{both}, drop_fraction: {share}" for share in (0.2, 0.5)
+    }
     parts = {**halves, **less}
     return tuple(Variant(words, ("score.critic=mixed", f"score.options={{{part}}}")) for words, part in parts.items())
 

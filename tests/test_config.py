@@ -40,7 +40,7 @@ def test_an_override_is_laid_over_the_recipe() -> None:
         ("train.learning_rate=.nan", "train.learning_rate: Input should be a finite number"),
         (
             "score.options={crop: centre}",
-            "score: options of oracle (it takes: depth_noise, camera_noise, wrong, random_similarity): crop: Extra",
+            "score: options of oracle (it takes: depth_noise, camera_noise, outlier_fraction, random_similarity): crop: Extra",
         ),
         ("evaluate.options={sfm: {}}", "evaluate: options of 'sfm', which is not among the critics"),
         ("score.critic=vgtt", "unknown name 'vgtt'; one of: da3, mixed, oracle, sfm, vggt"),
