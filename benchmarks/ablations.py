@@ -257,7 +257,7 @@ def judged(cell: Cell, base: Recipe) -> Outcome | None:
     judge = cell.recipe.model_copy(update={"score": base.score, "evaluate": base.evaluate})
     folder = cell.folder
     if cell.variant.tested:
-        folder = cell.folder.folder("tested")
+        folder = cell.folder.subfolder("tested")
         world = cell.recipe.prompts.world
         assert world is not None
         language = cell.variant.tested[0].partition("=")[2]

@@ -185,8 +185,8 @@ class Change(BaseModel):
     verdict: Verdict
 
 
-TrainingOutcome = Literal["better", "bought with motion", "worse", "unclear", "too few prompts"]
-"""Whether a training reached its aim: better geometry at equal motion."""
+TrainingOutcome = Literal["better", "explained by less motion", "worse", "unclear", "too few prompts"]
+"""Whether a training reached its aim, better geometry at equal motion."""
 
 
 class Relative(BaseModel):
@@ -200,37 +200,40 @@ class Relative(BaseModel):
 
 
 class Outcome(BaseModel):
-    """How far a training reached its aim, and the numbers that say so."""
+    """Whether a training reached its aim, with the numbers behind the verdict."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: TrainingOutcome
     measure: str
-    """Of geometry; the one that decides."""
+    """The measure of geometry that decides."""
     geometry: Relative
     motion: dict[str, Relative]
     failing: tuple[float, float] | None
-    """The share of failing clips, base and aligned, where the critic can tell."""
+    """The shares of failing clips of base and aligned model, if the critic can tell which clips fail."""
     n: int
     chose_pairs: bool
 
 
 class CriticFindings(BaseModel):
-    """What one critic says of base and aligned model: how many clips it could judge, and the changes over those in both."""
+    """One critic's comparison of base and aligned model.
+
+    `base` and `aligned` count the clips by status; `changes` are taken over the clips that could be scored in both.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chose_pairs: bool
-    """Whether this critic also chose the training pairs: then a gain may be no more than its own taste."""
+    """Whether this critic also chose the training pairs: the gain may then be reward over-optimisation."""
     base: dict[str, int]
     aligned: dict[str, int]
     changes: dict[str, Change]
     outcome: Outcome | None
-    """None if too little could be judged to compare anything."""
+    """None if too few clips could be scored to compare them."""
 
 
 class Evaluation(BaseModel):
-    """evaluation.json: base against aligned, per critic."""
+    """The content of evaluation.json: base model against aligned model, per critic."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

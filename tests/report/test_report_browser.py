@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from videogpa.report.run import Comparison, Judged, Panel, RunSummary, write_run_report
+from videogpa.records import Change, CriticFindings, Evaluation
+from videogpa.report.run import ClipNumbers, Panel, RunSummary, write_run_report
 from videogpa.report.scores import ClipCard, write_score_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -79,12 +80,16 @@ def test_sorting_and_jumping(tmp_path: Path, cards: list[ClipCard]) -> None:
 
 
 def test_run_report(tmp_path: Path) -> None:
+    change = Change(
+        base=0.12, aligned=0.1, difference=-0.02, low=-0.03, high=-0.01, win_rate=1.0, n=8, clips=8, verdict="unclear"
+    )
+    findings = CriticFindings(chose_pairs=False, base={"ok": 8}, aligned={"ok": 8}, changes={"loo_error": change}, outcome=None)
     summary = RunSummary(
-        name="mini",
-        comparisons=[Comparison("sfm", "loo_error", 0.12, 0.1, -0.02, -0.03, -0.01, 8)],
-        recipe="name: mini",
+        name="smoke-test",
+        evaluation=Evaluation(critics={"sfm": findings}),
+        recipe="name: smoke-test",
         panels=[Panel("gain", {"winner": ([1, 2, 3], [0.0, 0.1, 0.2]), "loser": ([1, 2, 3], [0.0, -0.1, -0.1])}, 0.0)],
-        judged=[Judged("a/1", "base", 0.12, 0.02), Judged("a/1", "aligned", 0.1, 0.018)],
+        clips=[ClipNumbers("a/1", "base", 0.12, 0.02), ClipNumbers("a/1", "aligned", 0.1, 0.018)],
     )
     write_run_report(tmp_path / "report.html", summary)
     elements, console, addresses = opened(tmp_path / "report.html")

@@ -3,34 +3,58 @@ from pathlib import Path
 
 import pytest
 
-from videogpa.records import Reconstruction
-from videogpa.report.run import Comparison, Failure, Film, FunnelStep, Judged, Panel, RunSummary, by_critic, write_run_report
-from videogpa.report.strips import make_film
+from videogpa.measures import MEASURES
+from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Reconstruction, Relative
+from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, motion_first, write_run_report
+from videogpa.report.strips import make_filmstrip
 
 
-def compared(measure: str, change: float, spread: float, critic: str = "sfm") -> Comparison:
-    return Comparison(critic, measure, 0.5, 0.5 + change, change, change - spread, change + spread, 24)
+def compared(measure: str, change: float, spread: float) -> Change:
+    low, high, n = change - spread, change + spread, 24
+    verdict = MEASURES[measure].verdict(change, low, high, n=n)
+    return Change(
+        base=0.5, aligned=0.5 + change, difference=change, low=low, high=high, win_rate=None, n=n, clips=2 * n, verdict=verdict
+    )
+
+
+def findings(outcome: Outcome | None = None, **changes: Change) -> CriticFindings:
+    return CriticFindings(chose_pairs=outcome is not None, base={}, aligned={}, changes=changes, outcome=outcome)
+
+
+BOUGHT = Outcome(
+    verdict="explained by less motion",
+    measure="loo_error",
+    geometry=Relative(change=-0.04, low=-0.06, high=-0.02),
+    motion={"flow": Relative(change=-0.08, low=-0.1, high=-0.06)},
+    failing=None,
+    n=24,
+    chose_pairs=True,
+)
 
 
 @pytest.fixture
 def summary(make_wall: Callable[..., Reconstruction]) -> RunSummary:
-    film = make_film(make_wall(frames=5).images, 5)
+    strip = make_filmstrip(make_wall(frames=5).images, 5)
     return RunSummary(
-        name="mini",
-        comparisons=[
-            compared("psnr", 0.8, 0.5),
-            compared("loo_error", -0.02, 0.01),
-            compared("flow", -0.004, 0.001),
-            compared("loo_error", 0.01, 0.05, critic="oracle"),
-        ],
-        recipe="name: mini\nmodel: <toy> & co",
-        verdicts=[("bought with motion", "sfm: a miss")],
+        name="smoke-test",
+        evaluation=Evaluation(
+            critics={
+                "sfm": findings(
+                    BOUGHT,
+                    psnr=compared("psnr", 0.8, 0.5),
+                    loo_error=compared("loo_error", -0.02, 0.01),
+                    flow=compared("flow", -0.004, 0.001),
+                ),
+                "oracle": findings(loo_error=compared("loo_error", 0.01, 0.05)),
+            }
+        ),
+        recipe="name: smoke-test\nmodel: <toy> & co",
         funnel=[FunnelStep("prompts", 40), FunnelStep("pairs", 10)],
         dropped={"small gap": 30},
         panels=[Panel("loss", {"loss": ([1, 2, 3], [0.69, 0.68, 0.66])}, reference=0.693)],
-        films=[Film("orbit/1", film, film, 0.12, 0.02, 0.1, 0.018)],
-        judged=[Judged("orbit/1", "base", 0.12, 0.02), Judged("orbit/1", "aligned", 0.1, 0.018)],
-        failures=[Failure("dolly/2", "aligned", "sfm", "no_parallax", "the camera does not translate")],
+        clip_pairs=[ClipPair("orbit/1", strip, strip, 0.12, 0.02, 0.1, 0.018)],
+        clips=[ClipNumbers("orbit/1", "base", 0.12, 0.02), ClipNumbers("orbit/1", "aligned", 0.1, 0.018)],
+        not_scored=[NotScored("dolly/2", "aligned", "sfm", "no_parallax", "the camera does not translate")],
     )
 
 
@@ -44,11 +68,7 @@ def test_verdicts() -> None:
 
 
 def test_motion_comes_first(summary: RunSummary) -> None:
-    groups = by_critic(summary.comparisons)
-    assert {critic: [row.measure for row in rows] for critic, rows in groups.items()} == {
-        "oracle": ["loo_error"],
-        "sfm": ["flow", "psnr", "loo_error"],
-    }
+    assert list(motion_first(summary.evaluation.critics["sfm"].changes)) == ["flow", "psnr", "loo_error"]
 
 
 def test_says_what_was_found(summary: RunSummary, tmp_path: Path) -> None:
@@ -58,12 +78,14 @@ def test_says_what_was_found(summary: RunSummary, tmp_path: Path) -> None:
         "−0.0200",
         "[−0.0300, −0.0100]",
         "less motion",
-        '<p class="verdict bad">sfm: a miss</p>',
+        '<p class="verdict bad">sfm: no success: the gain is explained by less motion. loo_error −4.0 % [−6.0, −2.0]',
+        "critic sfm (also chose the training pairs)",
+        "critic oracle<",
         "The aligned model moves less",
         "30 × small gap",
         "the camera does not translate",
         "model: &lt;toy&gt; &amp; co",
-        'id="film-1"',
+        'id="pair-1"',
     ):
         assert said in source, said
     write_run_report(tmp_path / "again.html", summary)
@@ -71,6 +93,7 @@ def test_says_what_was_found(summary: RunSummary, tmp_path: Path) -> None:
 
 
 def test_no_warning_without_frozen_motion(tmp_path: Path) -> None:
-    steady = RunSummary("steady", [compared("flow", 0.0, 0.01), compared("loo_error", -0.02, 0.01)], "name: steady")
+    changes = {"flow": compared("flow", 0.0, 0.01), "loo_error": compared("loo_error", -0.02, 0.01)}
+    steady = RunSummary("steady", Evaluation(critics={"sfm": findings(**changes)}), "name: steady")
     write_run_report(tmp_path / "report.html", steady)
     assert "moves less" not in (tmp_path / "report.html").read_text(encoding="utf-8")

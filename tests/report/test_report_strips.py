@@ -14,7 +14,7 @@ from videogpa.report.strips import (
     error_colors,
     legend_gradient,
     load_strip,
-    make_film,
+    make_filmstrip,
     make_strip,
     save_strip,
     strip_path,
@@ -79,10 +79,10 @@ def test_error_colours() -> None:
     assert legend_gradient(2) == "linear-gradient(to right, rgb(0 0 4), rgb(252 255 164))"  # the ends of inferno
 
 
-def test_film(make_wall: Callable[..., Reconstruction]) -> None:
-    film = decoded(make_film(make_wall(frames=9).images, 3))
-    assert film.shape == (3, 96, 3 * 128 + 8)
-    assert decoded(make_film(make_wall(frames=2).images, 6)).shape == (3, 96, 2 * 128 + 4)
+def test_a_filmstrip_shows_frames_side_by_side(make_wall: Callable[..., Reconstruction]) -> None:
+    strip = decoded(make_filmstrip(make_wall(frames=9).images, 3))
+    assert strip.shape == (3, 96, 3 * 128 + 8)
+    assert decoded(make_filmstrip(make_wall(frames=2).images, 6)).shape == (3, 96, 2 * 128 + 4)
 
 
 def test_strips_survive_on_disk(tmp_path: Path) -> None:

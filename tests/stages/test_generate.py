@@ -188,7 +188,7 @@ def test_base_and_aligned_clips_come_from_one_model(folder: RunFolder, adapter: 
         lambda *arguments: loaded.append(arguments) or load_model(*arguments),
     )
     prompts_ = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
-    parts = [folder.folder(f"evaluation/{name}") for name in ("before", "aligned", "after")]
+    parts = [folder.subfolder(f"evaluation/{name}") for name in ("before", "aligned", "after")]
     with open_pool(recipe.workers) as crew:
         before, aligned, after = (
             videos_of(part, make_clips(prompts_, range(2), recipe, folder, crew, into=part, adapter=worn))

@@ -35,8 +35,8 @@ def test_a_gain_counts_at_equal_motion_only() -> None:
     base = rows(0.1)
     assert outcome(base, rows(0.07)) == "better"
     assert outcome(base, rows(0.07, flow=0.0195, adherence=0.96)) == "better"  # 2.5 and 4 % less: within 5 %
-    assert outcome(base, rows(0.07, flow=0.018)) == "bought with motion"
-    assert outcome(base, rows(0.07, adherence=0.9)) == "bought with motion"
+    assert outcome(base, rows(0.07, flow=0.018)) == "explained by less motion"
+    assert outcome(base, rows(0.07, adherence=0.9)) == "explained by less motion"
     assert outcome(base, rows(0.07, flow=0.03, adherence=1.1)) == "better"  # more motion pays for nothing
     assert outcome(base, rows(0.13)) == "worse"
     assert outcome(base, rows(0.1)) == "unclear"
@@ -101,8 +101,8 @@ def test_the_terminal_says_it_in_80_columns() -> None:
     assert not any("…" in line for line in lines)
     [row] = [line for line in lines if "loo_error↓" in line and "│" in line]
     assert "better" in row
-    assert "bought with motion" in " ".join(lines)
-    assert "its own taste" in " ".join(lines).replace("\n", " ")
+    assert "explained by less motion" in " ".join(lines)
+    assert "reward over-optimisation" in " ".join(lines).replace("\n", " ")
     assert shown(compare(rows(0.1), rows(0.07), chose_pairs=False))[0].rstrip() == "judged by oracle, which did not teach"
 
 

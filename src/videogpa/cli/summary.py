@@ -60,7 +60,7 @@ def _histogram(values: list[float], bins: int = 10) -> str:
 def _findings(critic: str, findings: CriticFindings) -> Iterator[RenderableType]:
     yield _changes(critic, findings)
     if findings.outcome is not None:
-        style = {"better": "green", "worse": "red", "bought with motion": "red"}.get(findings.outcome.verdict, "")
+        style = {"better": "green", "worse": "red", "explained by less motion": "red"}.get(findings.outcome.verdict, "")
         yield Text(headline(critic, findings.outcome), style=style)
 
 

@@ -1,4 +1,4 @@
-"""The plots, as plotly's JSON. Colours come from the page, which knows whether it is light or dark."""
+"""The plots, as plotly's JSON. Their colours are set by the page's script, to fit a light or a dark page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from videogpa.measures import MEASURES
 
 @dataclass(frozen=True)
 class Point:
-    """A clip in the scatter: the element `anchor` of the page is shown when it is clicked."""
+    """A clip in a scatter plot. A click on it scrolls to the element of the page whose id is `anchor`."""
 
     name: str
     x: float
@@ -19,11 +19,20 @@ class Point:
 
 
 def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
-    """Plot measure `y` against measure `x`, one colour per series; series after the first are hollow."""
+    """Plot one measure against another.
+
+    Args:
+        series: Name -> points. Each series has a colour; the points of all but the first are hollow.
+        x: The measure on the horizontal axis.
+        y: The measure on the vertical axis.
+
+    Returns:
+        The plot as plotly's JSON.
+    """
     figure = go.Figure(layout=_layout(_axis_title(x), _axis_title(y)))
     everything = [point for points in series.values() for point in points]
-    figure.update_xaxes(range=_lone([point.x for point in everything]))
-    figure.update_yaxes(range=_lone([point.y for point in everything]))
+    figure.update_xaxes(range=_range_of_single_value([point.x for point in everything]))
+    figure.update_yaxes(range=_range_of_single_value([point.y for point in everything]))
     for number, (name, points) in enumerate(series.items()):
         figure.add_scatter(
             name=name,
@@ -39,18 +48,26 @@ def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
 
 
 def curves(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], *, reference: float | None) -> str:
-    """Plot quantities against the training step; a dotted line at `reference`, the value of an untrained policy."""
+    """Plot quantities against the training step.
+
+    Args:
+        lines: Name -> steps and values.
+        reference: Where to draw a dotted line, the value while the policy equals its reference; None for no line.
+
+    Returns:
+        The plot as plotly's JSON.
+    """
     figure = go.Figure(layout=_layout("step", ""))
     for name, (steps, values) in lines.items():
-        mode = "lines" if len(steps) > 1 else "markers"  # a line through one point is nothing
+        mode = "lines" if len(steps) > 1 else "markers"  # a line through a single point would be invisible
         figure.add_scatter(name=name, mode=mode, x=list(steps), y=list(values), line={"width": 2})
     if reference is not None:
         figure.add_hline(y=reference, line={"dash": "dot", "width": 1, "color": "grey"})
     return str(figure.to_json())
 
 
-def _lone(values: Sequence[float]) -> list[float] | None:
-    """Return the range of an axis with a single value: around it, plotly would put one of -1 to 1. None for several values."""
+def _range_of_single_value(values: Sequence[float]) -> list[float] | None:
+    """Return the range of an axis whose values are all equal; plotly would choose one of -1 to 1. None for different values."""
     if not values or min(values) < max(values):
         return None
     return sorted([0.0, 2 * values[0]]) if values[0] else [-0.01, 0.01]

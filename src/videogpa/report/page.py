@@ -1,4 +1,4 @@
-"""One HTML file from a template: styles, scripts, plots and pictures all inside."""
+"""Writes a page as one HTML file that contains its styles, scripts, plots and pictures."""
 
 import base64
 from pathlib import Path
@@ -14,12 +14,18 @@ from videogpa.storage.files import write_text
 ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", None: "neither direction is better"}
 
-# So that a column's decimal points stand below each other; all others have four decimals.
+# Decimals are fixed per measure, so that the decimal points of a column are aligned. All other measures have four.
 _DECIMALS = {"psnr": 2, "seconds": 1, "points": 0, "registered": 0, "loo_coverage": 3, "epipolar": 3, "focal_widths": 2}
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
-    """Render a template of this package into one self-contained file, atomically. The same content gives the same bytes."""
+    """Render a template of this package into one self-contained file, atomically. The same content gives the same bytes.
+
+    Args:
+        path: The HTML file to write.
+        template: The name of the template, in report/templates.
+        **content: The template's variables.
+    """
     environment = Environment(
         loader=PackageLoader("videogpa.report"),
         autoescape=True,
@@ -36,7 +42,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 
 
 def number(value: float | None, measure: str) -> str:
-    """Format a measure with the decimals of its kind; a dash for what was not measured."""
+    """Format a value of a measure; a dash if it was not measured."""
     return "–" if value is None else f"{value:.{_DECIMALS.get(measure, 4)}f}"
 
 
@@ -51,5 +57,5 @@ def picture(jpeg: bytes) -> str:
 
 
 def embedded(json: str) -> Markup:
-    """Return JSON that may stand inside a script element, whatever names of clips it holds."""
+    """Escape JSON for use inside a script element, since names of clips may contain markup."""
     return Markup(json.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))

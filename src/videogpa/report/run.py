@@ -1,40 +1,20 @@
-"""The report of a run: did alignment help, at which motion, and what it was made from."""
+"""The page that shows a run: whether alignment helped, at which motion, and what the run was made from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from videogpa.measures import MEASURES, MOTIONS, Verdict
+from videogpa.measures import MEASURES, MOTIONS
+from videogpa.records import Change, Evaluation
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.page import write_page
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One measure of one critic, base against aligned, paired by prompt and seed.
-
-    `low` and `high` bound `change` (aligned - base) with 95 % confidence; `n` counts the prompts that were resampled for it.
-    """
-
-    critic: str
-    measure: str
-    base: float
-    aligned: float
-    change: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the interval says."""
-        return MEASURES[self.measure].verdict(self.change, self.low, self.high, n=self.n)
+from videogpa.report.verdict import headline
 
 
 @dataclass(frozen=True)
 class FunnelStep:
-    """How many groups are left, and after what."""
+    """How many groups of candidates are left after a condition."""
 
     label: str
     count: int
@@ -42,20 +22,24 @@ class FunnelStep:
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot of training: curve name -> (steps, values). `reference` is the value of a policy equal to its reference."""
+    """A plot of training."""
 
     title: str
     curves: Mapping[str, tuple[Sequence[int], Sequence[float]]]
+    """Name of each curve -> its steps and its values."""
     reference: float | None = None
+    """The value while the policy equals its reference, drawn as a dotted line."""
 
 
 @dataclass(frozen=True)
-class Film:
-    """The same prompt and seed, before and after. The pictures are JPEGs of `videogpa.report.strips.make_film`."""
+class ClipPair:
+    """What both models made of the same prompt with the same seed."""
 
     label: str
     base: bytes
+    """The base model's clip, as a JPEG of `videogpa.report.strips.make_filmstrip`."""
     aligned: bytes
+    """The aligned model's clip, likewise."""
     base_score: float | None = None
     base_motion: float | None = None
     aligned_score: float | None = None
@@ -63,8 +47,8 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A clip's numbers for the scatter."""
+class ClipNumbers:
+    """A clip's score and motion, for the scatter plot."""
 
     clip: str
     model: Literal["base", "aligned"]
@@ -73,8 +57,8 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A clip that has no number, and why."""
+class NotScored:
+    """A clip without a score, and the reason."""
 
     clip: str
     model: str
@@ -85,55 +69,66 @@ class Failure:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """All that the report of a run shows. `recipe` is the text of recipe.yaml, with its provenance.
-
-    `measure` is the one that films and scatter show, `motion` the one beside it.
-    """
+    """Everything that the page shows."""
 
     name: str
-    comparisons: Sequence[Comparison]
+    evaluation: Evaluation
     recipe: str
+    """The text of recipe.yaml, with its provenance."""
     measure: str = "loo_error"
+    """The measure that the clips and the scatter plot show as the score."""
     motion: Literal["flow", "motion"] = "flow"
-    verdicts: Sequence[tuple[str, str]] = ()
-    """One per critic: a word of `Outcome.verdict`, and the sentence (`videogpa.report.verdict`)."""
+    """The measure of motion that they show beside it."""
     funnel: Sequence[FunnelStep] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> how many groups gave no pair for it."""
     panels: Sequence[Panel] = ()
-    films: Sequence[Film] = ()
-    judged: Sequence[Judged] = ()
-    failures: Sequence[Failure] = ()
+    clip_pairs: Sequence[ClipPair] = ()
+    clips: Sequence[ClipNumbers] = ()
+    not_scored: Sequence[NotScored] = ()
 
 
 def write_run_report(path: Path, summary: RunSummary) -> None:
     """Write the report of a run into one HTML file that opens offline. The same summary gives the same bytes."""
+    findings = summary.evaluation.critics
+    changes = {critic: motion_first(findings[critic].changes) for critic in sorted(findings)}
+    less_motion = [
+        (critic, measure, change)
+        for critic, rows in changes.items()
+        for measure, change in rows.items()
+        if measure in MOTIONS and change.verdict == "less"
+    ]
     write_page(
         path,
         "run.html.j2",
         title=summary.name,
         summary=summary,
-        critics=by_critic(summary.comparisons),
+        verdicts=[
+            (found.outcome.verdict, headline(critic, found.outcome))
+            for critic, found in findings.items()
+            if found.outcome is not None
+        ],
+        changes=changes,
+        chose_pairs=[critic for critic in changes if findings[critic].chose_pairs],
+        compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),
         motions=MOTIONS,
-        frozen=[row for row in summary.comparisons if row.measure in MOTIONS and row.verdict == "less"],
+        less_motion=less_motion,
         most=max((step.count for step in summary.funnel), default=0) or 1,
-        panels=[(panel, curves(panel.curves, reference=panel.reference)) for panel in summary.panels],
         chart=_scatter(summary),
+        panels=[(panel, curves(panel.curves, reference=panel.reference)) for panel in summary.panels],
     )
 
 
-def by_critic(comparisons: Sequence[Comparison]) -> dict[str, list[Comparison]]:
-    """Group by critic, motion first, then in the order of `MEASURES`."""
+def motion_first(changes: Mapping[str, Change]) -> dict[str, Change]:
+    """Sort changes by measure: those of motion first, then in the order of `MEASURES`."""
     order = [*MOTIONS, *(name for name in MEASURES if name not in MOTIONS)]
-    groups: dict[str, list[Comparison]] = {}
-    for row in sorted(comparisons, key=lambda row: order.index(row.measure)):
-        groups.setdefault(row.critic, []).append(row)
-    return dict(sorted(groups.items()))
+    return {name: changes[name] for name in sorted(changes, key=order.index)}
 
 
 def _scatter(summary: RunSummary) -> str | None:
-    anchors = {film.label: f"film-{number}" for number, film in enumerate(summary.films, start=1)}
+    anchors = {pair.label: f"pair-{number}" for number, pair in enumerate(summary.clip_pairs, start=1)}
     series: dict[str, list[Point]] = {}
-    for clip in sorted(summary.judged, key=lambda clip: clip.model, reverse=True):  # base first
+    for clip in sorted(summary.clips, key=lambda clip: clip.model, reverse=True):  # base first
         point = Point(f"{clip.clip} ({clip.model})", clip.motion, clip.score, anchors.get(clip.clip, ""))
         series.setdefault(clip.model, []).append(point)
     return scatter(series, x=summary.motion, y=summary.measure) if series else None

@@ -1,4 +1,4 @@
-"""The report of `videogpa score`: what was judged, how it ranks, what the judge saw, and what could not be judged."""
+"""The page that shows scored files: their ranking, the frames and renders behind the scores, and what was not scored."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,27 +12,27 @@ from videogpa.report.strips import ERROR_SCALE, FRAMES_SHOWN, legend_gradient
 from videogpa.video import sample_indices
 
 MOTION = "flow"
-"""The motion that stands beside every score: unlike the camera's path, it has a unit that all clips share."""
+"""The measure of motion shown beside every score: unlike camera motion, it has the same unit in all clips."""
 
 COLUMNS = (
     *("loo_error", MOTION, "motion", "loo_coverage", "loo_mse", "loo_lpips"),
     *("error_3dcs", "mse", "lpips", "psnr", "ssim", "mvcs", "epipolar", "jerk"),
 )
-"""Of the table, in order; those that no clip has are left out."""
+"""The columns of the table, in order; those that no clip has are left out."""
 
 _STATUSES = ("ok", "partial", "no_parallax", "failed", "unreadable")
 
 
 @dataclass(frozen=True)
 class ClipCard:
-    """A row, and the clip's strip (see `videogpa.report.strips.make_strip`) if it could be reconstructed."""
+    """A clip's score, and its picture (see `videogpa.report.strips.make_strip`) if it could be reconstructed."""
 
     score: Score
     strip: bytes | None = None
 
     @property
     def name(self) -> str:
-        """The last two parts of the clip's path: what tells clips apart without filling the page."""
+        """The last two parts of the clip's path, to save space on the page."""
         return "/".join(Path(self.score.clip).parts[-2:])
 
     @property
@@ -45,8 +45,13 @@ class ClipCard:
 def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> None:
     """Write the report of scored clips into one HTML file that opens offline.
 
-    Ranked by `loo_error`; partial clips follow, unranked, and those without a number stand in a table of reasons. Nothing in
-    the file depends on the time or the machine.
+    The clips are ranked by `loo_error`; partially scored clips follow, unranked, and those without a score are listed with
+    their reasons. Nothing in the file depends on the time or the machine.
+
+    Args:
+        path: The HTML file to write.
+        cards: The clips, in any order.
+        title: The heading of the page.
     """
     ordered = sorted(cards, key=lambda card: (_STATUSES.index(card.score.status), card.score.loo_error or 0.0, card.score.clip))
     scored = [card for card in ordered if card.score.loo_error is not None]
@@ -70,19 +75,19 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
 
 
 def _facts(cards: Sequence[ClipCard]) -> dict[str, str]:
-    """What the clips were judged by, once for all; several values where they differ."""
+    """Return how the clips were scored; several values where the clips differ."""
     scores = [card.score for card in cards]
     found = {
         "critic": {score.critic for score in scores},
-        "perceptual net": {f"LPIPS {score.lpips_net}" for score in scores if score.lpips_net},
-        "how it looked": {f"{name} {value}" for score in scores for name, value in (score.details or {}).items()},
+        "LPIPS network": {str(score.lpips_net) for score in scores if score.lpips_net},
+        "critic settings": {f"{name} {value}" for score in scores for name, value in (score.details or {}).items()},
         "judged frames per clip": {str(score.frames) for score in scores if score.frames},
     }
     return {name: ", ".join(sorted(values)) for name, values in found.items() if values}
 
 
 def _scatter(scored: Sequence[ClipCard], anchors: dict[int, str]) -> str | None:
-    """Score against motion; None if no clip has both."""
+    """Plot score against motion; None if no clip has both."""
     series: dict[str, list[Point]] = {}
     for card in scored:
         motion, score = getattr(card.score, MOTION), card.score.loo_error

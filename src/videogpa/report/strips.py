@@ -1,4 +1,4 @@
-"""What the reports show of clips: small JPEGs, kept beside the rows so that a resumed run still has them."""
+"""The pictures in the reports: small JPEGs, stored beside the rows so that a resumed run still has them."""
 
 import hashlib
 from functools import cache
@@ -17,13 +17,13 @@ from videogpa.storage.files import atomic_path
 from videogpa.video import jpeg_bytes, sample_indices
 
 FRAMES_SHOWN = 3
-"""Rows of a strip: the first, the middle and the last judged frame."""
+"""How many judged frames a strip shows: the first, the middle and the last one."""
 
 ERROR_SCALE = 0.3
-"""Root mean squared error over RGB at the bright end of the colour map. One scale for all clips, so that they compare."""
+"""The root mean squared error over RGB at the bright end of the colour map: one scale for all clips, to compare them by."""
 
-_CELL_WIDTH, _GAP, _QUALITY = 272, 4, 75  # pixels, pixels, JPEG quality: at most 0.1 MB a strip; 30 fit beside plotly.js
-_FILM_HEIGHT = 120
+_CELL_WIDTH, _GAP, _QUALITY = 272, 4, 75  # pixels, pixels, JPEG quality: a strip takes 0.1 MB at most
+_FILMSTRIP_HEIGHT = 120
 _GREY, _CHECKER = 0.5, (0.62, 0.72)
 
 
@@ -33,10 +33,19 @@ def make_strip(
     covered: Bool[Tensor, "frames height width"],
     frames_shown: int = FRAMES_SHOWN,
 ) -> bytes:
-    """Return a JPEG: a row for each of `frames_shown` frames, in columns frame | leave-one-out render | error map.
+    """Draw a clip's frames, their leave-one-out renders and the error between them.
 
-    `rendered` and `covered` are what `leave_one_out_render` returned. Pixels that no other frame's points cover are a grey
-    checker. The error map is the root mean squared error over RGB, dark for 0, bright from `ERROR_SCALE` on.
+    The error map is the root mean squared error over RGB, dark for 0 and bright from `ERROR_SCALE` on. Pixels that no other
+    frame's points cover are drawn as a grey checkerboard.
+
+    Args:
+        reconstruction: The clip's reconstruction; its `images` are shown.
+        rendered: The leave-one-out render of every frame, RGB in [0, 1].
+        covered: The pixels that the points of other frames cover.
+        frames_shown: The number of rows, one per frame, evenly spread over the clip.
+
+    Returns:
+        A JPEG, with the columns frame, leave-one-out render and error map.
     """
     errors = error_maps(reconstruction, (rendered, covered))
     rows = []
@@ -49,21 +58,29 @@ def make_strip(
     return jpeg_bytes(_column(rows).clamp(0, 1), _QUALITY)
 
 
-def make_film(frames: Float[Tensor, "frames 3 height width"], count: int = 6) -> bytes:
-    """Return a JPEG of `count` frames side by side, evenly spread, first and last included."""
+def make_filmstrip(frames: Float[Tensor, "frames 3 height width"], count: int = 6) -> bytes:
+    """Draw frames of a clip side by side.
+
+    Args:
+        frames: RGB in [0, 1].
+        count: How many frames are shown, evenly spread, the first and the last included.
+
+    Returns:
+        A JPEG.
+    """
     chosen = frames[sample_indices(len(frames), min(count, len(frames)))].cpu()
-    scale = _FILM_HEIGHT / chosen.shape[-2]
+    scale = _FILMSTRIP_HEIGHT / chosen.shape[-2]
     return jpeg_bytes(_row([_scaled(frame, scale) for frame in chosen]).clamp(0, 1), _QUALITY)
 
 
 def error_colors(error: Float[Tensor, "height width"]) -> Float[Tensor, "3 height width"]:
-    """Colour an error map with inferno, whose lightness grows evenly from 0 to `ERROR_SCALE`."""
+    """Colour an error map by the colour map "inferno", whose lightness grows evenly from 0 to `ERROR_SCALE`."""
     level = (error / ERROR_SCALE).clamp(0, 1).mul(255).round().long()
     return _palette()[level].movedim(-1, 0)
 
 
 def legend_gradient(stops: int = 12) -> str:
-    """Return the colours of the error map as a CSS gradient, left to right."""
+    """Return the colours of the error map as a CSS gradient from left to right."""
     colors = _palette()[torch.linspace(0, 255, stops).round().long()].mul(255).round().int().tolist()
     return f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in colors)})"
 
@@ -83,7 +100,7 @@ def load_strip(folder: Path, critic: str, clip: str) -> bytes | None:
 
 
 def strip_path(folder: Path, critic: str, clip: str) -> Path:
-    """Where a strip lies. Named by a digest, since the names of clips may be paths of any length."""
+    """Return the file of a strip. Its name is a hash, since the names of clips may be paths of any length."""
     return folder / f"{hashlib.sha256(f'{critic} {clip}'.encode()).hexdigest()[:16]}.jpg"
 
 
@@ -94,7 +111,7 @@ def _palette() -> Float[Tensor, "256 3"]:
 
 
 def _checker(height: int, width: int) -> Float[Tensor, "3 height width"]:
-    """A grey checker of 16 squares across, so that its squares are equally large in every strip."""
+    """Return a grey checkerboard, 16 squares wide, so that its squares are equally large in every strip."""
     square = max(width // 16, 1)
     y, x = torch.arange(height)[:, None] // square, torch.arange(width)[None] // square
     dark, light = _CHECKER
@@ -106,7 +123,7 @@ def _cell(picture: Float[Tensor, "3 height width"]) -> Tensor:
 
 
 def _scaled(picture: Tensor, scale: float) -> Tensor:
-    """Shrink by averaging areas; enlarge by whole factors only, pixels staying squares."""
+    """Shrink by averaging areas; enlarge by whole factors only, by repeating pixels."""
     if scale >= 1:
         factor = int(scale)
         return picture.repeat_interleave(factor, -1).repeat_interleave(factor, -2)

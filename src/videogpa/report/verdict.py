@@ -1,25 +1,35 @@
-"""The verdict on a training in a sentence: geometry and motion together, since the one is easily had for the other."""
+"""The verdict on a training in one sentence. It names geometry and motion together: less motion alone improves geometry."""
 
 from videogpa.measures import LEAST_PROMPTS
 from videogpa.records import Outcome, Relative
 
 VERDICTS = {
     "better": "better geometry at equal motion",
-    "bought with motion": "a miss: the gain is bought with motion",
+    "explained by less motion": "no success: the gain is explained by less motion",
     "worse": "worse geometry",
     "unclear": "no clear change of geometry",
-    "too few prompts": f"unclear: fewer than {LEAST_PROMPTS} prompts cannot tell",
+    "too few prompts": f"unclear: fewer than {LEAST_PROMPTS} prompts are too few to tell",
 }
+"""`Outcome.verdict` -> what it is called in the sentence."""
 
 
 def headline(critic: str, outcome: Outcome) -> str:
-    """Return the verdict and the numbers behind it."""
+    """Return the verdict in a sentence, with the numbers behind it.
+
+    Args:
+        critic: The name of the critic that scored the clips.
+        outcome: What the evaluation found with this critic.
+    """
     parts = [f"{outcome.measure} {interval(outcome.geometry)}"]
     parts += [f"{name} {interval(relative)}" for name, relative in outcome.motion.items()]
     if outcome.failing is not None:
         parts.append(f"failing clips {outcome.failing[0]:.0%} → {outcome.failing[1]:.0%}")
-    chose_pairs = " It also chose the training pairs, so that a gain may be its own taste." if outcome.chose_pairs else ""
-    return f"{critic}: {VERDICTS[outcome.verdict]}. {', '.join(parts)}; {outcome.n} prompts.{chose_pairs}"
+    caution = (
+        " This critic also chose the training pairs, so the gain may be reward over-optimisation."
+        if outcome.chose_pairs
+        else ""
+    )
+    return f"{critic}: {VERDICTS[outcome.verdict]}. {', '.join(parts)}; {outcome.n} prompts.{caution}"
 
 
 def interval(relative: Relative) -> str:

@@ -1,4 +1,5 @@
-"""The pipeline is the table of contents: one folder and one verb per stage. Stages meet only in the run folder's files.
+"""The eight stages of the method, one file each: prompts, generate, score, pair, encode, train, evaluate, report.
 
-(They share this folder, rather than lying in the package itself, because `videogpa.score` is the function users call.)
+Every file has one entry point, `run(recipe, folder)`. A stage reads the files that earlier stages have left in the run folder
+and writes its own there; stages share nothing else. `videogpa.pipeline` calls them in their order.
 """

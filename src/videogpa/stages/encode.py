@@ -1,11 +1,12 @@
-"""encode: the paired clips and their prompts, as the latents and conditions that training reads.
+"""encode: turn the clips of the pairs and their prompts into what training reads.
 
-Clips that were generated here kept the latents that they were decoded from, and these are used as they are; others are encoded
-into latents/<clip>.safetensors. Every prompt gets latents/conditions/<prompt>.safetensors.
+In: pairs.jsonl, clips.jsonl and prompts.jsonl. Out: latents.jsonl, the latents of every clip of a pair in
+latents/<clip>.safetensors, and what the transformer receives of every prompt in latents/conditions/<prompt>.safetensors.
+Where the latents that a clip was decoded from were kept, they are used as they are, and nothing is encoded.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jaxtyping import Float
@@ -25,57 +26,88 @@ from videogpa.video import read_frames
 from videogpa.workers import fill, open_pool
 
 
+def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
+    """Encode every clip that is in a pair, and the prompt of each. What is encoded already is kept.
+
+    Args:
+        recipe: The sections `generate` (size and first seed), `model` and `workers` are read.
+        folder: The run folder.
+
+    Returns:
+        A row for every clip of a pair, with the files of its latents and of its prompt's condition.
+
+    Raises:
+        UserError: If a clip of a pair is missing, cannot be read, or has another size than the recipe.
+    """
+    jobs = _plan(recipe, folder)
+    wanted = {clip.row.clip: clip.row.fingerprint for job in jobs for clip in job.clips}
+    with open_pool(recipe.workers) as pool:
+
+        def make(names: list[str]) -> Iterator[Latents]:
+            task = EncodeTask(
+                model=with_absolute_path(recipe.model, folder),
+                folder=folder.path.resolve(),
+                size=recipe.generate,
+                texts=tuple(dict.fromkeys(job.prompt.text for job in jobs)),
+            )
+            for rows in pool.map(task, _left(jobs, set(names)), label="encode"):
+                yield from rows
+
+        return fill(manifests.latents(folder), wanted, make)
+
+
 @dataclass(frozen=True)
-class Job:
-    """A clip's row, and the video to encode into its file; None where its latents are there, kept when it was generated."""
+class ClipToEncode:
+    """A clip's row, and the video to encode; None where the latents were kept when the clip was generated."""
 
     row: Latents
     video: Path | None
 
 
 @dataclass(frozen=True)
-class Group:
-    """A prompt with some of its clips: they share what the transformer is shown of the prompt, which is encoded once."""
+class EncodeJob:
+    """A prompt and those of its clips that are in pairs: the prompt's condition is encoded once for all of them."""
 
     prompt: Prompt
     condition: str
-    """Fingerprint of what becomes of the prompt."""
-    jobs: tuple[Job, ...]
+    """Fingerprint of the prompt's condition."""
+    clips: tuple[ClipToEncode, ...]
 
 
 @dataclass(frozen=True)
 class EncodeTask:
-    """See `videogpa.workers.Task`."""
+    """Loads the VAE and the text encoder, and encodes prompts and clips with them (a `videogpa.workers.Task`)."""
 
     model: ModelConfig
     folder: Path
-    """The run's."""
+    """The run folder, as an absolute path."""
     size: GenerateConfig
     texts: tuple[str, ...]
+    """The texts of all prompts."""
 
-    def load(self) -> Callable[[Group], list[Latents]]:
-        """Load VAE and text encoder, and keep of the latter what it says of the texts."""
+    def load(self) -> Callable[[EncodeJob], list[Latents]]:
+        """Load VAE and text encoder, cache the text embeddings, and free the text encoder."""
         model = load_model(self.model, RunFolder(self.folder), parts=("text", "vae"))
         model.cache_text_embeddings(self.texts)
-        return lambda group: self._encode(group, model)
+        return lambda job: self._encode(job, model)
 
-    def _encode(self, group: Group, model: VideoModel) -> list[Latents]:
-        self._encode_prompt(group, model)
-        for job in group.jobs:
-            if job.video is not None:
-                latents = {"latents": model.encode_video(self._read(job.video))}
-                save_tensors(latents, self.folder / job.row.path, fingerprint=job.row.fingerprint)
-        return [job.row for job in group.jobs]
+    def _encode(self, job: EncodeJob, model: VideoModel) -> list[Latents]:
+        self._encode_prompt(job, model)
+        for clip in job.clips:
+            if clip.video is not None:
+                latents = {"latents": model.encode_video(self._read(clip.video))}
+                save_tensors(latents, self.folder / clip.row.path, fingerprint=clip.row.fingerprint)
+        return [clip.row for clip in job.clips]
 
-    def _encode_prompt(self, group: Group, model: VideoModel) -> None:
-        """Encode the prompt, unless other clips of it were here before."""
-        path = self.folder / group.jobs[0].row.condition
-        if read_fingerprint(path) != group.condition:
+    def _encode_prompt(self, job: EncodeJob, model: VideoModel) -> None:
+        """Encode the prompt, unless that was done before, with other clips of it."""
+        path = self.folder / job.clips[0].row.condition
+        if read_fingerprint(path) != job.condition:
             size = self.size
-            # With the first candidate's seed, the first frame's latents are those that it was made from.
-            request = request_for(group.prompt, size.seed, self.folder)
+            # The first candidate's seed: the latents of the first frame are then those that this clip was generated from.
+            request = request_for(job.prompt, size.seed, self.folder)
             condition = model.encode_condition(request, frames=size.frames, height=size.height, width=size.width)
-            save_tensors(condition, path, fingerprint=group.condition)
+            save_tensors(condition, path, fingerprint=job.condition)
 
     def _read(self, path: Path) -> Float[Tensor, "frames 3 height width"]:
         video = read_frames(path)
@@ -85,29 +117,24 @@ class EncodeTask:
         return video
 
 
-def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
-    """Encode every clip that is in a pair, and the prompt of each, those that are not encoded yet.
-
-    Raises:
-        UserError: If a paired clip is missing, cannot be read, or has another size than the recipe says.
-    """
+def _plan(recipe: Recipe, folder: RunFolder) -> list[EncodeJob]:
+    """Return one job for every prompt that has a clip in a pair."""
     clips = _paired_clips(folder)
+    if not clips:
+        return []
     prompts = {prompt.prompt: prompt for prompt in manifests.prompts(folder).rows()}
-    groups = _groups(clips, prompts, recipe, folder) if clips else []
-    wanted = {job.row.clip: job.row.fingerprint for group in groups for job in group.jobs}
-    with open_pool(recipe.workers) as crew:
-
-        def encode(names: list[str]) -> Iterator[Latents]:
-            work = EncodeTask(
-                model=with_absolute_path(recipe.model, folder),
-                folder=folder.path.resolve(),
-                size=recipe.generate,
-                texts=tuple(dict.fromkeys(group.prompt.text for group in groups)),
-            )
-            for rows in crew.map(work, _left(groups, set(names)), label="encode"):
-                yield from rows
-
-        return fill(manifests.latents(folder), wanted, encode)
+    identity = model_identity(recipe.model, folder)
+    config = recipe.generate
+    size = (config.frames, config.height, config.width)
+    by_prompt: dict[str, list[Clip]] = {}
+    for clip in clips:
+        by_prompt.setdefault(clip.prompt, []).append(clip)
+    jobs = []
+    for name, members in by_prompt.items():
+        condition = fingerprint("condition", identity, prompt_identity(prompts[name], folder.path), size, config.seed)
+        to_encode = tuple(_clip_to_encode(clip, condition, identity, folder) for clip in members)
+        jobs.append(EncodeJob(prompts[name], condition, to_encode))
+    return jobs
 
 
 def _paired_clips(folder: RunFolder) -> list[Clip]:
@@ -122,26 +149,12 @@ def _paired_clips(folder: RunFolder) -> list[Clip]:
     ]
     if missing:
         raise UserError(
-            f"paired clips, or their prompts, are missing: {', '.join(missing[:5])}. `videogpa run` makes them again."
+            f"clips of pairs, or their prompts, are missing: {', '.join(missing[:5])}. `videogpa run` makes them again."
         )
     return [clips[name] for name in names]
 
 
-def _groups(clips: list[Clip], prompts: dict[str, Prompt], recipe: Recipe, folder: RunFolder) -> list[Group]:
-    identity = model_identity(recipe.model, folder)
-    config = recipe.generate
-    size = (config.frames, config.height, config.width)
-    by_prompt: dict[str, list[Clip]] = {}
-    for clip in clips:
-        by_prompt.setdefault(clip.prompt, []).append(clip)
-    groups = []
-    for name, members in by_prompt.items():
-        condition = fingerprint("condition", identity, prompt_identity(prompts[name], folder.path), size, config.seed)
-        groups.append(Group(prompts[name], condition, tuple(_job(clip, condition, identity, folder) for clip in members)))
-    return groups
-
-
-def _job(clip: Clip, condition: str, identity: str, folder: RunFolder) -> Job:
+def _clip_to_encode(clip: Clip, condition: str, identity: str, folder: RunFolder) -> ClipToEncode:
     kept = _kept_latents(clip, identity, folder)
     row = Latents(
         clip=clip.clip,
@@ -150,17 +163,17 @@ def _job(clip: Clip, condition: str, identity: str, folder: RunFolder) -> Job:
         condition=f"latents/conditions/{clip.prompt}.safetensors",
         fingerprint=fingerprint("latents", condition, path_fingerprint(folder / (kept or clip.path))),
     )
-    return Job(row, (folder / clip.path).resolve() if kept is None else None)
+    return ClipToEncode(row, (folder / clip.path).resolve() if kept is None else None)
 
 
 def _kept_latents(clip: Clip, identity: str, folder: RunFolder) -> str | None:
-    """The file of the latents that the clip was decoded from, if they were kept and are those of this very model."""
+    """Return the file of the latents that the clip was decoded from, if they were kept and this very model made them."""
     if clip.latents is None or read_fingerprint(folder / clip.latents) != identity:
         return None
     return clip.latents
 
 
-def _left(groups: list[Group], names: set[str]) -> list[Group]:
-    """What of the groups is left to do."""
-    left = [Group(group.prompt, group.condition, tuple(j for j in group.jobs if j.row.clip in names)) for group in groups]
-    return [group for group in left if group.jobs]
+def _left(jobs: list[EncodeJob], names: set[str]) -> list[EncodeJob]:
+    """Restrict the jobs to the clips that are still to be encoded."""
+    left = [replace(job, clips=tuple(clip for clip in job.clips if clip.row.clip in names)) for job in jobs]
+    return [job for job in left if job.clips]

@@ -1,6 +1,8 @@
-"""evaluate: base against aligned model on prompts neither was trained on, on the same seeds.
+"""evaluate: compare the base model with the aligned model on held-out prompts, with the same seeds for both.
 
-Held-out prompts in, evaluation.json out. Clips and scores of both models lie in evaluation/base and evaluation/aligned.
+In: the held-out prompts of prompts.jsonl, and adapter/. Out: evaluation.json, with the change of every measure, its interval
+and a verdict for each critic of `evaluate.critics`; the clips and scores of the two models lie in evaluation/base and
+evaluation/aligned, which are laid out like run folders.
 """
 
 from collections import Counter
@@ -22,7 +24,14 @@ from videogpa.workers import open_pool
 
 
 def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
-    """Compare base and aligned model on the held-out prompts.
+    """Generate and score clips of both models on the held-out prompts, and compare them.
+
+    Args:
+        recipe: The sections `evaluate`, `generate`, `model`, `score` and `workers` are read.
+        folder: The run folder; evaluation.json is written into it.
+
+    Returns:
+        What evaluation.json holds.
 
     Raises:
         UserError: If fewer than two prompts are held out, or there is no adapter.
@@ -48,33 +57,45 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
 
 
 def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> tuple[list[Score], list[Score]]:
-    """Generate and score the clips of both models, on the same prompts and seeds: the video model is loaded once."""
-    prompts = [prompt.model_copy(update={"videos": ()}) for prompt in prompts]  # both models make their own
+    """Return the scores of the base and of the aligned model's clips. The video model is loaded once for both."""
+    prompts = [prompt.model_copy(update={"videos": ()}) for prompt in prompts]  # both models generate: no clips of the user's
     first = recipe.evaluate.first_seed
     seeds = range(first, first + recipe.evaluate.seeds)
     critics = recipe.evaluating()
-    aligned = Adapter((folder / "adapter").resolve())
-    parts = {part: folder.folder(f"evaluation/{part}") for part in ("base", "aligned")}
-    with open_pool(recipe.workers) as crew:
-        clips = {
-            "base": make_clips(prompts, seeds, recipe, folder, crew, into=parts["base"]),
-            "aligned": make_clips(prompts, seeds, recipe, folder, crew, into=parts["aligned"], adapter=aligned),
-        }
-        base, other = (score_clips(clips[part], prompts, critics, parts[part], crew) for part in ("base", "aligned"))
-    return base, other
+    adapter = Adapter((folder / "adapter").resolve())
+    base, aligned = (folder.subfolder(f"evaluation/{model}") for model in ("base", "aligned"))
+    with open_pool(recipe.workers) as pool:
+        base_clips = make_clips(prompts, seeds, recipe, folder, pool, into=base)
+        aligned_clips = make_clips(prompts, seeds, recipe, folder, pool, into=aligned, adapter=adapter)
+        base_scores = score_clips(base_clips, prompts, critics, base, pool)
+        aligned_scores = score_clips(aligned_clips, prompts, critics, aligned, pool)
+    return base_scores, aligned_scores
 
+
+# The comparison of one critic's scores.
 
 NOT_COMPARED = {"seconds", "focal_assumed"}
+"""Measures that describe the scoring, not the clip."""
+
 OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_widths", "loo_coverage"}
 """Measures that follow from cameras and depth, whatever colours the pixels have."""
-SEED = 0  # of the bootstrap's resampling
+
+BOOTSTRAP_SEED = 0
 
 
 def compare(base: Sequence[Score], aligned: Sequence[Score], *, chose_pairs: bool) -> CriticFindings:
-    """Compare one critic's rows of both models, clip by clip; rows are matched by their clip's name, `<prompt>/<seed>`.
+    """Compare one critic's scores of two models, clip by clip.
 
-    A measure is compared over the clips for which it stands, with status ok, on both sides. One that stands for clips of fewer
-    than two prompts is absent: it would have no interval.
+    Clips are matched by name, `<prompt>/<seed>`. A measure is compared over the clips that have it, with status `ok`, in both
+    models; a measure known for clips of fewer than two prompts is left out, since it would have no interval.
+
+    Args:
+        base: The critic's scores of the base model's clips.
+        aligned: The same critic's scores of the aligned model's clips.
+        chose_pairs: Whether this critic also chose the training pairs.
+
+    Returns:
+        The change of every measure, how many clips had which status, and the verdict.
     """
     before, after = ({row.clip: row for row in rows if row.status == "ok"} for rows in (base, aligned))
     changes = {}
@@ -83,15 +104,18 @@ def compare(base: Sequence[Score], aligned: Sequence[Score], *, chose_pairs: boo
         known = {clip: (float(pair[0]), float(pair[1])) for clip, pair in pairs.items() if None not in pair}
         if len({_prompt(clip) for clip in known}) > 1:
             changes[name] = _change(name, known)
-    changes = _shown_by_the_clips(changes)
+    changes = _without_commanded_geometry(changes)
     outcome = judge_outcome(changes, chose_pairs=chose_pairs)
     return CriticFindings(
         chose_pairs=chose_pairs, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome
     )
 
 
-def _shown_by_the_clips(changes: dict[str, Change]) -> dict[str, Change]:
-    """Leave out what a critic told of cameras and depth if it is the same for every clip: it was commanded, not seen."""
+def _without_commanded_geometry(changes: dict[str, Change]) -> dict[str, Change]:
+    """Leave out measures of cameras and depth that are equal in both models for every clip.
+
+    The critic then took the geometry from the prompt's scene, as the oracle does, and did not measure it in the clips.
+    """
     return {name: change for name, change in changes.items() if name not in OF_GEOMETRY_ALONE or change.low or change.high}
 
 
@@ -109,7 +133,7 @@ def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
     for clip, pair in pairs.items():
         groups.setdefault(_prompt(clip), []).append(pair)
     means = torch.stack([torch.tensor(group, dtype=torch.float64).mean(dim=0) for group in groups.values()])
-    difference, low, high = paired_bootstrap(*means.T, seed=SEED)
+    difference, low, high = paired_bootstrap(*means.T, seed=BOOTSTRAP_SEED)
     better = MEASURES[name].better
     return Change(
         verdict=MEASURES[name].verdict(difference, low, high, n=len(groups)),
@@ -124,16 +148,28 @@ def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
     )
 
 
+# The verdict: better geometry counts only at equal motion.
+
 GEOMETRY = "loo_error"
-"""The measure that decides, whichever the pairs were chosen by: every critic has it, and no frame explains itself in it."""
+"""The measure that decides, whichever the pairs were chosen by: every critic has it, and no frame is its own evidence."""
 
 MOTION_LOST = -0.05
-"""A gain counts only if the mean of no measure of motion falls by more than this share. It is for the gain to show that motion
-is kept: an interval that is too wide to tell does not excuse it."""
+"""A gain does not count if the mean of any measure of motion falls by more than this share of the base model's.
+
+The training has to show that it keeps the motion: an interval too wide to exclude an equal motion is no excuse.
+"""
 
 
 def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcome | None:
-    """Return whether geometry got better at equal motion; None where the geometry could not be compared."""
+    """Return whether geometry got better at equal motion.
+
+    Args:
+        changes: The changes of one critic's measures.
+        chose_pairs: Whether this critic also chose the training pairs.
+
+    Returns:
+        The verdict with the numbers behind it; None if the geometry could not be compared.
+    """
     if GEOMETRY not in changes or changes[GEOMETRY].base <= 0:
         return None
     geometry = changes[GEOMETRY]
@@ -156,7 +192,7 @@ def _verdict(geometry: Change, motion: Mapping[str, Relative]) -> TrainingOutcom
         return "too few prompts"
     if geometry.verdict == "better":
         lost = any(relative.change < MOTION_LOST for relative in motion.values())
-        return "bought with motion" if lost else "better"
+        return "explained by less motion" if lost else "better"
     return "worse" if geometry.verdict == "worse" else "unclear"
 
 

@@ -1,4 +1,9 @@
-"""generate: the candidates of every training prompt, one clip per seed, or clips that the prompt brings."""
+"""generate: make the candidate clips of every training prompt, one per seed.
+
+In: prompts.jsonl, with first frames in prompts/. Out: clips.jsonl, the videos clips/<prompt>/<seed>.mp4 and, unless
+`generate.keep_latents` is off, the latents that each was decoded from, beside it. For a prompt that brings clips of its own
+nothing is generated: its clips are copied to clips/<prompt>/<number>.
+"""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from videogpa.config import GenerateConfig, ModelConfig, Recipe
+from videogpa.config import ModelConfig, Recipe
 from videogpa.errors import UserError
 from videogpa.models.base import Sampling
 from videogpa.models.loading import check_size, load_model, model_identity, with_absolute_path
@@ -27,58 +32,137 @@ from videogpa.workers import WorkerPool, fill, map_items, open_pool
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter's folder, and how strongly it is put on: 1 is as it was trained."""
+    """A LoRA adapter to generate with: its folder, and the factor on its effect (1 is the strength it was trained at)."""
 
     path: Path
     scale: float = 1.0
 
 
+def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
+    """Make `recipe.generate.candidates` clips of every training prompt. Clips that are there already are kept.
+
+    Args:
+        recipe: The sections `generate`, `model` and `workers` are read.
+        folder: The run folder.
+
+    Returns:
+        The rows of all candidates, prompt by prompt.
+
+    Raises:
+        UserError: If there is no training prompt, the model cannot make clips of this size, or the adapter is missing or does
+            not fit the model.
+    """
+    prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
+    if not prompts:
+        raise UserError(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
+    config = recipe.generate
+    check_size(recipe.model, folder, frames=config.frames, height=config.height, width=config.width)
+    adapter = None if config.adapter is None else Adapter(config.adapter.expanduser().resolve(), config.adapter_scale)
+    seeds = range(config.seed, config.seed + config.candidates)
+    with open_pool(recipe.workers) as pool:
+        return make_clips(prompts, seeds, recipe, folder, pool, into=folder, adapter=adapter, keep_latents=config.keep_latents)
+
+
+def make_clips(
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+    recipe: Recipe,
+    folder: RunFolder,
+    pool: WorkerPool,
+    *,
+    into: RunFolder,
+    adapter: Adapter | None = None,
+    keep_latents: bool = False,
+) -> list[Clip]:
+    """Make a clip of every prompt with every seed. Clips that are there already are kept.
+
+    The model is loaded only if a clip is left to generate.
+
+    Args:
+        prompts: A prompt that brings clips of its own gets these, and no others. Image paths are relative to `folder`.
+        seeds: One clip of every prompt is generated with each of these.
+        recipe: The sections `generate` and `model` are read.
+        folder: The run folder.
+        pool: The workers that generate.
+        into: The folder whose clips.jsonl and clips/ are written; the run folder, or a part of it.
+        adapter: The LoRA adapter to generate with; None for the base model.
+        keep_latents: Whether the latents of newly generated clips are kept.
+
+    Returns:
+        The rows of all clips, prompt by prompt.
+
+    Raises:
+        UserError: If an image, a clip or the adapter is missing, or the adapter does not fit the model.
+    """
+    _check_images(recipe, [prompt for prompt in prompts if not prompt.videos])
+    task = _task(prompts, recipe, folder)
+    jobs = _plan(prompts, seeds, recipe, into.path.resolve(), adapter, keep_latents)
+    wanted = _fingerprints(jobs, task, adapter)
+
+    def make(names: list[str]) -> Iterator[Clip]:
+        left = [jobs[name] for name in names]
+        yield from map_items(import_clip, [job for job in left if isinstance(job, UserClip)], label="your clips")
+        yield from pool.map(task, [job for job in left if isinstance(job, GenerateJob)], label="generate")
+
+    return fill(manifests.clips(into), wanted, make)
+
+
+# Clips that are generated.
+
+
 @dataclass(frozen=True)
 class GenerateJob:
-    """A clip to be made: its row, whose files go into the folder `into`."""
+    """One clip to generate."""
 
     row: Clip
+    """The clip's row; its paths are relative to `into`."""
     prompt: Prompt
     seed: int
     into: Path
+    """The folder that the files are written into."""
     adapter: Adapter | None
 
 
 @dataclass(frozen=True)
 class GenerateTask:
-    """See `videogpa.workers.Task`. Base and aligned clips are made by one work: the adapter is the order's."""
+    """Loads the video model and generates clips with it (a `videogpa.workers.Task`).
+
+    The adapter belongs to the job: base and aligned clips are one task, so that a worker loads the model once for both.
+    """
 
     model: ModelConfig
     identity: str
-    """Of the model: whose latents are kept."""
+    """The model's fingerprint, stored in the latents that are kept."""
     sampling: Sampling
     fps: int
     images: Path
-    """The folder that the prompts' images are relative to."""
+    """The folder that the prompts' image paths are relative to."""
     texts: tuple[str, ...]
-    """Of all prompts, not only those left to do, so that base and aligned clips are the same work."""
+    """The texts of all prompts, also of those that are finished: otherwise base and aligned clips would be different tasks."""
 
     def load(self) -> Callable[[GenerateJob], Clip]:
-        """Load the model, with the states of all texts and without its text encoder."""
+        """Load the model, encode all texts, and free the text encoder."""
         return _Generator(self)
 
 
 class _Generator:
-    def __init__(self, work: GenerateTask) -> None:
-        self._work = work
-        self._model = load_model(work.model, RunFolder(work.images))
-        self._model.cache_text_embeddings(work.texts)
+    """A loaded model, and the adapter that is in it now."""
+
+    def __init__(self, task: GenerateTask) -> None:
+        self._task = task
+        self._model = load_model(task.model, RunFolder(task.images))
+        self._model.cache_text_embeddings(task.texts)
         self._adapter: Adapter | None = None
         self._adapter_context = ExitStack()
 
     def __call__(self, job: GenerateJob) -> Clip:
         self._set_adapter(job.adapter)
-        work, row = self._work, job.row
-        [sample] = self._model.generate([request_for(job.prompt, job.seed, work.images)], work.sampling)
-        write_video(job.into / row.path, sample.video, work.fps)
+        task, row = self._task, job.row
+        [sample] = self._model.generate([request_for(job.prompt, job.seed, task.images)], task.sampling)
+        write_video(job.into / row.path, sample.video, task.fps)
         if row.latents is not None:
             latents = {"latents": sample.latents.to(torch.bfloat16)}
-            save_tensors(latents, job.into / row.latents, fingerprint=work.identity)
+            save_tensors(latents, job.into / row.latents, fingerprint=task.identity)
         return row
 
     def _set_adapter(self, adapter: Adapter | None) -> None:
@@ -87,42 +171,40 @@ class _Generator:
         self._adapter_context.close()
         self._adapter = None
         if adapter is not None:
-            from videogpa.models.adapters import adapted  # not before it is needed: imports peft
+            from videogpa.models.adapters import adapted  # imported here because it imports peft
 
             self._adapter_context.enter_context(adapted(self._model.transformer, adapter.path, scale=adapter.scale))
             self._adapter = adapter
 
 
+# Clips that a prompt brings.
+
+
 @dataclass(frozen=True)
 class UserClip:
-    """A clip that a prompt brings: where it lies, and its row, whose file goes into the folder `into`."""
+    """One of the user's own clips, to be copied into the run."""
 
     source: Path
     row: Clip
+    """The clip's row; its path is relative to `into`."""
     into: Path
+    """The folder that the file is copied into."""
     size: tuple[int, int, int]
-    """Frames, height and width that it must have."""
+    """The number of frames, the height and the width that the clip must have."""
 
     @property
     def fingerprint(self) -> str:
-        """Of the file's content and of the size asked for."""
+        """Hash of the file's content and of the size that is asked for."""
         if not self.source.is_file():
             raise UserError(f"the clip {self.source} of prompt {self.row.prompt!r} is gone")
         return fingerprint("own clip", path_fingerprint(self.source), self.size)
 
 
-def plan_user_clip(prompt: str, number: int, source: Path, config: GenerateConfig, into: Path) -> UserClip:
-    """Plan to take a prompt's clip with that number into the run."""
-    name = f"{prompt}/{number}"
-    row = Clip(clip=name, prompt=prompt, seed=None, path=f"clips/{name}{source.suffix.lower()}")
-    return UserClip(source, row, into, (config.frames, config.height, config.width))
-
-
 def import_clip(clip: UserClip) -> Clip:
-    """Copy the clip into the run, and return its row.
+    """Copy a user's clip into the run, and return its row.
 
     Raises:
-        UserError: If it is not a video, or not of the size that the recipe says.
+        UserError: If the file is not a video, or has another size than the recipe.
     """
     try:
         found = probe(clip.source)
@@ -139,74 +221,29 @@ def import_clip(clip: UserClip) -> Clip:
     return clip.row
 
 
-def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
-    """Make `recipe.generate.candidates` clips of every training prompt, those that are not there yet.
-
-    Raises:
-        UserError: If there is no training prompt, the model cannot make clips of the size asked for, or there is no such
-            adapter or it does not fit.
-    """
-    prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
-    if not prompts:
-        raise UserError(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
-    config = recipe.generate
-    check_size(recipe.model, folder, frames=config.frames, height=config.height, width=config.width)
-    seeds = range(config.seed, config.seed + config.candidates)
-    with open_pool(recipe.workers) as crew:
-        return make_clips(
-            prompts, seeds, recipe, folder, crew, into=folder, adapter=_adapter(config), keep_latents=config.keep_latents
-        )
+# Planning: which clips, under which names and fingerprints.
 
 
-def _adapter(config: GenerateConfig) -> Adapter | None:
-    return None if config.adapter is None else Adapter(config.adapter.expanduser().resolve(), config.adapter_scale)
-
-
-def make_clips(
-    prompts: Sequence[Prompt],
-    seeds: Sequence[int],
-    recipe: Recipe,
-    folder: RunFolder,
-    crew: WorkerPool,
-    *,
-    into: RunFolder,
-    adapter: Adapter | None = None,
-    keep_latents: bool = False,
-) -> list[Clip]:
-    """Make a clip of every prompt with every seed, in clips.jsonl and clips/ of `into`; those made already are kept.
-
-    A prompt that brings clips gets these, and no others. Prompts' images are relative to `folder`, the run's. The model is
-    loaded only if a clip is left to be generated.
-
-    Raises:
-        UserError: If an image, a clip or the adapter is missing, or the adapter does not fit the model.
-    """
-    _check_images(recipe, [prompt for prompt in prompts if not prompt.videos])
-    work = _work(prompts, recipe, folder)
-    path = into.path.resolve()
-    planned: dict[str, UserClip | GenerateJob] = {}
+def _plan(
+    prompts: Sequence[Prompt], seeds: Sequence[int], recipe: Recipe, into: Path, adapter: Adapter | None, keep_latents: bool
+) -> dict[str, UserClip | GenerateJob]:
+    """Return what makes each clip, by the clip's name."""
+    size = (recipe.generate.frames, recipe.generate.height, recipe.generate.width)
+    jobs: dict[str, UserClip | GenerateJob] = {}
     for prompt in prompts:
-        videos = enumerate(map(Path, prompt.videos))
-        own = [plan_user_clip(prompt.prompt, number, video, recipe.generate, path) for number, video in videos]
-        new = [GenerateJob(_row(prompt, seed, keep_latents), prompt, seed, path, adapter) for seed in seeds]
-        planned |= {clip.row.clip: clip for clip in own or new}
-    wanted = _fingerprints(planned, work, adapter)
-
-    def make(names: list[str]) -> Iterator[Clip]:
-        left = [planned[name] for name in names]
-        yield from map_items(import_clip, [clip for clip in left if isinstance(clip, UserClip)], label="your clips")
-        yield from crew.map(work, [clip for clip in left if isinstance(clip, GenerateJob)], label="generate")
-
-    return fill(manifests.clips(into), wanted, make)
+        for number, video in enumerate(map(Path, prompt.videos)):
+            name = f"{prompt.prompt}/{number}"
+            row = Clip(clip=name, prompt=prompt.prompt, seed=None, path=f"clips/{name}{video.suffix.lower()}")
+            jobs[name] = UserClip(video, row, into, size)
+        for seed in seeds if not prompt.videos else ():
+            name = f"{prompt.prompt}/{seed}"
+            latents = f"clips/{name}.safetensors" if keep_latents else None
+            row = Clip(clip=name, prompt=prompt.prompt, seed=seed, path=f"clips/{name}.mp4", latents=latents)
+            jobs[name] = GenerateJob(row, prompt, seed, into, adapter)
+    return jobs
 
 
-def _row(prompt: Prompt, seed: int, keep_latents: bool) -> Clip:
-    name = f"{prompt.prompt}/{seed}"
-    latents = f"clips/{name}.safetensors" if keep_latents else None
-    return Clip(clip=name, prompt=prompt.prompt, seed=seed, path=f"clips/{name}.mp4", latents=latents)
-
-
-def _work(prompts: Sequence[Prompt], recipe: Recipe, folder: RunFolder) -> GenerateTask:
+def _task(prompts: Sequence[Prompt], recipe: Recipe, folder: RunFolder) -> GenerateTask:
     config = recipe.generate
     return GenerateTask(
         model=with_absolute_path(recipe.model, folder),
@@ -218,20 +255,23 @@ def _work(prompts: Sequence[Prompt], recipe: Recipe, folder: RunFolder) -> Gener
     )
 
 
-def _fingerprints(planned: Mapping[str, UserClip | GenerateJob], work: GenerateTask, adapter: Adapter | None) -> dict[str, str]:
-    """What decides how the clips look. Whether latents are kept does not: clips that were made without stay as they are."""
-    shared = [work.identity, asdict(work.sampling), work.fps, *_adapter_identity(adapter)]
-    seen = cache(lambda prompt: prompt_identity(prompt, work.images))
+def _fingerprints(jobs: Mapping[str, UserClip | GenerateJob], task: GenerateTask, adapter: Adapter | None) -> dict[str, str]:
+    """Hash everything that decides the pixels of each clip.
+
+    Whether latents are kept is not part of it: clips that were made without them stay as they are.
+    """
+    shared = [task.identity, asdict(task.sampling), task.fps, *_adapter_identity(adapter)]
+    prompt_hash = cache(lambda prompt: prompt_identity(prompt, task.images))
     return {
-        name: clip.fingerprint if isinstance(clip, UserClip) else fingerprint("clip", *shared, seen(clip.prompt), clip.seed)
-        for name, clip in planned.items()
+        name: job.fingerprint if isinstance(job, UserClip) else fingerprint("clip", *shared, prompt_hash(job.prompt), job.seed)
+        for name, job in jobs.items()
     }
 
 
 def _adapter_identity(adapter: Adapter | None) -> list[object]:
     if adapter is None:
         return []
-    from videogpa.models.adapters import adapter_fingerprint  # not before it is needed: imports peft
+    from videogpa.models.adapters import adapter_fingerprint  # imported here because it imports peft
 
     return [adapter_fingerprint(adapter.path), adapter.scale]
 

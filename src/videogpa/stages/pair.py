@@ -1,8 +1,11 @@
-"""pair: the best and the worst candidate of a group become a preference pair.
+"""pair: make the best and the worst candidate of a prompt a preference pair.
 
-The paper (arXiv 2601.23286) takes the best and the worst, a gap of at least 0.05 apart and with a motion of at least 0.001.
-We add that the winner keeps the loser's motion, because geometry rewards otherwise favour frozen clips (docs/papers.md), and
-that a winner may be asked to be good, not only better.
+In: clips.jsonl and scores.jsonl. Out: pairs.jsonl, with a row for every pair, and for every group of candidates that gave
+none a row with the reason.
+
+VideoGPA (https://arxiv.org/abs/2601.23286) pairs the best and the worst candidate if their scores are at least 0.05 apart and
+their motion is at least 0.001. We add two conditions: the winner keeps the loser's motion, since a reward for geometry would
+otherwise favour frozen clips (docs/papers.md); and, if `pair.winner_threshold` is set, the winner is good, not only better.
 """
 
 from collections import Counter
@@ -20,21 +23,36 @@ from videogpa.workers import fill
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
-    """Pair the scored candidates of every prompt."""
-    scores = {row.clip: row for row in manifests.scores(folder).rows() if row.critic == recipe.score.critic}
-    groups: dict[str, list[Score]] = {}
-    for clip in manifests.clips(folder).rows():
-        groups.setdefault(clip.prompt, []).extend([scores[clip.clip]] if clip.clip in scores else [])
+    """Pair the scored candidates of every prompt.
+
+    Args:
+        recipe: The section `pair` and the name of the scoring critic are read.
+        folder: The run folder.
+
+    Returns:
+        The rows of pairs.jsonl, prompt by prompt: pairs, or one row with the reason why there is none.
+    """
     pairs = manifests.pairs(folder)
     chosen: dict[str, Pair] = {}
     wanted: dict[str, str] = {}
-    for prompt, group in groups.items():
+    for prompt, group in _candidates(recipe.score.critic, folder).items():
         made_from = fingerprint(recipe.pair, recipe.score.critic, [(row.clip, row.fingerprint) for row in group])
         for pair in choose_pairs(prompt, group, recipe.pair):
             chosen[pairs.key(pair)] = pair
             wanted[pairs.key(pair)] = made_from
     return fill(pairs, wanted, lambda keys: [chosen[key] for key in keys])
 
+
+def _candidates(critic: str, folder: RunFolder) -> dict[str, list[Score]]:
+    """Return the critic's scores of every prompt's clips, in the order of clips.jsonl."""
+    scores = {row.clip: row for row in manifests.scores(folder).rows() if row.critic == critic}
+    groups: dict[str, list[Score]] = {}
+    for clip in manifests.clips(folder).rows():
+        groups.setdefault(clip.prompt, []).extend([scores[clip.clip]] if clip.clip in scores else [])
+    return groups
+
+
+# Choosing the pairs of one group.
 
 FEW_SCORED = "fewer than two candidates could be scored"
 FEW_MOVING = "fewer than two candidates move enough"
@@ -43,14 +61,21 @@ SMALL_GAP = "the gap is too small"
 MOTION_LOST = "every better candidate moves too little beside the worse one"
 
 Match = tuple[Score, Score]
-"""A possible winner and its loser."""
+"""A possible winner, and its loser."""
 
 
 def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -> list[Pair]:
-    """Return the pairs of a group, widest gap first, or a single row with the reason why there is none.
+    """Choose the preference pairs of one prompt's candidates.
 
-    A clip stands in one pair at most. Ties are broken by the candidates' order, so that the same scores always give the same
-    pairs.
+    A clip is in one pair at most. Ties are broken by the order of the candidates, so that equal scores give equal pairs.
+
+    Args:
+        prompt: The id of the prompt.
+        candidates: The scores of its clips by one critic. Only those with status `ok` take part.
+        config: The measure to compare by and the conditions on a pair.
+
+    Returns:
+        At most `config.per_group` pairs, the widest gap first; or a single row whose `dropped` says why there is no pair.
     """
     scored = [c for c in candidates if c.status == "ok" and _known(c, config)]
     if len(scored) < 2:
@@ -69,7 +94,7 @@ def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -
 
 
 def _reason(matches: Sequence[Match], config: PairConfig) -> str:
-    """Why none of these matches is a pair."""
+    """Return why none of these matches became a pair."""
     if not matches:
         return NO_WINNER
     return MOTION_LOST if any(_wide(match, config) for match in matches) else SMALL_GAP
@@ -77,7 +102,7 @@ def _reason(matches: Sequence[Match], config: PairConfig) -> str:
 
 def _pair(prompt: str, rank: int, match: Match, spread: float, config: PairConfig) -> Pair:
     winner, loser = match
-    moved, beside = _motion(winner, config), _motion(loser, config)
+    winner_motion, loser_motion = _motion(winner, config), _motion(loser, config)
     return Pair(
         prompt=prompt,
         rank=rank,
@@ -87,12 +112,12 @@ def _pair(prompt: str, rank: int, match: Match, spread: float, config: PairConfi
         loser_score=_value(loser, config.measure),
         gap=_gap(match, config),
         spread=spread,
-        motion_ratio=moved / beside if beside > 0 else None,
+        motion_ratio=winner_motion / loser_motion if loser_motion > 0 else None,
     )
 
 
 def _disjoint(matches: Sequence[Match]) -> list[Match]:
-    """Keep the first matches in which no clip stands twice."""
+    """Keep each match whose clips are in none of the matches kept before it."""
     kept: list[Match] = []
     used: set[str] = set()
     for winner, loser in matches:
@@ -122,7 +147,7 @@ def _wide(match: Match, config: PairConfig) -> bool:
 
 
 def _gap(match: Match, config: PairConfig) -> float:
-    """How much better the winner is; negative when it is worse."""
+    """Return by how much the winner's score is better; negative if it is worse."""
     winner, loser = match
     sign = 1 if MEASURES[config.measure].better == "higher" else -1
     return sign * (_value(winner, config.measure) - _value(loser, config.measure))
@@ -136,6 +161,8 @@ def _value(score: Score, name: str) -> float:
     return float(getattr(score, name))
 
 
+# What the terminal and the report show of the pairs.
+
 STEPS = {
     "two or more candidates scored": FEW_SCORED,
     "two or more of them move": FEW_MOVING,
@@ -143,7 +170,7 @@ STEPS = {
     "a gap wide enough": SMALL_GAP,
     "a winner that keeps the motion": MOTION_LOST,
 }
-"""What a group must have, in the order in which it is asked, and the reason it is dropped for if it lacks it."""
+"""Condition on a group of candidates -> the reason in `Pair.dropped` if it fails, in the order in which they are checked."""
 
 DISTRIBUTIONS = {
     "spread": "best against worst candidate of a group",
@@ -152,12 +179,15 @@ DISTRIBUTIONS = {
     "loser_score": "losers",
     "motion_ratio": "the winner's motion as a share of the loser's",
 }
-"""Columns of pairs.jsonl that say how the settings of `pair` bite."""
+"""Columns of pairs.jsonl whose distributions show what each threshold of `pair` removes, with their meanings."""
 
 
 @dataclass(frozen=True)
 class Funnel:
-    """What became of the groups: `left` counts those that had what each of `STEPS` asks and all before it."""
+    """How many groups of candidates passed each condition.
+
+    `left` counts, for every condition in `STEPS`, the groups that meet it and all before it.
+    """
 
     groups: int
     left: dict[str, int]
@@ -165,7 +195,7 @@ class Funnel:
 
 
 def funnel(rows: Sequence[Pair]) -> Funnel:
-    """Count the rows of pairs.jsonl."""
+    """Count the groups and pairs in the rows of pairs.jsonl."""
     lost = Counter(row.dropped for row in rows)
     groups = remaining = len({row.prompt for row in rows})
     left = {}
@@ -176,6 +206,11 @@ def funnel(rows: Sequence[Pair]) -> Funnel:
 
 
 def distribution(rows: Sequence[Pair], column: str) -> list[float]:
-    """Return the known values of one of `DISTRIBUTIONS`, sorted. Of gaps those of pairs only; of spreads one per group."""
+    """Return the known values of a column, sorted in ascending order.
+
+    Args:
+        rows: The rows of pairs.jsonl.
+        column: A key of `DISTRIBUTIONS`. A spread counts once per group; everything else is taken of pairs alone.
+    """
     chosen = [row for row in rows if (row.rank == 0 if column == "spread" else row.dropped is None)]
     return sorted(value for row in chosen if (value := getattr(row, column)) is not None)

@@ -1,4 +1,8 @@
-"""prompts: what clips are asked for, as prompts.jsonl, with first frames beside it."""
+"""prompts: write down what the clips are to show.
+
+In: the recipe's `prompts` section, and the files or folders that it names. Out: prompts.jsonl with one row per prompt, and
+the first frames in prompts/, so that the run is complete without the files that the prompts came from.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,46 +22,68 @@ from videogpa.world.prompts import view, world_prompts
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
-    """Write the prompts and their first frames; those that are there already, for the same recipe, are kept."""
-    prompts = {row.prompt: row for row in plan(recipe.prompts)}
-    wanted = {name: _fingerprint(row) for name, row in prompts.items()}
+    """Write the prompts and their first frames into the run folder.
 
-    def copy(names: list[str]) -> Iterator[Prompt]:
-        return map_items(lambda name: _with_image(prompts[name], folder), names, label="prompts")
+    Rows that are there already and came from the same prompts are kept.
 
-    return fill(manifests.prompts(folder), wanted, copy)
+    Args:
+        recipe: Its `prompts` section decides where the prompts come from.
+        folder: The run folder.
 
-
-def plan(config: PromptsConfig) -> list[Prompt]:
-    """Return the prompts that the settings stand for. Images and videos are named where they lie now, by absolute paths.
-
-    The first frames of scenes of the miniature world do not lie anywhere yet.
+    Returns:
+        All prompts, in the order of their source; `image` is relative to the run folder.
 
     Raises:
         UserError: If a file or folder is missing or cannot be used.
+    """
+    prompts = {row.prompt: row for row in plan(recipe.prompts)}
+    wanted = {name: _fingerprint(row) for name, row in prompts.items()}
+
+    def make(names: list[str]) -> Iterator[Prompt]:
+        return map_items(lambda name: _with_image(prompts[name], folder), names, label="prompts")
+
+    return fill(manifests.prompts(folder), wanted, make)
+
+
+def plan(config: PromptsConfig) -> list[Prompt]:
+    """Return the prompts that the settings describe, without writing anything.
+
+    Args:
+        config: The recipe's `prompts` section.
+
+    Returns:
+        The prompts with their splits. Images and videos are absolute paths to the user's files. A prompt of the miniature
+        world has no image file yet: its first frame is rendered by `run`.
+
+    Raises:
+        UserError: If a file or folder is missing or cannot be used, a prompt has no text, or more prompts are to be held out
+            than there are.
     """
     if config.world is not None:
         return world_prompts(config.world)
     if config.images is not None:
         rows = _with_camera(read_folder(config.images), config.camera or CameraPrompts())
     else:
-        assert config.file is not None  # the config's validator sees to it
+        assert config.file is not None  # the validator of PromptsConfig guarantees one source
         rows = read_file(config.file)
         rows = rows if config.camera is None else _with_camera(rows, config.camera)
-    silent = [row.prompt for row in rows if not row.text]
-    if silent:
-        raise UserError(f"prompts without a text: {', '.join(silent[:5])}. Add one, or let prompts.camera write it.")
+    without_text = [row.prompt for row in rows if not row.text]
+    if without_text:
+        raise UserError(f"prompts without a text: {', '.join(without_text[:5])}. Add one, or let prompts.camera write it.")
     return _hold_out(rows, config.held_out)
 
 
 def _with_camera(rows: list[Prompt], config: CameraPrompts) -> list[Prompt]:
-    """Let every text ask for a static scene and some moves of the camera; what it said before describes the scene."""
+    """Replace every text by one that asks for a static scene and camera moves; the old text becomes the scene's caption."""
     texts = [camera_text(choose_moves(row.prompt, config), row.text) for row in rows]
     return [row.model_copy(update={"text": text}) for row, text in zip(rows, texts, strict=True)]
 
 
 def _hold_out(rows: list[Prompt], count: int) -> list[Prompt]:
-    """Hold out that many of the training prompts. Which ones follows from the ids: a new prompt replaces one at most."""
+    """Move `count` training prompts to the held-out split.
+
+    The choice depends on the ids alone, by hash: adding a prompt changes at most one of those held out.
+    """
     training = [row.prompt for row in rows if row.split == "train"]
     if count >= len(training) and count > 0:
         raise UserError(f"prompts.held_out is {count}, and there are only {len(training)} prompts to train with")
@@ -66,13 +92,13 @@ def _hold_out(rows: list[Prompt], count: int) -> list[Prompt]:
 
 
 def _fingerprint(row: Prompt) -> str:
-    """Of the row and of what its image shows; videos have their own, in clips.jsonl."""
+    """Hash the row and the content of its image file. Videos are hashed by the generate stage, in clips.jsonl."""
     rendered = row.scene is not None or row.image is None
     return fingerprint(row, None if rendered else path_fingerprint(Path(str(row.image))))
 
 
 def _with_image(row: Prompt, folder: RunFolder) -> Prompt:
-    """Put the prompt's first frame into the run folder, so that the run is whole without the files it came from."""
+    """Render or copy the prompt's first frame into the run folder, and return the row with the new, relative path."""
     if row.scene is not None:
         image = f"prompts/{row.prompt}.png"
         write_image(folder / image, view(row.scene).images[0])

@@ -24,7 +24,7 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def folder(self, name: str) -> "RunFolder":
+    def subfolder(self, name: str) -> "RunFolder":
         """A part of the run that is laid out like a run of its own, as the evaluation's base and aligned clips are."""
         return RunFolder(self.path / name)
 

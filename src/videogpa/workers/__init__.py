@@ -1,6 +1,6 @@
-"""Many items, one or many workers: the only place that knows whether work is done in this process or over many machines.
+"""Work on many items, by this process or by many workers: the only place that knows which of the two it is.
 
-Every stage that takes time says what it does as a `Task`, gets a crew from `open_pool`, and writes the rows that come back.
+Every stage that takes time describes its work as a `Task`, gets a pool from `open_pool`, and writes the rows that come back.
 """
 
 from videogpa.workers.pool import Task, WorkerPool, fill, map_items, open_pool

@@ -1,4 +1,7 @@
-"""Who does the work of a stage: this process, or workers that Ray runs on the GPUs of one or many machines."""
+"""Who does the work of a stage: this process, or workers that Ray runs on the GPUs of one or many machines.
+
+A stage describes its work as a `Task`, opens a pool with `open_pool`, and iterates over the results of `pool.map`.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,77 +12,90 @@ from videogpa.records import Row
 from videogpa.storage.manifests import Manifest
 from videogpa.workers.progress import progress
 
-I = TypeVar("I")  # noqa: E741 - an item; R is what becomes of it
-R = TypeVar("R")
-I_contra = TypeVar("I_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 Made = TypeVar("Made", bound=Row)
 
 
 @runtime_checkable
-class Task(Protocol[I_contra, R_co]):
-    """What is done to many items, described in a few words that can be sent to another machine: a frozen dataclass.
+class Task(Protocol[Item_contra, Result_co]):
+    """A picklable description of work on many items; `load()` runs once per worker.
 
-    Works that are equal share what they load. Paths are absolute, since a worker may have another working directory. What a
-    worker writes, it writes atomically and to a place that follows from the item: a killed worker's item is done again.
+    A task is a frozen dataclass of settings: it is sent to other machines, and tasks that are equal share what they have
+    loaded. Its paths are absolute, since a worker may have another working directory. A worker writes files atomically and to
+    a place that depends on the item alone, because the item of a killed worker is done again.
     """
 
-    def load(self) -> Callable[[I_contra], R_co]:
-        """Load what it takes (a model, a critic), and return what does the work on one item. Once per worker."""
+    def load(self) -> Callable[[Item_contra], Result_co]:
+        """Load what the work needs, such as a model or a critic, and return the function that does the work on one item."""
         ...
 
 
 @runtime_checkable
 class WorkerPool(Protocol):
-    """Workers, hired for a while."""
+    """One or more workers, open for a while."""
 
-    def map(self, work: Task[I, R], items: Sequence[I], *, label: str) -> Iterator[R]:
-        """Yield what becomes of every item as soon as it is done, in any order. An error ends the iteration."""
+    def map(self, task: Task[Item, Result], items: Sequence[Item], *, label: str) -> Iterator[Result]:
+        """Do the task's work on every item.
+
+        Args:
+            task: What is done; each worker loads it at its first item.
+            items: What it is done to.
+            label: The name of the progress bar.
+
+        Yields:
+            The result of every item as soon as it is finished, in any order. An error ends the iteration.
+        """
         ...
 
 
-class LocalPool:
-    """This process as the whole crew: nothing is sent, items are done in order, each when its result is asked for."""
-
-    def __init__(self) -> None:
-        self._loaded: tuple[Task[Any, Any], Callable[[Any], Any]] | None = None
-
-    def map(self, work: Task[I, R], items: Sequence[I], *, label: str) -> Iterator[R]:
-        """See `WorkerPool.map`. What the last work has loaded is kept for the next, if that is equal."""
-        yield from map_items(lambda item: self._loaded_for(work)(item), items, label=label)
-
-    def _loaded_for(self, work: Task[I, R]) -> Callable[[I], R]:
-        if self._loaded is None or self._loaded[0] != work:
-            self._loaded = None  # lets go of the last work's model before the next one is loaded
-            self._loaded = (work, work.load())
-        return self._loaded[1]
-
-
 def open_pool(config: WorkersConfig) -> AbstractContextManager[WorkerPool]:
-    """Return the crew that the settings ask for, as a context at whose end it is dismissed.
+    """Return the pool that the settings describe, as a context manager that closes it.
 
-    Ray is imported for several workers, and for a cluster, only. It is started at the first item.
+    Ray is imported only for several workers or for a cluster, and started at the first item.
+
+    Args:
+        config: The recipe's `workers` section.
 
     Raises:
         UserError: If Ray is needed and not installed.
     """
     if config.count == 1 and config.ray is None:
         return nullcontext(LocalPool())
-    from videogpa.workers.ray_pool import RayPool
+    from videogpa.workers.ray_pool import RayPool  # imported here because Ray is an optional dependency
 
     return RayPool(config)
 
 
-def map_items(work: Callable[[I], R], items: Sequence[I], *, label: str) -> Iterator[R]:
-    """Yield `work(item)` for every item, in order, as soon as each is done, in this process.
+class LocalPool:
+    """A pool of this process alone: items are done in order, each when its result is asked for."""
 
-    The caller writes the rows; `work` may write the files that a row promises. An error in `work` ends the iteration.
+    def __init__(self) -> None:
+        self._loaded: tuple[Task[Any, Any], Callable[[Any], Any]] | None = None
+
+    def map(self, task: Task[Item, Result], items: Sequence[Item], *, label: str) -> Iterator[Result]:
+        """Do the task's work on every item, in order. What the last task has loaded is used again if this one is equal."""
+        yield from map_items(lambda item: self._loaded_for(task)(item), items, label=label)
+
+    def _loaded_for(self, task: Task[Item, Result]) -> Callable[[Item], Result]:
+        if self._loaded is None or self._loaded[0] != task:
+            self._loaded = None  # frees the last task's model before the next one is loaded
+            self._loaded = (task, task.load())
+        return self._loaded[1]
+
+
+def map_items(function: Callable[[Item], Result], items: Sequence[Item], *, label: str) -> Iterator[Result]:
+    """Yield `function(item)` for every item, in order and with a progress bar, in this process.
+
+    An error in `function` ends the iteration; results that were yielded before it are complete.
     """
     if not items:
         return
     with progress(label, len(items)) as advance:
         for item in items:
-            result = work(item)
+            result = function(item)
             advance("")
             yield result
 

@@ -1,4 +1,4 @@
-"""How far a loop is: a bar where somebody watches, lines in a log elsewhere."""
+"""Progress of a loop: a bar on a terminal, lines in a log elsewhere."""
 
 import logging
 import time
@@ -10,17 +10,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from videogpa.processes import is_main_process
 
-_LOG_SECONDS = 10.0  # between two lines in a log file, where a bar cannot be drawn
+_LOG_SECONDS = 10.0  # between two lines, where the output is not a terminal
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def progress(label: str, total: int, *, done: int = 0) -> Iterator[Callable[[str], None]]:
-    """Show how far a loop is. Yields a function to be called once a round, with a few words to stand behind the bar.
+    """Show the progress of a loop while the block runs.
 
-    A bar on standard error if that is a terminal; otherwise a log line (level INFO) every ten seconds at most. Of several
-    processes the main one alone shows it.
+    A bar is drawn on standard error if that is a terminal; otherwise a line is logged (level INFO), every ten seconds at most.
+    If several processes run together, only the main process shows it.
+
+    Args:
+        label: The name of the loop.
+        total: The number of its rounds.
+        done: How many rounds were finished before.
+
+    Yields:
+        A function to call after every round, with a short note that is shown behind the bar ("" for none).
     """
     console = Console(stderr=True)
     columns = (

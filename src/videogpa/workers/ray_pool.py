@@ -1,7 +1,7 @@
-"""Workers that Ray runs: on this machine, or on a cluster (https://docs.ray.io).
+"""Workers that Ray runs, on this machine or on a cluster (https://docs.ray.io).
 
-Ray keeps a killed worker's place filled and gives its item to the one that follows; results come back to this process, which
-alone writes rows. A Ray of our own listens on loopback only, shows no dashboard, reports no usage and leaves nothing behind.
+Ray replaces a killed worker and repeats its item; results come back to this process, which alone writes rows. A Ray that is
+started here listens on loopback only, shows no dashboard, reports no usage and leaves no files behind.
 """
 
 import os
@@ -18,50 +18,50 @@ from videogpa.errors import UserError
 from videogpa.workers.pool import Task
 from videogpa.workers.progress import progress
 
-I = TypeVar("I")  # noqa: E741 - an item; R is what becomes of it
-R = TypeVar("R")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
-OBJECT_STORE_BYTES = 80 * 2**20  # about Ray's least: only descriptions of items and rows pass through it
-RETRIES = 3  # of an item whose worker was killed; one that kills every worker must not go on for ever
+OBJECT_STORE_BYTES = 80 * 2**20  # about the smallest that Ray accepts: only descriptions of items and rows pass through it
+RETRIES = 3  # of an item whose worker was killed: an item that kills every worker must end
 
 
 class _Worker:
-    """One worker: loads at its first item, so that what fails in loading is told as the error that it is."""
+    """One worker. It loads the task at its first item, so that an error in loading reaches the caller as it is."""
 
-    def __init__(self, work: Task[Any, Any]) -> None:
-        self._work = work
+    def __init__(self, task: Task[Any, Any]) -> None:
+        self._task = task
         self._do: Callable[[Any], Any] | None = None
 
     def do(self, item: Any) -> Any:
         if self._do is None:
-            self._do = self._work.load()
+            self._do = self._task.load()
         return self._do(item)
 
 
 class RayPool:
-    """Workers of a cluster, or of a Ray that is started here for as long as the crew is hired."""
+    """Workers of a cluster, or of a Ray that is started here and runs until the pool is closed."""
 
     def __init__(self, config: WorkersConfig) -> None:
         self._config = config
         self._ray = _import_ray(local=config.ray is None)
-        self._hired = ExitStack()
+        self._resources = ExitStack()
         self._workers: tuple[Task[Any, Any], list[Any]] | None = None
 
     def __enter__(self) -> "RayPool":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._dismiss()
-        self._hired.close()
+        self._stop_workers()
+        self._resources.close()
 
-    def map(self, work: Task[I, R], items: Sequence[I], *, label: str) -> Iterator[R]:
-        """See `WorkerPool.map`. Results come in the order in which they are done."""
+    def map(self, task: Task[Item, Result], items: Sequence[Item], *, label: str) -> Iterator[Result]:
+        """Do the task's work on every item; results come in the order in which they are finished."""
         if not items:
             return
         from ray.util import ActorPool
 
-        pool = ActorPool(self._workers_for(work))
+        pool = ActorPool(self._workers_for(task))
         for item in items:
             pool.submit(lambda worker, item: worker.do.remote(item), item)
         with progress(label, len(items)) as advance:
@@ -79,74 +79,74 @@ class RayPool:
         except self._ray.exceptions.RayActorError as error:
             raise UserError(
                 f"workers died {RETRIES + 1} times over the same item: they may lack memory, so try fewer workers. Finished "
-                f"work is kept. Ray says: {error}"
+                f"work is kept. Ray reports: {error}"
             ) from None
 
-    def _workers_for(self, work: Task[Any, Any]) -> list[Any]:
-        """The workers of the last call, if what they have loaded is what this work takes, or new ones."""
-        if self._workers is not None and self._workers[0] == work:
+    def _workers_for(self, task: Task[Any, Any]) -> list[Any]:
+        """Return the workers of the last call if their task was equal, else new ones."""
+        if self._workers is not None and self._workers[0] == task:
             return self._workers[1]
         if self._workers is None:
             self._start()
-        self._dismiss()
+        self._stop_workers()
         cpus, gpus = self._shares()
         worker = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
-        workers = [worker.remote(work) for _ in range(self._config.count)]
-        self._workers = (work, workers)
+        workers = [worker.remote(task) for _ in range(self._config.count)]
+        self._workers = (task, workers)
         return workers
 
-    def _dismiss(self) -> None:
+    def _stop_workers(self) -> None:
         for worker in self._workers[1] if self._workers else ():
             self._ray.kill(worker)
         self._workers = None
 
     def _start(self) -> None:
-        """Connect to the cluster, or start a Ray of our own."""
+        """Connect to the cluster, or start Ray on this machine."""
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._config.ray is None:
-            folder = self._hired.enter_context(TemporaryDirectory(prefix="videogpa-ray-", ignore_cleanup_errors=True))
+            folder = self._resources.enter_context(TemporaryDirectory(prefix="videogpa-ray-", ignore_cleanup_errors=True))
             options |= {"num_cpus": self._config.count * self._cores(), "object_store_memory": OBJECT_STORE_BYTES}
             options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "_temp_dir": folder}
         try:
             self._ray.init(address=self._config.ray or "local", **options)
         except (ConnectionError, ValueError) as error:
             raise UserError(f"no Ray cluster at {self._config.ray}: {error}") from None
-        self._hired.callback(self._ray.shutdown)
+        self._resources.callback(self._ray.shutdown)
         if self._config.ray is None and self._ray.util.get_node_ip_address() != LOOPBACK:
             raise UserError(f"Ray would listen on {self._ray.util.get_node_ip_address()}: it was imported before videogpa")
-        self._check_room()
+        self._check_resources()
 
     def _cores(self) -> int:
-        """CPU cores of one worker: of ours an even share of this machine's, which also is its number of threads."""
+        """Return the CPU cores of one worker. On this machine each gets an even share, which is also its number of threads."""
         return 1 if self._config.ray is not None else max(1, (psutil.cpu_count() or 1) // self._config.count)
 
     def _shares(self) -> tuple[int, float]:
-        """CPU cores and GPUs of one worker."""
-        there = self._ray.cluster_resources().get("GPU", 0.0)
-        return self._cores(), (1.0 if there else 0.0) if self._config.gpus is None else self._config.gpus
+        """Return the CPU cores and GPUs of one worker."""
+        gpus = self._ray.cluster_resources().get("GPU", 0.0)
+        return self._cores(), (1.0 if gpus else 0.0) if self._config.gpus is None else self._config.gpus
 
-    def _check_room(self) -> None:
-        """Ray would let workers that find no room wait for ever, and the items that are given to them too."""
-        there = self._ray.cluster_resources()
+    def _check_resources(self) -> None:
+        """Refuse workers that do not fit, since Ray would let them and their items wait for ever."""
+        resources = self._ray.cluster_resources()
         for kind, each in zip(("CPU", "GPU"), self._shares(), strict=True):
-            room = there.get(kind, 0.0)
-            if each * self._config.count > room:
+            available = resources.get(kind, 0.0)
+            if each * self._config.count > available:
                 raise UserError(
-                    f"{self._config.count} workers of {each:g} {kind} each, where there are {room:g}: lower --workers"
+                    f"{self._config.count} workers of {each:g} {kind} each, and there are only {available:g}: lower --workers"
                     + (" or workers.gpus" if kind == "GPU" else "")
                 )
 
 
 def _import_ray(*, local: bool) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers without a GPU of their own: see what we see
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers without a GPU see the same ones as we do
     if local:
-        # Ray's switch for systems whose firewalls complain of open ports. Without it, it takes 127.0.0.1 for the machine's
-        # outer address, and listens there. Read when Ray is imported.
+        # Ray's switch for systems whose firewalls object to open ports. Without it, Ray replaces 127.0.0.1 by the machine's
+        # outer address and listens there. It is read when Ray is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
     except ImportError:
-        raise UserError("several workers take Ray: pip install 'videogpa[ray]', or leave --workers and --ray out") from None
+        raise UserError("several workers need Ray: pip install 'videogpa[ray]', or leave out --workers and --ray") from None
     module: ModuleType = ray
     return module
