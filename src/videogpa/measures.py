@@ -1,31 +1,62 @@
-"""Every measure of a clip: what it means, in which unit, and which direction is better. Declared here and nowhere else."""
+"""Every measure of a clip: its names, its meaning, its unit, and which direction is better. Declared here and nowhere else.
+
+Everything called an error is lower = better. `videogpa list measures` and docs/reference/measures.md show this table.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["better", "worse", "more", "less", "unclear"]
-"""What an interval says of a change; `more` and `less` of measures without a better direction."""
+"""How to read the interval of a change; `more` and `less` are for measures without a better direction."""
 
 LEAST_PROMPTS = 10
-"""With fewer a comparison says `unclear`, whatever its interval: a bootstrap of few prompts is too sure of itself. Without a
-difference (1,500 draws from a normal distribution) the 95 % interval leaves 0 out for 20 % of the samples of 4, for 10 % of
-those of 10, for 8 % of those of 24."""
+"""With fewer prompts a comparison is `unclear`, whatever its interval: a bootstrap of few prompts gives intervals that are
+too narrow. Without any difference (1,500 draws from a normal distribution) the 95 % interval leaves 0 out for 20 % of the
+samples of 4 prompts, for 10 % of those of 10, and for 8 % of those of 24."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number in a `Score` row. `better` is None for what describes a clip without judging it."""
+    """A number in a `Score` row.
 
+    `label` is the name that reports and tables show; `short` is the same name where a column must be narrow. `better` is None
+    for what describes a clip without judging it.
+    """
+
+    label: str
     better: Literal["lower", "higher"] | None
     meaning: str
     unit: str = ""
+    short: str = ""
+    min_gap: float = 0.0
+    """The default of `pair.min_gap` where pairs are chosen by this measure, in its unit."""
+
+    @property
+    def arrow(self) -> str:
+        """An arrow in the better direction; nothing where neither is better."""
+        return {"lower": "↓", "higher": "↑", None: ""}[self.better]
+
+    @property
+    def heading(self) -> str:
+        """The name for a narrow column, with the arrow."""
+        return f"{self.short or self.label}{self.arrow}"
 
     def is_better(self, a: float, b: float) -> bool:
         """Whether `a` is better than `b`."""
         return a < b if self.better == "lower" else a > b
 
     def verdict(self, change: float, low: float, high: float, *, n: int) -> Verdict:
-        """What a mean change over `n` prompts with this interval says; `unclear` if it holds 0 or the prompts are few."""
+        """Return how to read a mean change over prompts.
+
+        Args:
+            change: The mean change, aligned - base.
+            low: Lower end of its interval.
+            high: Upper end of its interval.
+            n: Number of prompts.
+
+        Returns:
+            `unclear` if the interval holds 0 or there are fewer than `LEAST_PROMPTS` prompts.
+        """
         if low <= 0 <= high or n < LEAST_PROMPTS:
             return "unclear"
         if self.better is None:
@@ -34,43 +65,92 @@ class Measure:
 
 
 MEASURES: dict[str, Measure] = {
-    # Section 3 of arXiv 2601.23286: the whole cloud rendered into every frame, empty pixels counted as error.
-    "error_3dcs": Measure("lower", "the paper's 3D consistency score: mse + lpips of the whole cloud's render"),
-    "mse": Measure("lower", "mean squared error of the whole cloud's render, RGB in [0, 1]"),
-    "lpips": Measure("lower", "LPIPS of the whole cloud's render"),
-    "psnr": Measure("higher", "peak signal-to-noise ratio of the whole cloud's render, from the mean mse", "dB"),
-    "ssim": Measure("higher", "structural similarity of the whole cloud's render"),
-    "mvcs": Measure("higher", "multi-view consistency of adjacent depth maps; not scale-free"),
-    # A frame explains itself in the scores above. Here frame i is rendered from the other frames' points only.
-    "loo_mse": Measure("lower", "mse of the leave-one-out render over covered pixels"),
-    "loo_lpips": Measure("lower", "LPIPS of the leave-one-out render over covered pixels"),
-    "loo_error": Measure("lower", "loo_mse + loo_lpips; compares clips of one scene, not across scenes"),
-    "loo_coverage": Measure("higher", "share of pixels that the other frames' points cover"),
+    # Section 3 of arXiv 2601.23286: the whole point cloud rendered into every frame, empty pixels counted as error.
+    "error_3dcs": Measure(
+        "3DCS error",
+        "lower",
+        "the paper's 3D consistency score, an error: mse + lpips of the whole point cloud rendered into every frame",
+        min_gap=0.05,  # the paper's
+    ),
+    "mse": Measure("render MSE", "lower", "mean squared error of the whole cloud's render, RGB in [0, 1]"),
+    "lpips": Measure("render LPIPS", "lower", "perceptual distance (LPIPS) between the whole cloud's render and the frame"),
+    "psnr": Measure(
+        "render PSNR", "higher", "peak signal-to-noise ratio of the whole cloud's render, from the mean mse", "dB", short="PSNR"
+    ),
+    "ssim": Measure("render SSIM", "higher", "structural similarity of the whole cloud's render and the frame"),
+    "mvcs": Measure(
+        "multi-view consistency",
+        "higher",
+        "agreement of adjacent depth maps after reprojection (MVCS of the paper); depends on the scene's scale",
+        short="MVCS",
+    ),
+    # In the scores above a frame is rendered from its own points too. Here frame i is rendered from the other frames' alone.
+    "loo_mse": Measure(
+        "leave-one-out MSE", "lower", "mse of the leave-one-out render, over the pixels that it covers", short="LOO MSE"
+    ),
+    "loo_lpips": Measure(
+        "leave-one-out LPIPS", "lower", "LPIPS of the leave-one-out render, over the pixels that it covers", short="LOO LPIPS"
+    ),
+    "loo_error": Measure(
+        "leave-one-out error",
+        "lower",
+        "loo_mse + loo_lpips: each frame against its render from the other frames' points; comparable between clips of one "
+        "scene, not across scenes",
+        short="LOO error",
+        min_gap=0.02,  # ours: the scale is narrower than that of error_3dcs, since uncovered pixels do not count
+    ),
+    "loo_coverage": Measure(
+        "leave-one-out coverage",
+        "higher",
+        "share of a frame's pixels that the other frames' points cover",
+        short="LOO coverage",
+    ),
     "single_image": Measure(
-        None, "error (mse + LPIPS) if one frame, the best for it, stands for all others: no geometry at all"
+        "single-image baseline", None, "mse + LPIPS if one frame, the best for it, stands for all others: no geometry at all"
     ),
     "explained": Measure(
-        "higher", "share of single_image that the leave-one-out render removes; 0: no better than a still picture"
+        "explained share",
+        "higher",
+        "share of single_image that the leave-one-out render removes; 0 is no better than a still picture",
     ),
-    "epipolar": Measure("lower", "median Sampson distance of matches in consecutive judged frames", "px"),
-    "homography_loo": Measure("lower", "leave-one-out error under homographies, for clips without parallax"),
+    "epipolar": Measure(
+        "epipolar error", "lower", "median Sampson distance of feature matches in consecutive judged frames", "px"
+    ),
+    "homography_loo": Measure(
+        "homography error",
+        "lower",
+        "leave-one-out error with homographies in place of points, for clips without parallax",
+    ),
     "failing": Measure(
-        "lower", "1 if loo_error is beyond what tells failing clips of the miniature world from true ones, else 0"
+        "failing", "lower", "1 if loo_error exceeds the threshold between failing and consistent synthetic clips, else 0"
     ),
-    # What the scores must be read with: a frozen clip scores perfectly.
-    "adherence": Measure(None, "share of the commanded camera path that the clip shows; 1: all of it, 0: it is frozen"),
-    "motion": Measure(None, "the paper's camera motion: mean step + 0.1 x mean rotation in radians"),
-    "flow": Measure(None, "mean optical flow between consecutive judged frames", "image widths"),
-    "jerk": Measure("lower", "how jerky the camera path is; scale-free"),
-    "registered": Measure("higher", "judged frames that have a camera"),
-    "points": Measure("higher", "points of the reconstruction: triangulated ones, or pixels with a depth"),
-    "focal_widths": Measure(None, "focal length", "image widths"),
-    "focal_assumed": Measure(None, "1 where the focal length could not be found and a usual one was assumed"),
-    "confidence": Measure(None, "median confidence of a network in its depth; each network has a scale of its own"),
-    "parallax": Measure(None, "how far near and far points move against each other, at the cameras farthest apart", "px"),
-    "join_error": Measure("lower", "of a long clip: the worst join of two windows, median distance of their points", "depths"),
-    "seconds": Measure(None, "time that scoring took", "s"),
+    # A frozen clip scores perfectly, so geometry is read beside motion.
+    "adherence": Measure(
+        "path adherence", None, "share of the commanded camera path that the clip follows; 1: all of it, 0: it is frozen"
+    ),
+    "motion": Measure("camera motion", None, "the paper's camera motion: mean step + 0.1 x mean rotation in radians"),
+    "flow": Measure("optical flow", None, "mean optical flow between consecutive judged frames", "image widths"),
+    "jerk": Measure("camera jerk", "lower", "jerkiness of the camera path; independent of the scene's scale"),
+    "registered": Measure("registered frames", "higher", "judged frames for which a camera was found"),
+    "points": Measure("points", "higher", "points of the reconstruction: triangulated ones, or pixels with a depth"),
+    "focal_widths": Measure("focal length", None, "focal length of the reconstructed camera", "image widths"),
+    "focal_assumed": Measure(
+        "focal length assumed", None, "1 where the focal length could not be estimated and a usual one was assumed, else 0"
+    ),
+    "confidence": Measure(
+        "depth confidence", None, "median confidence of a network in its depth; each network has a scale of its own"
+    ),
+    "parallax": Measure(
+        "parallax", None, "how far near and far points move against each other, between the two cameras farthest apart", "px"
+    ),
+    "join_error": Measure(
+        "window join error",
+        "lower",
+        "of a long clip: median distance of two windows' points, at their worst join",
+        "depths",
+    ),
+    "seconds": Measure("scoring time", None, "time that scoring took", "s"),
 }
 
 MOTIONS = ("adherence", "flow", "motion")
-"""Measures that say how much moves. They judge nothing, and stand with every judgement."""
+"""Measures of how much moves. They judge nothing, and are shown with every judgement."""

@@ -10,6 +10,7 @@ from typing import Any
 from videogpa import processes
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
+from videogpa.renames import upgrade_recipe_name
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
 
@@ -70,11 +71,11 @@ def open_run(target: str, overrides: tuple[str, ...], out: Path | None) -> tuple
     Raises:
         UserError: If it is none of these, or the recipe cannot be used.
     """
-    path = Path(target)
+    path = Path(target if Path(target).exists() else upgrade_recipe_name(target))
     if path.is_dir():
         if not (path / "recipe.yaml").exists():
             raise UserError(f"{path} is no run folder: it has no recipe.yaml")
         return load_recipe(path / "recipe.yaml", overrides), RunFolder(out or path)
-    shipped = recipes_folder() / f"{target}.yaml"
+    shipped = recipes_folder() / f"{path}.yaml"
     recipe = load_recipe(shipped if not path.exists() and shipped.exists() else path, overrides)
     return recipe, RunFolder(out or Path("runs") / recipe.name)

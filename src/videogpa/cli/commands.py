@@ -13,6 +13,7 @@ from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, subcommand
 
 from videogpa import processes
 from videogpa.errors import UserError
+from videogpa.renames import upgrade_flags
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -353,7 +354,7 @@ def main(arguments: list[str] | None = None) -> None:
         Command,
         prog="videogpa",
         description="Score the 3D consistency of videos, and align video diffusion models with it.",
-        args=sys.argv[1:] if arguments is None else arguments,
+        args=upgrade_flags(sys.argv[1:] if arguments is None else arguments),
         config=(OmitArgPrefixes,),
     )
     try:

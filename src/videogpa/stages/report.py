@@ -12,6 +12,7 @@ from pathlib import Path
 
 from videogpa.config import Recipe
 from videogpa.records import Evaluation, Pair, Score
+from videogpa.renames import upgrade_columns
 from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, write_run_report
 from videogpa.report.strips import make_filmstrip
 from videogpa.stages.pair import funnel
@@ -33,7 +34,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     Returns:
         The path of report.html.
     """
-    evaluation = Evaluation.model_validate_json((folder / "evaluation.json").read_text(encoding="utf-8"))
+    evaluation = read_evaluation(folder / "evaluation.json")
     scores = {model: manifests.scores(folder.subfolder(f"evaluation/{model}")).rows() for model in MODELS}
     pairs = manifests.pairs(folder).rows()
     measure = recipe.pair.measure
@@ -53,6 +54,12 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     path = folder / "report.html"
     write_run_report(path, summary)
     return path
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read evaluation.json, of this version or the one before."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Evaluation.model_validate(upgrade_columns(path.name, content, str(path)))
 
 
 def _by_clip(rows: list[Score], critic: str) -> dict[str, Score]:

@@ -7,13 +7,25 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from videogpa.renames import HASHED_AS
+
 _SAMPLE_BYTES = 1 << 20  # of each end of a file: enough to tell checkpoints apart without reading gigabytes
 
 
 def fingerprint(*parts: object) -> str:
-    """Hash settings and inputs, given as anything JSON can say (pydantic models included), to 16 hex digits."""
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=_jsonable)
+    """Hash settings and inputs to 16 hex digits.
+
+    Args:
+        parts: Anything that JSON can hold, pydantic models and paths included. A renamed setting is hashed under its old name,
+            so that a run folder of an earlier version is continued and not made again.
+    """
+    named = json.loads(json.dumps(parts, default=_jsonable), object_hook=_with_hashed_names)
+    canonical = json.dumps(named, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _with_hashed_names(mapping: dict[str, Any]) -> dict[str, Any]:
+    return {HASHED_AS.get(name, name): value for name, value in mapping.items()}
 
 
 def _jsonable(value: object) -> Any:

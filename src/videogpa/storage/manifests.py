@@ -5,6 +5,7 @@ Every stage follows the same three steps, so that a killed run continues where i
 and `Manifest.finalize` puts the rows in the order of the work list.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from videogpa.errors import UserError
 from videogpa.records import Clip, Latents, Pair, Prompt, Row, Score
+from videogpa.renames import upgrade_columns
 from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder
 
@@ -53,11 +55,21 @@ class Manifest(Generic[R]):
         try:
             return self._row_type.model_validate_json(line)
         except ValidationError as error:
+            old = self._parse_old(line)
+            if old is not None:
+                return old
             problem = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise UserError(
                 f"{self.path}, line {number}, is not a {self._row_type.__name__} row of this version ({problem}). "
                 "Mend the line, or remove the file to have it made again."
             ) from None
+
+    def _parse_old(self, line: str) -> R | None:
+        """Read a row with the column names of the version before; None if it is not one."""
+        try:
+            return self._row_type.model_validate(upgrade_columns(self.path.name, json.loads(line), str(self.path)))
+        except ValueError:  # neither JSON nor a row
+            return None
 
     def drop_stale(self, wanted: Mapping[str, str]) -> list[str]:
         """Keep the rows whose key and fingerprint are wanted and whose files exist; return the keys still to be made."""

@@ -1,0 +1,40 @@
+"""Recipes: the settings of every stage (`settings`, `training`), read from YAML and overrides (`loading`)."""
+
+from videogpa.config.loading import load_recipe, paper_protocol, parse_settings, score_config, workers_config
+from videogpa.config.settings import (
+    CameraPrompts,
+    EvaluateConfig,
+    GenerateConfig,
+    Language,
+    ModelConfig,
+    Needs,
+    PairConfig,
+    PromptsConfig,
+    Recipe,
+    ScoreConfig,
+    WorkersConfig,
+    WorldPrompts,
+)
+from videogpa.config.training import TimestepsConfig, TrainConfig
+
+__all__ = [
+    "CameraPrompts",
+    "EvaluateConfig",
+    "GenerateConfig",
+    "Language",
+    "ModelConfig",
+    "Needs",
+    "PairConfig",
+    "PromptsConfig",
+    "Recipe",
+    "ScoreConfig",
+    "TimestepsConfig",
+    "TrainConfig",
+    "WorkersConfig",
+    "WorldPrompts",
+    "load_recipe",
+    "paper_protocol",
+    "parse_settings",
+    "score_config",
+    "workers_config",
+]

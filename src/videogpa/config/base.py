@@ -1,0 +1,26 @@
+"""What the sections of a recipe have in common."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """A section of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def one_of(name: str, table: Any) -> str:
+    """Return the name if the table has it.
+
+    Raises:
+        ValueError: If it does not; the message lists what there is.
+    """
+    if name not in table:
+        raise ValueError(f"unknown name {name!r}; one of: {', '.join(sorted(table))}")
+    return name

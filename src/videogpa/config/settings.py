@@ -1,0 +1,299 @@
+"""The settings of a recipe: one frozen, validated class per stage (that of training is in `training`).
+
+Unknown keys and impossible values are refused.
+The docstring under a setting is its documentation: `videogpa list settings` and docs/reference/settings.md print it. "Paper" is
+arXiv 2601.23286; where our default differs from the paper's, the docstring gives both.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from videogpa.config.base import Config, Fraction, NonNegative, Positive, one_of
+from videogpa.config.training import TrainConfig
+from videogpa.measures import MEASURES
+from videogpa.records import Style
+from videogpa.registry import CRITICS, MODELS, check_options
+
+Language = Literal["scripted", "natural"]
+"""How prompts describe a camera path: always in the same words, or in varied ones, as people would."""
+
+
+class WorldPrompts(Config):
+    """Prompts that are scenes of the miniature world, whose exact geometry is known."""
+
+    train: Positive = 8
+    """Number of training scenes."""
+    held_out: Annotated[int, Field(ge=2)] = 4
+    """Number of scenes kept for `evaluate`; an interval takes two or more, a verdict ten or more."""
+    seed: NonNegative = 0
+    """Seed of scenes and camera paths."""
+    frames: Annotated[int, Field(ge=2)] = 9
+    """Frames of a clip."""
+    height: Positive = 64
+    """Height of the frames, in pixels."""
+    width: Positive = 64
+    """Width of the frames, in pixels."""
+    style: Style = "rich"
+    """How much there is to see in a scene; `plain` is for models that are trained on a CPU."""
+    language: Language = "scripted"
+    """Wording of the camera path: `scripted` always uses the same words, `natural` varies them."""
+
+
+class CameraPrompts(Config):
+    """Texts are written to ask for a static scene and a few camera moves."""
+
+    moves: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=4)]] = (2, 3)
+    """Fewest and most camera moves of a text. Paper: 2 to 3; a clip of 2 to 5 s has no room for more than 4."""
+    seed: NonNegative = 0
+    """Seed of the choice of moves; the choice also depends on the prompt's id."""
+
+    @field_validator("moves")
+    @classmethod
+    def _ordered(cls, moves: tuple[int, int]) -> tuple[int, int]:
+        if moves[0] > moves[1]:
+            raise ValueError("expected [fewest, most]")
+        return moves
+
+
+class PromptsConfig(Config):
+    """Where the prompts come from: a file, a folder of images, or the miniature world (docs/prompts.md).
+
+    A prompt per image asks for camera moves; texts of a file are used as they are, unless `camera` is given.
+    """
+
+    file: Path | None = None
+    """A file of prompts: JSONL, JSON, CSV or plain text."""
+    images: Path | None = None
+    """A folder of images, each the first frame of an image-to-video prompt."""
+    world: WorldPrompts | None = None
+    """Scenes of the miniature world."""
+    camera: CameraPrompts | None = None
+    """Write camera moves into the texts. Default: for a folder of images only."""
+    held_out: NonNegative = 0
+    """How many of the training prompts to keep for `evaluate`; a file can mark them itself."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "PromptsConfig":
+        if sum(source is not None for source in (self.file, self.images, self.world)) != 1:
+            raise ValueError("give one of `file`, `images` and `world`")
+        if self.world is not None and (self.camera is not None or self.held_out):
+            raise ValueError("`world` writes its own texts, and holds out `world.held_out` scenes")
+        return self
+
+
+class ModelConfig(Config):
+    """The video diffusion model and where it is loaded."""
+
+    name: str
+    """The model's adapter: see `videogpa list models`."""
+    path: str
+    """A diffusers folder, a hub id, `tiny:NAME` (a small trained model that ships), or `toy:NAME` (random weights)."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub's repository. Default: its main branch."""
+    device: str = "auto"
+    """Where the model runs: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the weights. The recipes for 1.3B models and larger use bfloat16, as the paper's code does."""
+    offload: bool = False
+    """On a GPU: keep the parts that are not at work on the CPU. The same clips with less memory, more slowly."""
+    tiling: bool = False
+    """The VAE works on overlapping tiles: far less memory, slightly other clips. The paper's code does so."""
+    expert: Literal["both", "high", "low"] = "both"
+    """Which transformer of Wan2.2 A14B is trained: that for high noise, that for low noise, or both."""
+
+    @field_validator("name")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return one_of(name, MODELS)
+
+
+class GenerateConfig(Config):
+    """How many candidates are generated per prompt, and how they are sampled."""
+
+    candidates: Positive = 4
+    """Clips per training prompt. Paper: 3; the gap between best and worst grows with the number."""
+    seed: NonNegative = 0
+    """Seed of the first candidate; the next ones count up."""
+    frames: Positive = 49
+    """Frames of a clip. CogVideoX: 49."""
+    height: Positive = 480
+    """Height of the clips, in pixels. CogVideoX: 480."""
+    width: Positive = 720
+    """Width of the clips, in pixels. CogVideoX: 720."""
+    fps: Positive = 8
+    """Frames per second of the video files. CogVideoX: 8."""
+    num_inference_steps: Positive = 50
+    """Denoising steps of the sampler. Paper's code: 50."""
+    guidance_scale: Annotated[float, Field(ge=1)] = 6.0
+    """Scale of classifier-free guidance; 1 turns it off. CogVideoX and the paper's code: 6."""
+    keep_latents: bool = True
+    """Save the latents that a clip was decoded from, so that `encode` need not encode the compressed video."""
+    adapter: Path | None = None
+    """A LoRA in PEFT's format with which candidates are generated. `evaluate` compares against the model without it."""
+    adapter_scale: Annotated[float, Field(ge=0)] = 1.0
+    """Strength of that LoRA, as a factor of the strength it was trained with (alpha / rank)."""
+
+
+def _two_or_all(frames: object) -> object:
+    if frames == "all" or (isinstance(frames, int) and frames >= 2):
+        return frames
+    raise ValueError(f"expected 2 or more frames, or all; got {frames}")
+
+
+class ScoreConfig(Config):
+    """The critic that reconstructs clips, and the frames it is given."""
+
+    critic: str = "sfm"
+    """The critic: see `videogpa list critics`. Paper: vggt; sfm needs no weights."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of the critic, such as weights or crop: `videogpa list critics NAME` names them."""
+    frames: Annotated[int | Literal["all"], BeforeValidator(_two_or_all)] = 10
+    """Judged frames, evenly spread over the clip, first and last included; or `all`. Paper: 10."""
+    window: Annotated[int, Field(ge=4)] = 32
+    """More judged frames than this are reconstructed in windows of this many frames, which are then joined."""
+    overlap: Annotated[int, Field(ge=2)] = 8
+    """Frames that a window shares with the next; at most half a window."""
+    anchors: Annotated[int, Field(ge=2)] = 64
+    """Frames of a clip longer than a window, evenly spread, with which each of its frames is compared."""
+    lpips_net: Literal["alex", "vgg"] = "alex"
+    """Network of LPIPS. Paper: vgg, whose trunk does not ship with the package and is fetched on first use."""
+
+    @field_validator("critic")
+    @classmethod
+    def _registered(cls, name: str) -> str:
+        return one_of(name, CRITICS)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "ScoreConfig":
+        if self.overlap > self.window // 2:
+            raise ValueError(f"windows of {self.window} frames may share half of them with the next, not {self.overlap}")
+        if self.options:  # else the plug-in need not be imported
+            check_options(CRITICS, self.critic, self.options)
+        return self
+
+
+def _default_gap(settings: dict[str, Any]) -> float:
+    measure = MEASURES.get(settings.get("measure", ""))
+    return 0.0 if measure is None else measure.min_gap
+
+
+class PairConfig(Config):
+    """Which candidates become pairs: the best against the worst of a group, by one measure, at equal motion."""
+
+    measure: str = "loo_error"
+    """The measure that ranks candidates: see `videogpa list measures`. Paper: error_3dcs."""
+    min_gap: Annotated[float, Field(ge=0)] = Field(default_factory=_default_gap)
+    """Least difference between winner and loser, in the measure's unit. Default: 0.02 for loo_error (ours), 0.05 for
+    error_3dcs (paper), 0 for others; the funnel that `videogpa pair` prints shows how many groups it drops."""
+    winner_threshold: float | None = None
+    """A winner must be at least this good by the measure. Default: no threshold; the paper's code sets one without using it."""
+    motion: Literal["flow", "motion"] = "flow"
+    """The measure of motion. Paper: motion, whose unit differs between reconstructions; flow is in image widths."""
+    min_motion: Annotated[float, Field(ge=0)] = 0.001
+    """Candidates that move less are left out. Paper: 0.001 of `motion`; of flow it is a thousandth of the image's width."""
+    keep_motion: Fraction = 0.9
+    """Least motion of a winner, as a share of its loser's: geometry alone favours frozen clips. Paper: 0, no such condition."""
+    per_group: Positive = 1
+    """Most pairs of a group, widest gap first, no clip in two of them."""
+
+    @field_validator("measure")
+    @classmethod
+    def _has_direction(cls, name: str) -> str:
+        one_of(name, MEASURES)
+        if MEASURES[name].better is None:
+            raise ValueError(f"{name!r} has no better direction, so that it cannot rank clips")
+        return name
+
+
+class EvaluateConfig(Config):
+    """Base against aligned model on held-out prompts, on the same seeds."""
+
+    critics: tuple[str, ...] = ()
+    """The critics that score both models. Default: one that did not choose the pairs, da3 if `score.critic` is sfm, else
+    sfm. A gain by the critic that chose the pairs may be over-optimisation of its score."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options by critic. Default: those of `score` for its critic, none for others."""
+    seeds: Positive = 2
+    """Clips per held-out prompt and model."""
+    first_seed: NonNegative = 1_000_000
+    """Seed of the first of these clips; far from those of the training candidates."""
+
+    @field_validator("critics")
+    @classmethod
+    def _registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("name at least one critic")
+        return tuple(one_of(name, CRITICS) for name in names)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "EvaluateConfig":
+        for name, options in self.options.items() if self.critics else ():
+            if name not in self.critics:
+                raise ValueError(f"options of {name!r}, which is not among the critics")
+            check_options(CRITICS, name, options)
+        return self
+
+
+class WorkersConfig(Config):
+    """The processes that generate, score and encode. They have no influence on the results.
+
+    Several machines share the run folder through a file system that all see at the same path.
+    """
+
+    count: Positive = 1
+    """Number of workers. 1 is this process; more need Ray (pip install 'videogpa[ray]')."""
+    ray: str | None = None
+    """Address of a running Ray cluster, or `auto` to find it. Default: workers run on this machine."""
+    gpus: Annotated[float, Field(ge=0)] | None = None
+    """GPUs of one worker. Default: 1 where there are GPUs."""
+
+
+class Needs(Config):
+    """What a machine must have to run the recipe; `videogpa doctor` compares."""
+
+    gpu_gib: Annotated[float, Field(ge=0)] = 0
+    """Memory of the GPU, in GiB."""
+    memory_gib: Annotated[float, Field(ge=0)] = 4
+    """Memory of the machine, in GiB."""
+
+
+class Recipe(Config):
+    """A whole run, from prompts to report."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the run; its folder is runs/NAME."""
+    prompts: PromptsConfig
+    model: ModelConfig
+    generate: GenerateConfig = GenerateConfig()
+    score: ScoreConfig = ScoreConfig()
+    pair: PairConfig = PairConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: Annotated[EvaluateConfig, Field(validate_default=True)] = EvaluateConfig()
+    workers: WorkersConfig = WorkersConfig()
+    needs: Needs = Needs()
+
+    @field_validator("evaluate")
+    @classmethod
+    def _choose_judge(cls, evaluate: EvaluateConfig, info: ValidationInfo) -> EvaluateConfig:
+        if evaluate.critics or "score" not in info.data:
+            return evaluate
+        return EvaluateConfig(**{**evaluate.model_dump(), "critics": (independent_critic(info.data["score"].critic),)})
+
+    def evaluating(self) -> list[ScoreConfig]:
+        """Return the scoring settings of every critic in `evaluate.critics`: those of `score`, with its own options."""
+        of_pairs = {self.score.critic: self.score.options}
+        options = {**of_pairs, **self.evaluate.options}
+        return [
+            self.score.model_copy(update={"critic": name, "options": options.get(name, {})}) for name in self.evaluate.critics
+        ]
+
+
+def independent_critic(pairs_by: str) -> str:
+    """Return the default critic of `evaluate`: another than the one that chose the pairs.
+
+    `sfm` needs no weights. Where it chose the pairs itself no second critic without weights exists, and `da3` (Apache-2.0)
+    takes its place.
+    """
+    return "da3" if pairs_by == "sfm" else "sfm"
