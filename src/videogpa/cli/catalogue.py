@@ -1,64 +1,239 @@
-"""What the package offers, as tables: for `videogpa list`."""
+"""`videogpa list`: what the package offers, an entry in a line or two; and everything about one entry on request.
+
+To add a list, write a function that returns its entries and put it into `CATALOGUES`.
+"""
 
 import inspect
+import re
+import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from videogpa.config import load_recipe
+from videogpa.critics.cards import cards_of
+from videogpa.errors import UserError
 from videogpa.measures import MEASURES
-from videogpa.pipeline import recipes_folder
-from videogpa.registry import CRITICS, MODELS, load
+from videogpa.registry import CRITICS, MODELS, Plugin, Registry, load
+
+WIDTH = 80
+GAP = 2  # spaces between columns
+
+Details = Callable[[], Iterator[RenderableType]]
 
 
-def table(what: str) -> Table:
-    """Return the table of critics, models, recipes or measures."""
-    headings, rows = _TABLES[what]
-    result = Table(title=what, title_justify="left", show_lines=True)
-    for heading in headings:
-        result.add_column(heading, overflow="fold")
-    for row in rows():
-        result.add_row(*row)
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a list."""
+
+    name: str
+    about: str
+    """Shown in at most two lines; what is longer is cut, and whole among the details."""
+    details: Details
+    """Everything about the entry, made when it is asked for."""
+    facts: tuple[str, ...] = ()
+    """Short columns between the name and `about`."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A list: the headings of its columns, from `facts` on, and a function that returns the entries."""
+
+    headings: tuple[str, ...]
+    entries: Callable[[], list[Entry]]
+    plugins: Registry | None = None
+    """If the entries are plug-ins: their table, for those that were refused."""
+
+    def refused(self) -> list[str]:
+        """Return a sentence for every plug-in that cannot be used."""
+        return [] if self.plugins is None else [f"Not used: {reason}." for reason in self.plugins.refused.values()]
+
+
+def show(what: str, name: str | None = None) -> RenderableType:
+    """Return the whole list `what`, or all that is known of the entry `name`, as something that rich prints.
+
+    Args:
+        what: A key of `CATALOGUES`, such as `critics`.
+        name: An entry, such as `vggt`, or the part of its name before a dot, such as `train` of `train.beta`: then the list is
+            narrowed to those entries.
+
+    Raises:
+        UserError: If there is no such entry; the message names those that exist.
+    """
+    catalogue = CATALOGUES[what]
+    entries = catalogue.entries()
+    if name is None:
+        more = f"\nEverything about one of them: videogpa list {what} {entries[0].name}"
+        return Group(_table(catalogue.headings, entries), *map(Text, catalogue.refused()), Text(more))
+    for entry in entries:
+        if entry.name == name:
+            return Group(*entry.details())
+    within = [entry for entry in entries if entry.name.startswith(f"{name}.")]
+    if within:
+        return _table(catalogue.headings, within)
+    known = ", ".join(entry.name for entry in entries)
+    raise UserError("\n".join((f"there is no {name!r} among the {what}; there are: {known}", *catalogue.refused())))
+
+
+def _table(headings: tuple[str, ...], entries: list[Entry]) -> Table:
+    """Return a table of `WIDTH` columns in which an entry takes one or two lines."""
+    names = ["name", *(entry.name for entry in entries)]
+    columns = [names, *([heading, *(entry.facts[i] for entry in entries)] for i, heading in enumerate(headings[:-1]))]
+    widths = [max(map(len, column)) for column in columns]
+    rest = WIDTH - sum(widths) - GAP * len(widths)
+    result = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for heading, width in zip(("name", *headings[:-1]), widths, strict=True):
+        result.add_column(heading, no_wrap=True, min_width=width)
+    result.add_column(headings[-1])
+    for entry in entries:
+        about = "\n".join(textwrap.wrap(entry.about, rest, max_lines=2, placeholder=" …"))
+        result.add_row(Text(entry.name, style="cyan"), *map(Text, entry.facts), Text(about))
     return result
 
 
-def _critics() -> Iterator[tuple[str, ...]]:
-    """Every critic with each of its weights; the first are the ones it takes if none are named."""
-    for name in CRITICS:
-        about = (inspect.getdoc(inspect.getmodule(load(CRITICS, name))) or "").partition("\n")[0]
-        for i, card in enumerate(load(CRITICS, name).CARDS):
-            what = f"{name}\n{about}" if i == 0 else name
-            licence = f"{card.licence}\ncommercial use: {'yes' if card.commercial else 'no'}"
-            size = f"{card.parameters} parameters\n{card.download} download" if card.parameters else "none"
-            yield what, card.weights, licence, f"{size}\nmemory: {card.memory}", card.paper
+def facts(rows: dict[str, str]) -> Table:
+    """Return a table of names and values, for the details of an entry. Empty values are left out."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column()
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, Text(value))
+    return table
 
 
-def _models() -> Iterator[tuple[str, ...]]:
-    """Every model with each of the published weights that it loads."""
-    for name in MODELS:
-        model = load(MODELS, name)
-        asks_for = "text and a first frame" if model.needs_image else "text"
-        for weights in model.published:
-            licence = f"{weights.licence}\ncommercial use: {weights.commercial}"
-            size = f"{weights.parameters} parameters\n{weights.memory} in bfloat16"
-            yield f"{name}\n{asks_for}", weights.hub_id, licence, size, weights.paper
+def _critics() -> list[Entry]:
+    def entry(name: str, plugin: Plugin) -> Entry:
+        if plugin.distribution is not None:  # nothing is known of its weights before it is imported
+            return Entry(name, _origin(plugin), lambda: _critic_details(name, plugin), ("", ""))
+        first = cards_of(name)[0]
+        columns = ("yes" if first.commercial else "no", first.download or "none")
+        return Entry(name, plugin.about, lambda: _critic_details(name, plugin), columns)
+
+    return [entry(name, plugin) for name, plugin in CRITICS.items()]
 
 
-def _recipes() -> Iterator[tuple[str, str, str]]:
+def _critic_details(name: str, plugin: Plugin) -> Iterator[RenderableType]:
+    yield from _plugin_details(name, plugin, CRITICS)
+    for i, card in enumerate(cards_of(name)):
+        yield Text(f"\nweights: {card.weights}{' (default)' if i == 0 and card.parameters else ''}", style="bold")
+        yield facts(
+            {
+                "licence": card.licence,
+                "commercial use": "yes" if card.commercial else "no",
+                "parameters": card.parameters or "",
+                "download": card.download or "",
+                "memory": card.memory,
+                "paper": card.paper,
+            }
+        )
+
+
+def _models() -> list[Entry]:
+    def entry(name: str, plugin: Plugin) -> Entry:
+        return Entry(name, _origin(plugin), lambda: _model_details(name, plugin))
+
+    return [entry(name, plugin) for name, plugin in MODELS.items()]
+
+
+def _model_details(name: str, plugin: Plugin) -> Iterator[RenderableType]:
+    yield from _plugin_details(name, plugin, MODELS)
+    for weights in load(MODELS, name).published:
+        yield Text(f"\nweights: {weights.hub_id}", style="bold")
+        yield facts(
+            {
+                "licence": weights.licence,
+                "commercial use": weights.commercial,
+                "parameters": weights.parameters,
+                "size": f"{weights.memory} in bfloat16",
+                "paper": weights.paper,
+            }
+        )
+
+
+def _plugin_details(name: str, plugin: Plugin, table: Registry) -> Iterator[RenderableType]:
+    """Yield what a plug-in says of itself: its sentence, and the docstrings of its module and class."""
+    plugin_class = load(table, name)
+    yield Text(f"{name}: {_origin(plugin)}", style="bold")
+    for documented in (inspect.getmodule(plugin_class), plugin_class):
+        if text := inspect.getdoc(documented):
+            yield Text(f"\n{reflow(text)}")
+
+
+def reflow(text: str) -> str:
+    """Return a docstring wrapped to `WIDTH`. Points and entries of an argument list stay apart, and code as it is."""
+    blocks: list[str] = []
+    previous = ""
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        code = indent >= 4 and (not previous.strip() or blocks[-1].startswith("     "))
+        if not line.strip() or not previous.strip() or code or previous.endswith(":") or _OWN_LINE.match(line):
+            blocks.append(line)
+        else:
+            blocks[-1] += " " + line.strip()
+        previous = line
+    return "\n".join(_wrapped(block) for block in blocks)
+
+
+_OWN_LINE = re.compile(r"\s*- |    \w+: |\S+:$")  # a point, an argument, a heading such as Args:
+
+
+def _wrapped(block: str) -> str:
+    indent = " " * (len(block) - len(block.lstrip()) + 2 * block.lstrip().startswith("- "))
+    if len(indent) >= 4 and _OWN_LINE.match(block):
+        indent += "    "
+    return block if len(block) <= WIDTH else textwrap.fill(block, WIDTH, subsequent_indent=indent)
+
+
+def _origin(plugin: Plugin) -> str:
+    """Return the sentence about a plug-in, and the package that it comes from if that is not this one."""
+    return plugin.about if plugin.distribution is None else f"From {plugin.distribution}. {plugin.about}".rstrip()
+
+
+def _recipes() -> list[Entry]:
+    from videogpa.config import load_recipe
+    from videogpa.pipeline import recipes_folder
+
+    entries = []
     for path in sorted(recipes_folder().glob("*.yaml")):
-        recipe = load_recipe(path)
-        purpose = " ".join(line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
-        yield path.stem, f"{recipe.model.name}: {recipe.model.path}", purpose
+        needs = load_recipe(path).needs
+        machine = f"{needs.gpu_gib:g} GiB GPU" if needs.gpu_gib else "CPU"
+        entries.append(Entry(path.stem, _purpose(path), _recipe_details(path), (machine,)))
+    return entries
 
 
-def _measures() -> Iterator[tuple[str, str, str, str]]:
-    for name, measure in MEASURES.items():
-        yield name, measure.better or "describes", measure.unit, measure.meaning
+def _purpose(path: Path) -> str:
+    """Return the first sentence of a recipe's comments, without the command that runs it."""
+    comments = " ".join(line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
+    return comments.partition(". ")[0].partition(": `videogpa")[0].rstrip(".") + "."
 
 
-_TABLES: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[tuple[str, ...]]]]] = {
-    "critics": (("critic", "weights", "licence", "size", "paper"), _critics),
-    "models": (("model", "weights", "licence", "size", "paper"), _models),
-    "recipes": (("recipe", "model", "about"), _recipes),
-    "measures": (("measure", "better", "unit", "meaning"), _measures),
+def _recipe_details(path: Path) -> Details:
+    return lambda: iter((Text(f"{path}\n", style="bold"), Text(path.read_text().rstrip())))
+
+
+def _measures() -> list[Entry]:
+    def entry(name: str) -> Entry:
+        measure = MEASURES[name]
+        rows = {
+            "measure": name,
+            "better": measure.better or "neither: it describes",
+            "unit": measure.unit,
+            "meaning": measure.meaning,
+        }
+        meaning = f"{measure.meaning} ({measure.unit})" if measure.unit else measure.meaning
+        return Entry(name, meaning, lambda: iter((facts(rows),)), (measure.better or "-",))
+
+    return [entry(name) for name in MEASURES]
+
+
+CATALOGUES: dict[str, Catalogue] = {
+    "critics": Catalogue(("commercial", "download", "about"), _critics, CRITICS),
+    "models": Catalogue(("about",), _models, MODELS),
+    "recipes": Catalogue(("needs", "about"), _recipes),
+    "measures": Catalogue(("better", "meaning"), _measures),
 }
+"""What `videogpa list` takes as its first argument."""

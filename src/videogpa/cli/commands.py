@@ -268,14 +268,20 @@ class Report(RunArguments):
 
 @dataclass(frozen=True)
 class List:
-    """List what there is: critics, models, recipes, or measures with their directions."""
+    """List critics, models, recipes, or measures with their directions; or print all that is known of one of them.
+
+    videogpa list critics
+    videogpa list critics vggt
+    """
 
     what: Positional[Literal["critics", "models", "recipes", "measures"]]
+    name: Positional[str | None] = None
+    """One of them, such as vggt: licence, memory, options, paper."""
 
     def __call__(self) -> None:
-        from videogpa.cli.catalogue import table
+        from videogpa.cli.catalogue import show
 
-        _console(stderr=False).print(table(self.what))
+        _console(stderr=False).print(show(self.what, self.name))
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from rich.table import Table
 from videogpa import __version__
 from videogpa.bundled import TINY
 from videogpa.config import Recipe, load_recipe
-from videogpa.critics.base import Card
+from videogpa.critics.cards import Card, cards_of
 from videogpa.critics.networks.weights import in_hubs_cache
 from videogpa.pipeline import recipes_folder
-from videogpa.registry import CRITICS, load
+from videogpa.registry import CRITICS
 from videogpa.scoring.lpips import VGG_VARIABLE, find_vgg
 from videogpa.storage.provenance import PACKAGES, git_commit, package_version
 
@@ -71,7 +71,7 @@ def _weights() -> Iterator[tuple[str, str]]:
     vgg = find_vgg()
     yield "LPIPS vgg", str(vgg) if vgg else f"not here: fetched on first use of --lpips-net vgg, or named by {VGG_VARIABLE}"
     for name in CRITICS:
-        for card in load(CRITICS, name).CARDS:
+        for card in cards_of(name):
             if card.parameters is not None:
                 yield f"critic {name}", f"{card.weights}: {_weights_state(card)}"
     for path in sorted(recipes_folder().glob("*.yaml")):

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from videogpa.critics.cards import Card
 from videogpa.maths.alignment import Similarity
 from videogpa.records import Reconstruction, Scene
 
@@ -25,22 +26,6 @@ class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip,
         self.reason = reason
         self.status = status
         self.measures = dict(measures or {})
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a user must know of a critic, or of one of its weights, before choosing it: a line of `videogpa list critics`."""
-
-    weights: str
-    """A hub id, or what stands for weights."""
-    licence: str
-    commercial: bool
-    """Whether the licence allows commercial use."""
-    memory: str
-    """At the peak, with the default settings, for as many frames as it says."""
-    paper: str
-    parameters: str | None = None
-    download: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,12 @@
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from videogpa.critics.base import Card, CriticInput
+from videogpa.critics import cards
+from videogpa.critics.base import CriticInput
 from videogpa.critics.networks.assembly import assemble, at_own_pixels
 from videogpa.critics.networks.depth_anything import DepthAnything3
 from videogpa.critics.networks.framing import frame_for_network
@@ -24,8 +25,7 @@ from videogpa.critics.networks.weights import trunk_precision
 from videogpa.devices import pick_device
 from videogpa.records import Reconstruction
 
-DEFAULT_WEIGHTS = "depth-anything/DA3-BASE"
-SOURCE = "arXiv 2511.10647"
+DEFAULT_WEIGHTS = cards.CARDS["da3"][0].weights
 
 LEAST_CONFIDENCE = 1.05
 """Points below it are left out of the clouds that the official code exports (`utils/export/glb.py`); the least is 1."""
@@ -40,44 +40,7 @@ class DepthAnythingCritic:
     there is one; there the trunk works in 16 bits.
     """
 
-    CARDS = (
-        Card(
-            weights=DEFAULT_WEIGHTS,
-            licence="Apache-2.0",
-            commercial=True,
-            parameters="103 million (135 with the branches left out)",
-            download="0.54 GB",
-            memory="1.8 GB on a CPU, 10 frames of 504 x 336",
-            paper=SOURCE,
-        ),
-        Card(
-            weights="depth-anything/DA3-SMALL",
-            licence="Apache-2.0",
-            commercial=True,
-            parameters="26 million (34)",
-            download="0.14 GB",
-            memory="0.9 GB on a CPU, the same",
-            paper=SOURCE,
-        ),
-        Card(
-            weights="depth-anything/DA3-LARGE-1.1",
-            licence="CC BY-NC 4.0",
-            commercial=False,
-            parameters="345 million (411)",
-            download="1.64 GB",
-            memory="not measured",
-            paper=SOURCE,
-        ),
-        Card(
-            weights="depth-anything/DA3-GIANT-1.1",
-            licence="CC BY-NC 4.0",
-            commercial=False,
-            parameters="1.15 billion, with the branches left out",
-            download="about 4.6 GB (estimated)",
-            memory="not measured",
-            paper=SOURCE,
-        ),
-    )
+    CARDS: ClassVar = cards.CARDS["da3"]
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from videogpa.critics.base import Card, Critic, CriticInput, ReconstructionFailed
+from videogpa.critics import cards
+from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.errors import UserError
 from videogpa.records import Reconstruction
 from videogpa.registry import CRITICS, build
@@ -26,9 +27,7 @@ class MixedCritic:
     clip whose depth is not used.
     """
 
-    CARDS: ClassVar[tuple[Card, ...]] = (
-        Card(weights="none", licence="those of its two critics", commercial=True, memory="that of both", paper="none"),
-    )
+    CARDS: ClassVar = cards.CARDS["mixed"]
 
     def __init__(
         self,

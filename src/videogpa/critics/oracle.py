@@ -15,7 +15,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.base import Card, CriticInput, transform
+from videogpa.critics import cards
+from videogpa.critics.base import CriticInput, transform
 from videogpa.errors import UserError
 from videogpa.maths.adherence import path_adherence
 from videogpa.maths.alignment import Similarity
@@ -42,15 +43,7 @@ class OracleCritic:
     turned, moved and scaled at random, as one in a world of its own. The same frames of a scene always get the same errors.
     """
 
-    CARDS: ClassVar[tuple[Card, ...]] = (
-        Card(
-            weights="none",
-            licence="Apache-2.0",
-            commercial=True,
-            memory="under 0.1 GB",
-            paper="none",
-        ),
-    )
+    CARDS: ClassVar = cards.CARDS["oracle"]
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -20,7 +21,8 @@ import torch
 from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 
-from videogpa.critics.base import Card, CriticInput, ReconstructionFailed
+from videogpa.critics import cards
+from videogpa.critics.base import CriticInput, ReconstructionFailed
 from videogpa.critics.classical import homography
 from videogpa.critics.classical.cameras import SparseModel, find_cameras, guessed_camera
 from videogpa.critics.classical.depth import DepthMaps, estimate_depth
@@ -115,15 +117,7 @@ class _Matched:
 class SfmCritic:
     """Cameras and depth of a clip by classical geometry. Takes no weights; see the module for method, cost and limits."""
 
-    CARDS = (
-        Card(
-            weights="none",
-            licence="BSD-3-Clause (COLMAP), Apache-2.0 (OpenCV)",
-            commercial=True,
-            memory="1.3 GB, 10 frames",
-            paper="Schönberger 2016, Pan 2024",
-        ),
-    )
+    CARDS: ClassVar = cards.CARDS["sfm"]
 
     @property
     def details(self) -> Mapping[str, str]:

@@ -11,13 +11,14 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from videogpa.critics.base import Card, CriticInput
+from videogpa.critics import cards
+from videogpa.critics.base import CriticInput
 from videogpa.critics.networks.assembly import assemble, at_own_pixels
 from videogpa.critics.networks.framing import Crop, frame_for_network
 from videogpa.critics.networks.gates import pass_gates
@@ -27,7 +28,7 @@ from videogpa.devices import pick_device
 from videogpa.errors import UserError
 from videogpa.records import Reconstruction
 
-DEFAULT_WEIGHTS = "facebook/VGGT-1B-Commercial"
+DEFAULT_WEIGHTS = cards.CARDS["vggt"][0].weights
 
 LEAST_CONFIDENCE = 1.05
 """Training weighs errors with the confidence c and pays 0.2 log c for it (DUSt3R, https://arxiv.org/abs/2312.14132, and VGGT
@@ -45,35 +46,7 @@ class VggtCritic:
     there the trunk works in 16 bits.
     """
 
-    CARDS = (
-        Card(
-            weights=DEFAULT_WEIGHTS,
-            licence="VGGT licence (no military use), gated",
-            commercial=True,
-            parameters="1.19 billion (1.26 with the tracking head)",
-            download="5.0 GB",
-            memory="about 6 GB of a GPU, 10 frames (estimated)",
-            paper="arXiv 2503.11651",
-        ),
-        Card(
-            weights="facebook/VGGT-1B",
-            licence="CC BY-NC 4.0",
-            commercial=False,
-            parameters="1.19 billion (1.26 with the tracking head)",
-            download="5.0 GB",
-            memory="the same",
-            paper="arXiv 2503.11651; the weights of arXiv 2601.23286",
-        ),
-        Card(
-            weights="tiny:vggt",
-            licence="Apache-2.0",
-            commercial=True,
-            parameters="4.4 million (for the miniature world alone)",
-            download="no",
-            memory="under 0.5 GB",
-            paper="none: docs/miniature-models.md",
-        ),
-    )
+    CARDS: ClassVar = cards.CARDS["vggt"]
     PAPER = {"crop": "centre", "points": "head"}  # noqa: RUF012 - read, never written
 
     def __init__(
