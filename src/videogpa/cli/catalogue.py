@@ -194,14 +194,14 @@ def _origin(plugin: Plugin) -> str:
 
 
 def _recipes() -> list[Entry]:
-    from videogpa.config import load_recipe
+    import yaml
+
     from videogpa.pipeline import recipes_folder
 
     entries = []
     for path in sorted(recipes_folder().glob("*.yaml")):
-        needs = load_recipe(path).needs
-        machine = f"{needs.gpu_gib:g} GiB GPU" if needs.gpu_gib else "CPU"
-        entries.append(Entry(path.stem, _purpose(path), _recipe_details(path), (machine,)))
+        gpu = yaml.safe_load(path.read_text()).get("needs", {}).get("gpu_gib")
+        entries.append(Entry(path.stem, _purpose(path), _recipe_details(path), (f"{gpu:g} GiB GPU" if gpu else "CPU",)))
     return entries
 
 

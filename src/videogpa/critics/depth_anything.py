@@ -1,12 +1,11 @@
-"""Depth Anything 3: a plain transformer that returns depth and cameras of all frames in one pass.
+"""Depth Anything 3: a plain transformer that returns cameras and depth of all frames in one pass.
 
-- Method: Lin et al. 2025, https://arxiv.org/abs/2511.10647; the network is in `critics/networks/depth_anything.py`, the weights
+- Method: Lin et al. 2025, https://arxiv.org/abs/2511.10647. The network is in critics/networks/depth_anything.py; the weights
   are the published ones. See docs/critics.md.
-- Cost: a GPU, or patience.
-- Licence: of the weights. Small and Base, the default, are Apache-2.0; Large and Giant may not be used commercially.
-- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what
-  critics/networks/gates.py can see
-  of that is refused.
+- Cost: 1.8 GB of memory on a CPU for 10 frames of 504 x 336; a GPU is faster.
+- Licence: that of the weights. Small and Base, the default, are Apache-2.0; Large and Giant may not be used commercially.
+- Limits: moving subjects break its assumption of a static scene. It returns geometry for noise and for a repeated frame as
+  well; the gates in critics/networks/gates.py refuse a part of that.
 """
 
 from pathlib import Path
@@ -34,10 +33,15 @@ __all__ = ["DepthAnything3", "DepthAnythingCritic"]
 
 
 class DepthAnythingCritic:
-    """Cameras and depth of a clip by Depth Anything 3.
+    """Cameras and depth of a clip by Depth Anything 3. The network is given whole frames.
 
-    The whole frame is looked at. `side`: pixels of the long side; 504 is the official code's. `device`: `auto` is a GPU if
-    there is one; there the trunk works in 16 bits.
+    Args:
+        weights: A folder with config.json and its weights, a .safetensors file beside such a config.json, or a hub id.
+        side: Length of the image's long side in pixels, a multiple of 14. The default is the official code's.
+        device: A torch device, or `auto` for a GPU if there is one. On a GPU the trunk computes in 16 bits.
+
+    Raises:
+        UserError: If the weights cannot be found or do not fit, or there is no such device.
     """
 
     CARDS: ClassVar = cards.CARDS["da3"]

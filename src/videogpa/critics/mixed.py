@@ -1,6 +1,6 @@
-"""Depth from one critic, cameras from another: what each half of an estimate is worth, where the other is the truth.
+"""Depth from one critic and cameras from another, to measure the error of each where the other is exact.
 
-For ablations (docs/demo.md). Costs as much as both.
+For ablations (docs/demo.md). Costs as much as both critics together.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,18 @@ from videogpa.registry import CRITICS, build
 
 
 class MixedCritic:
-    """The depth and confidence of one critic, in the unit and from the cameras of another.
+    """The depth and confidence of one critic, in the unit of length and with the cameras of another.
 
-    `depth` and `cameras` name the critics, which must both look at the whole frame; the options of each stand in
-    `depth_options` and `cameras_options`. `drop_fraction`: share of the least confident pixels of every
-    clip whose depth is not used.
+    Args:
+        depth: Name of the critic that estimates the depth. Both critics must use the whole frame.
+        cameras: Name of the critic that estimates the cameras.
+        depth_options: Options of the first.
+        cameras_options: Options of the second.
+        drop_fraction: Share of a clip's least confident pixels, in [0, 1), whose depth is not used.
+
+    Raises:
+        UserError: If one of the two is not a critic's name, or is `mixed` itself.
+        ValueError: If an option of the two is unknown or impossible.
     """
 
     CARDS: ClassVar = cards.CARDS["mixed"]
@@ -48,7 +55,7 @@ class MixedCritic:
 
     @property
     def details(self) -> Mapping[str, str]:
-        """Whose depth and whose cameras, how they look, and what was left out."""
+        """The names of the two critics, the details of each, and the share of pixels left out."""
         parts = {"depth": self._depth, "cameras": self._cameras}
         told = {f"{part} {name}": value for part, critic in parts.items() for name, value in critic.details.items()}
         return {**self._names, **told, "drop_fraction": f"{self._drop_fraction:g}"}

@@ -1,13 +1,12 @@
-"""VGGT: a transformer that sees all frames at once and returns their cameras and depth in one pass. The paper's critic.
+"""VGGT, the paper's critic: a transformer that returns cameras and depth of all frames in one pass.
 
-- Method: Wang et al. 2025, https://arxiv.org/abs/2503.11651; the network is in `critics/networks/vggt.py`, the weights are the
+- Method: Wang et al. 2025, https://arxiv.org/abs/2503.11651. The network is in critics/networks/vggt.py; the weights are the
   published ones. See docs/critics.md.
-- Cost: a GPU, or patience.
-- Licence: of the weights. `facebook/VGGT-1B-Commercial`, the default, may be used commercially (not for military purposes, and
-  Meta asks who you are first); `facebook/VGGT-1B`, the paper's, may not.
-- It does not know: moving subjects. It answers for noise and for a repeated frame too; only what
-  critics/networks/gates.py can see
-  of that is refused.
+- Cost: about 6 GB of GPU memory; minutes a clip on a CPU.
+- Licence: that of the weights. `facebook/VGGT-1B-Commercial`, the default, may be used commercially (not for military purposes,
+  and Meta asks for a form first); `facebook/VGGT-1B`, the paper's, may not.
+- Limits: moving subjects break its assumption of a static scene. It returns geometry for noise and for a repeated frame as
+  well; the gates in critics/networks/gates.py refuse a part of that.
 """
 
 from pathlib import Path
@@ -40,10 +39,18 @@ __all__ = ["Vggt", "VggtCritic"]
 class VggtCritic:
     """Cameras and depth of a clip by VGGT.
 
-    `crop`: the whole frame, or the paper's square in its middle. `points`: unprojected from depth and camera, or those of the
-    point head, as the paper's code has it; the confidence is the depth head's either way. `side`: pixels of the long side; by
-    default as many as the weights were trained with (518 of the published ones). `device`: `auto` is a GPU if there is one;
-    there the trunk works in 16 bits.
+    Args:
+        weights: A folder, a .safetensors or .pt file, a hub id, or `tiny:vggt`, a small network for the miniature world.
+        crop: `whole` for the whole frame, `centre` for the square in its middle, as in the paper.
+        points: `depth` for points unprojected from depth and camera, `head` for those of the point head, as in the paper's
+            code. The confidence is that of the depth head in both cases.
+        side: Length of the image's long side in pixels, a multiple of 14. By default the length that the weights were trained
+            with, 518 for the published ones.
+        device: A torch device, or `auto` for a GPU if there is one. On a GPU the trunk computes in 16 bits.
+
+    Raises:
+        UserError: If the weights cannot be found or do not fit, `side` is no multiple of the patch size, or there is no such
+            device.
     """
 
     CARDS: ClassVar = cards.CARDS["vggt"]
