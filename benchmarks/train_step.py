@@ -34,16 +34,14 @@ from machine import accelerator, apart, clocked, processor
 from train_step_networks import ARCHITECTURES, Architecture
 from train_step_twin import ERRORS, Twin
 from videogpa.config import TimestepsConfig, TrainConfig
-from videogpa.models.adapters import new_adapter
 from videogpa.models.base import VideoModel
 from videogpa.records import Latents
 from videogpa.storage.provenance import git_commit
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training.data import Batches, EncodedPair
 from videogpa.training.distributed import new_accelerator
-from videogpa.training.losses import Objective
-from videogpa.training.memory import new_optimizer, peak_gib
-from videogpa.training.trainer import Stepper
+from videogpa.training.memory import peak_gib
+from videogpa.training.trainer import Trainer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 RATES = {"NVIDIA H200": 989e12, "NVIDIA H100 80GB HBM3": 989e12}  # dense bfloat16 products a second (NVIDIA's data sheets)
@@ -185,28 +183,20 @@ def our_step(case: Case, folder: RunFolder, *, together: bool) -> Step:
     device = torch.device(case.device)
     model = case.architecture.build(device, DTYPES[case.dtype])
     config = TrainConfig(
+        loss="dpo",
         batch_size=1,
         gradient_accumulation_steps=case.pairs,
         lora_rank=case.rank,
         joint_forward=together,
         gradient_checkpointing=case.checkpointing,
     )
-    adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=config.lora_rank, alpha=config.lora_alpha, seed=0)
-    stepper = Stepper(
-        config=config,
-        objective=Objective(config.loss, config.beta),
-        model=model,
-        adapter=adapter,
-        batches=random_pairs(case, model, folder),
-        optimizer=new_optimizer([p for p in adapter.parameters() if p.requires_grad], config, device),
-        accelerator=new_accelerator(device, [], folder.path),
-    )
-    stir(stepper.trained)
-    if case.checkpointing:
-        model.enable_gradient_checkpointing()
+    batches = random_pairs(case, model, folder)
+    alone = new_accelerator(device, [], folder.path)
+    trainer = Trainer(config, model, batches.pairs, [], folder, fingerprint="", accelerator=alone)
+    stir(trainer.trained)
 
     def take(step: int) -> tuple[float, float]:
-        found = stepper.take(step)
+        found = trainer.take_step(step)
         return found.loss, found.gradient_norm or 0.0
 
     return take

@@ -18,7 +18,7 @@ from videogpa.config import load_recipe
 from videogpa.models.wan.experts import Experts
 from videogpa.stages import train
 from videogpa.storage.run_folder import RunFolder
-from videogpa.training import distributed, trainer
+from videogpa.training import backward, distributed
 
 JOINED: list[str] = []
 HELD: dict[str, float] = {}
@@ -41,7 +41,7 @@ def main(folders: list[Path]) -> None:
 def begin(folder: Path, *, after: int) -> None:
     """Train, and stop after so many batches."""
     with (
-        patch.object(trainer, "backward_joint", stopping(trainer.backward_joint, after=after)),
+        patch.object(backward, "joint", stopping(backward.joint, after=after)),
         suppress(KeyboardInterrupt),
     ):
         train.run(load_recipe(folder / "recipe.yaml"), RunFolder(folder))

@@ -93,7 +93,8 @@ def test_the_positions_of_a_step_are_the_same_however_they_are_divided(processes
 
 def test_means_are_over_what_was_measured() -> None:
     measured = [{"loss": 1.0, "other": 5.0}, {"loss": 2.0, "other": 6.0}]
-    assert average_numbers(Accelerator(cpu=True), measured, ["loss"]) == {"loss": 1.5}
+    assert average_numbers(Accelerator(cpu=True), measured) == {"loss": 1.5, "other": 5.5}
+    assert average_numbers(Accelerator(cpu=True), measured, counted=1) == measured[0]
 
 
 def test_other_stages_are_refused(encoded: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ WAN = toy_recipe(  # two experts, with about as much to do for each
         "warmup_steps": 0,
         "held_out": 0.4,
         "validate_every": 3,
-        "timesteps": {"sampling": "logit-normal", "mean": 2.0},
+        "timesteps": {"sampling": "logit-normal", "logit_mean": 2.0},
         "joint_forward": False,
         "gradient_checkpointing": True,
     },

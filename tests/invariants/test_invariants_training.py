@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from toys import encoded_run, toy_recipe
 from videogpa.stages import train
 from videogpa.storage.run_folder import RunFolder
+from videogpa.training import backward
 
 RECIPE = toy_recipe(train={"held_out": 0.4, "validate_every": 2})  # one of three prompts
 CLOCK = {"seconds", "pairs_per_second", "memory_gib"}  # what a row tells of the machine
@@ -48,9 +49,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     whole, resumed = copy(encoded, tmp_path / "whole"), copy(encoded, tmp_path / "resumed")
     train.run(RECIPE, whole)
 
-    from videogpa.training import trainer
-
-    real, calls = trainer.backward_joint, iter(range(100))
+    real, calls = backward.joint, iter(range(100))
 
     def stopping(*arguments: Any) -> Any:
         if next(calls) == RECIPE.train.gradient_accumulation_steps * stop + 1:
@@ -58,7 +57,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "backward_joint", stopping)
+        patch.setattr(backward, "joint", stopping)
         with pytest.raises(KeyboardInterrupt):
             train.run(RECIPE, resumed)
     torch.manual_seed(99)  # of no account

@@ -11,14 +11,14 @@ from peft import PeftModel
 from torch.testing import assert_close
 
 from toys import encoded_run, toy_recipe
-from videogpa.config import TimestepsConfig
+from videogpa.config import TimestepsConfig, TrainConfig
 from videogpa.models.adapters import new_adapter
 from videogpa.models.base import VideoModel
 from videogpa.models.loading import load_model
 from videogpa.storage.run_folder import RunFolder
-from videogpa.training.backward import Backward, backward_joint, backward_loser_first
+from videogpa.training.backward import Backpropagate, joint, loser_first
 from videogpa.training.data import Batch, Batches, read_pairs
-from videogpa.training.losses import LOSSES, Objective
+from videogpa.training.losses import LOSSES
 
 RECIPE = toy_recipe()
 
@@ -62,7 +62,7 @@ def gradients(adapter: PeftModel) -> dict[str, torch.Tensor]:
 
 def test_the_loss_is_log_2_at_first(run: RunFolder, model: VideoModel) -> None:
     adapter = new_adapter(model.transformer, targets=model.lora_targets, rank=4, alpha=8, seed=0)
-    logged = backward_joint(model, adapter, batch_at(run, model, 0, 1, 2), Objective("dpo", beta=5000.0), no_backward)
+    logged = joint(model, adapter, batch_at(run, model, 0, 1, 2), TrainConfig(loss="dpo", beta=5000.0), no_backward)
     adapter.unload()
     assert logged == {"loss": pytest.approx(math.log(2)), "winner_gain": 0, "loser_gain": 0, "accuracy": 0.5, "margin": 0}
 
@@ -80,9 +80,9 @@ def test_the_losses_by_hand(loss: str, static: float, run: RunFolder, model: Vid
         return (prediction - target).square().mean()
 
     adapter = spoilt(model)
-    objective = Objective(loss, beta=30.0, sft_weight=2.0, static_weight=static)
+    settings = TrainConfig(loss=loss, beta=30.0, sft_weight=2.0, static_weight=static)
     losses: list[torch.Tensor] = []
-    logged = backward_joint(model, adapter, batch, objective, losses.append)
+    logged = joint(model, adapter, batch, settings, losses.append)
     winner = error(model, batch.winner)
     winner_gain = error(reference, batch.winner) - winner
     loser_gain = error(reference, batch.loser) - error(model, batch.loser)
@@ -99,7 +99,8 @@ def test_the_losses_by_hand(loss: str, static: float, run: RunFolder, model: Vid
     assert abs(winner_gain) > 1e-4
     assert_close(losses[0].detach(), expected, rtol=1e-5, atol=1e-6)
     assert logged["loss"] == pytest.approx(float(expected), rel=1e-5)
-    assert tuple(logged) == objective.names(compared=loss != "sft")
+    compared = () if loss == "sft" else ("winner_gain", "loser_gain", "accuracy", "margin")
+    assert tuple(logged) == ("loss", *(("static",) if static else ()), *compared)
     if loss != "sft":
         numbers = {"winner_gain": float(winner_gain), "loser_gain": float(loser_gain), "margin": float(margin)}
         assert {name: logged[name] for name in numbers} == pytest.approx(numbers, abs=1e-5)
@@ -108,12 +109,12 @@ def test_the_losses_by_hand(loss: str, static: float, run: RunFolder, model: Vid
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_in_turn_gives_the_gradients_and_numbers_of_together(loss: str, run: RunFolder, model: VideoModel) -> None:
-    objective = Objective(loss, beta=300.0, sft_weight=3.0, static_weight=0.2)
+    settings = TrainConfig(loss=loss, beta=300.0, sft_weight=3.0, static_weight=0.2)
     batch = batch_at(run, model, 1, 2)
     found = []
-    for way in (backward_joint, backward_loser_first):
+    for way in (joint, loser_first):
         adapter = spoilt(model)
-        logged = way(model, adapter, batch, objective, take)
+        logged = way(model, adapter, batch, settings, take)
         found.append((logged, gradients(adapter)))
         adapter.unload()
     (logged, expected), (in_turn, given) = found
@@ -125,16 +126,16 @@ def test_in_turn_gives_the_gradients_and_numbers_of_together(loss: str, run: Run
 
 def test_in_turn_keeps_the_activations_of_one_side(run: RunFolder, model: VideoModel) -> None:
     batch, peaks = batch_at(run, model, 1), []
-    for way in (backward_joint, backward_loser_first):
+    for way in (joint, loser_first):
         adapter = spoilt(model)
-        work = partial(way, model, adapter, batch, Objective("dpo", beta=5.0))
+        work = partial(way, model, adapter, batch, TrainConfig(loss="dpo", beta=5.0))
         peaks.append(_most_saved(work, model.transformer))
         adapter.unload()
     together, in_turn = peaks
     assert in_turn < 0.6 * together
 
 
-def _most_saved(work: Callable[[Backward], object], network: torch.nn.Module) -> int:
+def _most_saved(work: Callable[[Backpropagate], object], network: torch.nn.Module) -> int:
     """The largest number of bytes that autograd held between two backward passes, besides the weights."""
     held, most = 0, 0
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
@@ -151,7 +152,7 @@ def _most_saved(work: Callable[[Backward], object], network: torch.nn.Module) ->
         loss.backward()
         held = 0
 
-    run: Backward = backward
+    run: Backpropagate = backward
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         work(run)  # type: ignore[operator]
     return most
@@ -166,21 +167,21 @@ def test_fine_tuning_runs_the_winners_only(run: RunFolder, model: VideoModel, mo
         return real(self, latents, *rest)
 
     monkeypatch.setattr(type(model), "prediction_and_target", counting)
-    backward_joint(model, adapter, batch, Objective("sft", beta=500.0), take)
+    joint(model, adapter, batch, TrainConfig(loss="sft", beta=500.0), take)
     adapter.unload()
     assert len(seen) == 1
     assert torch.equal(seen[0], batch.winner)
 
 
 def test_a_step_down_the_gradient_prefers_the_winner(run: RunFolder, model: VideoModel) -> None:
-    adapter, batch, objective = spoilt(model), batch_at(run, model, 2), Objective("dpo", beta=500.0)
-    before = backward_joint(model, adapter, batch, objective, take)
+    adapter, batch, settings = spoilt(model), batch_at(run, model, 2), TrainConfig(loss="dpo", beta=500.0)
+    before = joint(model, adapter, batch, settings, take)
     frozen = [name for name in gradients(adapter) if "lora_" not in name]
     with torch.no_grad():
         for parameter in adapter.parameters():
             if parameter.grad is not None:
                 parameter -= 1e-3 * parameter.grad
-    after = backward_joint(model, adapter, batch, objective, no_backward)
+    after = joint(model, adapter, batch, settings, no_backward)
     adapter.unload()
     assert after["loss"] < before["loss"]
     assert after["margin"] > before["margin"]
@@ -189,13 +190,13 @@ def test_a_step_down_the_gradient_prefers_the_winner(run: RunFolder, model: Vide
 
 def test_a_step_down_the_static_penalty_moves_more(run: RunFolder, model: VideoModel) -> None:
     adapter, batch = spoilt(model), batch_at(run, model, 2)
-    objective = Objective("sft", beta=1.0, static_weight=100.0)
-    before = backward_joint(model, adapter, batch, objective, take)
+    settings = TrainConfig(loss="sft", beta=1.0, static_weight=100.0)
+    before = joint(model, adapter, batch, settings, take)
     with torch.no_grad():
         for parameter in adapter.parameters():
             if parameter.grad is not None:
                 parameter -= 1e-3 * parameter.grad
-    after = backward_joint(model, adapter, batch, objective, no_backward)
+    after = joint(model, adapter, batch, settings, no_backward)
     adapter.unload()
     assert after["static"] < before["static"] < 0
 
@@ -207,7 +208,7 @@ def test_gradient_checkpointing_changes_no_number(run: RunFolder) -> None:
         adapter = spoilt(model)
         if checkpointing:
             model.enable_gradient_checkpointing()
-        logged = backward_joint(model, adapter, batch_at(run, model, 1), Objective("dpo", beta=300.0), take)
+        logged = joint(model, adapter, batch_at(run, model, 1), TrainConfig(loss="dpo", beta=300.0), take)
         found.append((logged, gradients(adapter)))
     assert found[0][0] == pytest.approx(found[1][0])
     for name, gradient in found[0][1].items():

@@ -64,7 +64,7 @@ def test_fine_tuning_knows_its_gain_on_held_out_pairs(folder: RunFolder) -> None
 
 
 def seen(watch: TrainingMonitor, step: int, **numbers: float) -> None:
-    watch.see(MetricsRow(step=step, seconds=1.0, **{"loss": 0.69, **numbers}))
+    watch.update(MetricsRow(step=step, seconds=1.0, **{"loss": 0.69, **numbers}))
 
 
 def test_a_negative_winner_gain_is_said_once_a_stretch(caplog: pytest.LogCaptureFixture) -> None:
@@ -119,8 +119,8 @@ def test_tensorboard_gets_the_rows(folder: RunFolder) -> None:
 
 def test_tensorboard_is_used_where_it_is_installed() -> None:
     installed = importlib.util.find_spec("tensorboard") is not None
-    assert monitor.chosen(TrainConfig()) == (["tensorboard"] if installed else [])
-    assert monitor.chosen(TrainConfig(trackers=())) == []
+    assert monitor.choose_trackers(TrainConfig()) == (["tensorboard"] if installed else [])
+    assert monitor.choose_trackers(TrainConfig(trackers=())) == []
 
 
 class Network(Module):

@@ -18,7 +18,7 @@ from videogpa.models.toys import cogvideox as toy_cogvideox
 from videogpa.records import Latents
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import checkpoints
-from videogpa.training.data import Batches, EncodedPair, pair_index, read_pairs, split
+from videogpa.training.data import Batches, EncodedPair, hold_out, pair_index, read_pairs
 from videogpa.training.trainer import Schedule, learning_rate
 
 RECIPE = toy_recipe()
@@ -99,14 +99,14 @@ def test_pairs_are_held_out_by_prompt() -> None:
         return Latents(clip=f"{prompt}/{seed}", prompt=prompt, path="", condition="")
 
     pairs = [EncodedPair(encoded(f"p{i}", 0), encoded(f"p{i}", seed)) for i in range(20) for seed in (1, 2)]
-    train, held_out = split(pairs, 0.1, seed=0)
+    train, held_out = hold_out(pairs, 0.1, seed=0)
     assert len(held_out) == 4  # two prompts of twenty, with both their pairs
     assert {pair.winner.prompt for pair in train}.isdisjoint({pair.winner.prompt for pair in held_out})
     assert [*train, *held_out] != pairs
     assert sorted(map(str, [*train, *held_out])) == sorted(map(str, pairs))
-    assert split(list(reversed(pairs)), 0.1, seed=0)[1] == list(reversed(held_out))  # whatever the order
-    assert split(pairs, 0.1, seed=1)[1] != held_out
-    assert split(pairs, 0.04, seed=0) == (pairs, [])
+    assert hold_out(list(reversed(pairs)), 0.1, seed=0)[1] == list(reversed(held_out))  # whatever the order
+    assert hold_out(pairs, 0.1, seed=1)[1] != held_out
+    assert hold_out(pairs, 0.04, seed=0) == (pairs, [])
 
 
 @pytest.mark.parametrize("kind", ["cosine", "constant"])

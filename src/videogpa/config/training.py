@@ -53,6 +53,8 @@ class TrainConfig(Config):
     """Rank of the LoRA. Paper: 64."""
     lora_alpha: Positive = 128
     """Scale of the LoRA: its update is multiplied by alpha / rank. Paper: 128."""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Dtype of the frozen weights while training; null: that of `model.dtype`. Clips and latents do not depend on it."""
     seed: NonNegative = 0
     """Seed of the adapter's start, the order of the pairs, the noise and the noise levels."""
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"

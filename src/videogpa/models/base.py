@@ -17,6 +17,8 @@ Part = Literal["text", "vae", "transformer"]
 """What of a model is loaded. Training needs the transformer alone, encoding all but the transformer."""
 
 PARTS: tuple[Part, ...] = ("text", "vae", "transformer")
+TRAINED_PARTS: tuple[Part, ...] = ("transformer",)
+"""What training loads: clips and texts are encoded before."""
 
 Expert = Literal["both", "high", "low"]
 """Which transformer is trained of a model with one for high and one for low noise: a chosen one, or each at its timesteps."""
@@ -177,7 +179,8 @@ class VideoModel(Protocol):
     ) -> tuple[Float[Tensor, "batch latent_frames channels h w"], Float[Tensor, "batch latent_frames channels h w"]]:
         """Return the transformer's prediction for the noised latents, and what it should have been, in one space.
 
-        `conditions` are those of `encode_condition`, stacked along a new first axis. The target is float32.
+        `conditions` are those of `encode_condition`, stacked along a new first axis, in the transformer's dtype or
+        another. The target is float32.
         """
         ...
 

@@ -87,6 +87,7 @@ class _CogVideoX(ABC):
         self._memory = memory
         self._texts = Texts(self._encode_text, device)
         self.transformer: Module = pipeline.transformer
+        self._dtype: torch.dtype = getattr(pipeline.transformer, "dtype", pipeline.dtype)  # before adapters bring their own
         place(pipeline, device, memory)
 
     @classmethod
@@ -213,19 +214,19 @@ class _CogVideoX(ABC):
     ) -> dict[str, Any]:
         """Return every argument of the transformer: those that the pipeline calls it with."""
         config = self._pipeline.transformer.config
-        dtype, device = conditions["text"].dtype, noisy.device
+        device = noisy.device
         frames, _, h, w = noisy.shape[1:]
         scale = self._pipeline.vae_scale_factor_spatial
         rotary = None
         if config.use_rotary_positional_embeddings:
             rotary = self._pipeline._prepare_rotary_positional_embeddings(h * scale, w * scale, frames, device)
         return {
-            "encoder_hidden_states": conditions["text"],
+            "encoder_hidden_states": conditions["text"].to(self._dtype),
             "timestep": timesteps,
             "image_rotary_emb": rotary,
             "attention_kwargs": None,
             "return_dict": False,
-            **self._noisy_inputs(noisy, conditions, dtype),
+            **self._noisy_inputs(noisy, conditions, self._dtype),
         }
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from videogpa.config import Recipe
+from videogpa.config import Recipe, TrainConfig
 from videogpa.records import Evaluation, Pair, Score
 from videogpa.renames import upgrade_columns
 from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, write_run_report
@@ -18,6 +18,7 @@ from videogpa.report.strips import make_filmstrip
 from videogpa.stages.pair import funnel
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
+from videogpa.training.losses import loss_at_reference
 from videogpa.video import read_frames
 
 MOST_CLIP_PAIRS = 8  # prompts whose clips are shown side by side; each adds about 40 kB
@@ -46,7 +47,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         measure=measure,
         funnel=_funnel(pairs),
         dropped=dict(Counter(row.dropped for row in pairs if row.dropped is not None)),
-        panels=_panels(folder / "train/metrics.jsonl"),
+        panels=_panels(folder / "train/metrics.jsonl", recipe.train),
         clip_pairs=list(_clip_pairs(folder, shown, measure)),
         clips=list(_clips(shown, measure)),
         not_scored=list(_not_scored(folder, scores)),
@@ -75,8 +76,8 @@ def _funnel(rows: list[Pair]) -> list[FunnelStep]:
     ]
 
 
-def _panels(metrics: Path) -> list[Panel]:
-    """Return the training curves: does the loss fall below log 2, and do winners gain over the reference?"""
+def _panels(metrics: Path, settings: TrainConfig) -> list[Panel]:
+    """Return the training curves: does the loss fall below that of the reference, and do winners gain over it?"""
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
 
     def curves(*names: str) -> dict[str, tuple[list[int], list[float]]]:
@@ -89,7 +90,7 @@ def _panels(metrics: Path) -> list[Panel]:
         return drawn
 
     return [
-        Panel("loss", curves("loss"), reference=0.6931),
+        Panel("loss", curves("loss"), reference=loss_at_reference(settings)),
         Panel("gain over the reference", curves("winner_gain", "loser_gain"), reference=0.0),
         Panel("implicit accuracy", curves("accuracy"), reference=0.5),
         Panel("gradient norm", curves("gradient_norm")),

@@ -1,4 +1,8 @@
-"""The forward and backward passes of a step. The reference is the same network with its adapter off."""
+"""The forward and backward passes of a batch: `joint`, and `loser_first` with half the activations in memory.
+
+Policy and reference are one network: the reference is the policy with its adapter off. First the two ways to the gradients,
+then the errors that both start from.
+"""
 
 from collections.abc import Callable, Mapping
 from statistics import fmean
@@ -9,83 +13,124 @@ from peft import PeftModel
 from torch import Tensor
 from torch.nn import Parameter
 
+from videogpa.config import TrainConfig
 from videogpa.maths.dpo import denoising_errors
 from videogpa.maths.latents import static_penalty
 from videogpa.models.base import VideoModel
 from videogpa.training.data import Batch
-from videogpa.training.losses import Objective, Term, Terms
+from videogpa.training.losses import LOSSES, ErrorName, Errors, LossOutput, needs_reference
 
-Backward = Callable[[Tensor], None]
+Backpropagate = Callable[[Tensor], None]
+"""Adds the gradients of a number to those of the adapter, each number with the weight that its batch has in the step."""
 
 
-def backward_joint(
-    model: VideoModel, adapter: PeftModel, batch: Batch, objective: Objective, backward: Backward
+def joint(
+    model: VideoModel, adapter: PeftModel, batch: Batch, settings: TrainConfig, backpropagate: Backpropagate
 ) -> dict[str, float]:
-    """Add the gradients of the batch, with winners and losers in one forward pass of the policy; return what to log."""
-    if not objective.compares:
-        terms = winner_terms(model, batch, static=objective.static_weight > 0)
-    else:
-        reference = reference_terms(model, adapter, batch, together=True)
-        terms = {**reference, **both_terms(model, batch, static=objective.static_weight > 0)}
-    backward(objective(terms))
-    return objective.numbers(terms)
+    """Add the gradients of the batch's loss, with winners and losers in one forward pass of the policy.
 
+    Args:
+        model: The video model, whose transformer carries the adapter.
+        adapter: The adapter that is trained. It is switched off for the reference.
+        batch: Pairs with their noise and timesteps.
+        settings: `loss`, `beta`, `sft_weight` and `static_weight` are read.
+        backpropagate: Called once, with the mean loss of the pairs.
 
-def backward_loser_first(
-    model: VideoModel, adapter: PeftModel, batch: Batch, objective: Objective, backward: Backward
-) -> dict[str, float]:
-    """Add the same gradients, with the activations of one clip in memory at a time; return what to log.
-
-    The loss ties winner and loser together through their errors alone. So the loser's error is differentiated first, as if the
-    slope of the loss along it were known; it is, once the winner's error is there, and the loser's gradient is put right.
+    Returns:
+        What is logged of the batch: `LossOutput.numbers`.
     """
-    if not objective.compares:
-        return backward_joint(model, adapter, batch, objective, backward)
-    pairs = [_loser_first(model, adapter, pair, objective, lambda loss: backward(loss / len(batch))) for pair in batch._split()]
+    static = settings.static_weight > 0
+    errors: Errors
+    if needs_reference(settings.loss):
+        errors = {**reference_errors(model, adapter, batch, joint=True), **joint_errors(model, batch, static=static)}
+    else:
+        errors = winner_errors(model, batch, static=static)
+    output = LOSSES[settings.loss](errors, settings)
+    backpropagate(output.loss)
+    return output.numbers()
+
+
+def loser_first(
+    model: VideoModel, adapter: PeftModel, batch: Batch, settings: TrainConfig, backpropagate: Backpropagate
+) -> dict[str, float]:
+    """Add the same gradients as `joint`, with the activations of one clip in memory at a time.
+
+    The loss L of a pair depends on the policy's weights θ through its errors e_w on the winner and e_l on the loser alone (the
+    static penalty counts as the winner's), so that
+
+        dL/dθ = a · de_l/dθ + b · de_w/dθ,    a = dL/de_l,    b = dL/de_w.
+
+    a is known only after both forward passes, when the loser's activations are to be gone. Hence, pair by pair: run the loser
+    and backpropagate β · e_l; run the winner, which gives a and b; multiply the loser's gradients by a / β; backpropagate
+    b · e_w. β is the right size for the guess, since |a| ≤ β / 2 for DPO: gradients in float16 stay within their range.
+
+    Args and return value are those of `joint`. A copy of the adapter's gradients is kept meanwhile.
+    """
+    if not needs_reference(settings.loss):
+        return joint(model, adapter, batch, settings, backpropagate)
+
+    def share(loss: Tensor) -> None:
+        backpropagate(loss / len(batch))
+
+    pairs = [_loser_first(model, adapter, pair, settings, share) for pair in batch.split()]
     return {name: fmean(numbers[name] for numbers in pairs) for name in pairs[0]}
 
 
 def _loser_first(
-    model: VideoModel, adapter: PeftModel, pair: Batch, objective: Objective, backward: Backward
+    model: VideoModel, adapter: PeftModel, pair: Batch, settings: TrainConfig, backpropagate: Backpropagate
 ) -> dict[str, float]:
-    reference = reference_terms(model, adapter, pair, together=False)
+    """Add the gradients of one pair."""
+    reference = reference_errors(model, adapter, pair, joint=False)
     trained = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
-    before = [parameter.grad for parameter in trained]
+    earlier = [parameter.grad for parameter in trained]  # of the pairs before, not to be rescaled
     adapter.zero_grad()
-    loser = loser_terms(model, pair)
-    supposed = objective.beta  # about what it will be: a gradient in float16 keeps within its range
-    backward(supposed * loser["policy_loser"].sum())
-    loser = {name: term.detach() for name, term in loser.items()}  # its graph is gone
-    winner = winner_terms(model, pair, static=objective.static_weight > 0)
-    slopes, numbers = _slopes({**reference, **winner, **loser}, objective)
-    _correct(trained, before, float(slopes["policy_loser"]) / supposed)
-    backward(surrogate_loss(slopes, winner))
-    return numbers
+    loser = loser_errors(model, pair)
+    backpropagate(settings.beta * loser["policy_loser"].sum())
+    loser = {name: error.detach() for name, error in loser.items()}  # the backward pass has freed its graph
+    winner = winner_errors(model, pair, static=settings.static_weight > 0)
+    slopes, output = _slopes({**reference, **winner, **loser}, settings)
+    _rescale(trained, float(slopes["policy_loser"]) / settings.beta, earlier)
+    backpropagate(surrogate_loss(slopes, winner))
+    return output.numbers()
 
 
-def _correct(trained: list[Parameter], before: list[Tensor | None], factor: float) -> None:
-    """Multiply the gradients by a factor, and add those from before."""
-    for parameter, earlier in zip(trained, before, strict=True):
-        if parameter.grad is None:  # of an expert that was not called upon
-            parameter.grad = earlier
+def _slopes(errors: Errors, settings: TrainConfig) -> tuple[Errors, LossOutput]:
+    """Return the derivative of the loss by each of the policy's errors, and the loss."""
+    leaves: dict[ErrorName, Tensor] = {name: error.detach().requires_grad_() for name, error in errors.items()}
+    output = LOSSES[settings.loss](leaves, settings)
+    policys: list[ErrorName] = [name for name in leaves if not name.startswith("reference")]
+    slopes = torch.autograd.grad(output.loss, [leaves[name] for name in policys])
+    return dict(zip(policys, slopes, strict=True)), output
+
+
+def _rescale(trained: list[Parameter], factor: float, earlier: list[Tensor | None]) -> None:
+    """Multiply the gradients by a factor, then add the earlier ones."""
+    for parameter, before in zip(trained, earlier, strict=True):
+        if parameter.grad is None:  # the parameter belongs to an expert that did not run
+            parameter.grad = before
         else:
             parameter.grad.mul_(factor)
-            if earlier is not None:
-                parameter.grad.add_(earlier)
+            if before is not None:
+                parameter.grad.add_(before)
 
 
-def reference_terms(model: VideoModel, adapter: PeftModel, batch: Batch, *, together: bool) -> Terms:
-    """Return the reference's errors."""
+def surrogate_loss(slopes: Errors, errors: Errors) -> Float[Tensor, ""]:
+    """Return the sum of dL/d(error) · error, with dL/d(error) constant: its gradient is that of the loss L."""
+    return torch.stack([(slopes[name] * error).sum() for name, error in errors.items()]).sum()
+
+
+def reference_errors(model: VideoModel, adapter: PeftModel, batch: Batch, *, joint: bool) -> Errors:
+    """Return the reference's errors on winners and losers, from one forward pass or (not `joint`) from two."""
     with torch.no_grad(), adapter.disable_adapter():
-        if together:
-            terms = both_terms(model, batch, static=False)
+        if joint:
+            errors = joint_errors(model, batch, static=False)
         else:
-            terms = {**winner_terms(model, batch, static=False), **loser_terms(model, batch)}
-    return {"reference_winner": terms["policy_winner"], "reference_loser": terms["policy_loser"]}
+            errors = {**winner_errors(model, batch, static=False), **loser_errors(model, batch)}
+    return {"reference_winner": errors["policy_winner"], "reference_loser": errors["policy_loser"]}
 
 
-def both_terms(model: VideoModel, batch: Batch, *, static: bool) -> Terms:
-    """Return the errors on winners and losers, from one forward pass, and the static penalty if it is asked for."""
+def joint_errors(model: VideoModel, batch: Batch, *, static: bool) -> Errors:
+    """Return the policy's errors on winners and losers from one forward pass, and the static penalty if `static`."""
     prediction, target = model.prediction_and_target(
         torch.cat([batch.winner, batch.loser]),
         torch.cat([batch.noise, batch.noise]),
@@ -97,35 +142,22 @@ def both_terms(model: VideoModel, batch: Batch, *, static: bool) -> Terms:
     return {"policy_winner": winner, "policy_loser": loser, **penalty}
 
 
-def winner_terms(model: VideoModel, batch: Batch, *, static: bool) -> Terms:
-    """Return the error on the winners, and the static penalty if it is asked for."""
+def winner_errors(model: VideoModel, batch: Batch, *, static: bool) -> Errors:
+    """Return the policy's error on the winners, and the static penalty if `static`."""
     prediction, target = model.prediction_and_target(batch.winner, batch.noise, batch.timesteps, batch.conditions)
     penalty = _penalty(model, batch, prediction) if static else {}
     return {"policy_winner": denoising_errors(prediction, target), **penalty}
 
 
-def loser_terms(model: VideoModel, batch: Batch) -> Terms:
-    """Return the error on the losers."""
+def loser_errors(model: VideoModel, batch: Batch) -> Errors:
+    """Return the policy's error on the losers."""
     prediction, target = model.prediction_and_target(batch.loser, batch.noise, batch.timesteps, batch.conditions)
     return {"policy_loser": denoising_errors(prediction, target)}
 
 
-def _penalty(model: VideoModel, batch: Batch, prediction: Tensor) -> Terms:
+def _penalty(model: VideoModel, batch: Batch, prediction: Tensor) -> Errors:
     clean = model.clean_from_prediction(prediction, batch.winner, batch.noise, batch.timesteps)
     return {"static": static_penalty(clean)}
-
-
-def _slopes(terms: Terms, objective: Objective) -> tuple[Terms, dict[str, float]]:
-    """Return the derivatives of the loss along the policy's terms, and what there is to log."""
-    leaves: dict[Term, Tensor] = {name: term.detach().requires_grad_() for name, term in terms.items()}
-    along: list[Term] = [name for name in leaves if not name.startswith("reference")]
-    slopes = torch.autograd.grad(objective(leaves), [leaves[name] for name in along])
-    return dict(zip(along, slopes, strict=True)), objective.numbers(leaves)
-
-
-def surrogate_loss(slopes: Terms, terms: Terms) -> Float[Tensor, ""]:
-    """Return a number whose gradient is that of the loss through these terms."""
-    return torch.stack([(slopes[name] * term).sum() for name, term in terms.items()]).sum()
 
 
 def _twice(conditions: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
-"""Checkpoints: adapter and optimizer after so many steps. All else follows from the step and the recipe.
+"""Checkpoints: adapter and optimizer after a number of steps. All else follows from the step and the recipe.
 
-A folder appears whole or not at all, and carries the digest of its files, so that one that a disk has damaged since is
-noticed and the one before it used.
+A checkpoint is a folder that appears whole or not at all. It carries the digests of its files, so that one that the disk has
+damaged since is noticed, and the one before it is used.
 """
 
 import hashlib
@@ -43,7 +43,10 @@ def prune(folder: Path) -> None:
 
 
 def restore(folder: Path, adapter: PeftModel, optimizer: torch.optim.Optimizer) -> int:
-    """Load the newest whole checkpoint, and return how many steps it has behind it: 0 if there is none."""
+    """Load the newest whole checkpoint into adapter and optimizer, and return its number of finished steps: 0 if there is none.
+
+    A damaged checkpoint is passed over with a warning.
+    """
     for path in _newest_first(folder):
         step = _step_of(path)
         if step is None:

@@ -1,6 +1,6 @@
-"""The pairs of a run, and which of them, with which noise and timesteps, a step sees.
+"""The pairs of a run, and which of them, with which noise and timesteps, a step of the training sees.
 
-What step s sees follows from (seed, s) alone, so that a run is resumed by knowing its step.
+What a step sees follows from the seed and the step alone, so that a training is resumed by knowing its step.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from videogpa.storage.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """The latents rows of a winner and of its loser. They share the condition."""
+    """The rows of latents.jsonl of a winner and of its loser. Both are of one prompt, and share its condition."""
 
     winner: Latents
     loser: Latents
 
 
 def read_pairs(folder: RunFolder) -> list[EncodedPair]:
-    """Return the run's pairs in order.
+    """Return the pairs of a run folder, in the order of pairs.jsonl.
 
     Raises:
         UserError: If there is none, or one is not encoded; the message says why and what to change.
@@ -52,10 +52,18 @@ def read_pairs(folder: RunFolder) -> list[EncodedPair]:
     return [EncodedPair(latents[winner], latents[loser]) for winner, loser in found]
 
 
-def split(pairs: list[EncodedPair], share: float, seed: int) -> tuple[list[EncodedPair], list[EncodedPair]]:
-    """Return the pairs to train on, and those held out: all pairs of some prompts, `share` of the prompts rounded down.
+def hold_out(pairs: Sequence[EncodedPair], share: float, seed: int) -> tuple[list[EncodedPair], list[EncodedPair]]:
+    """Divide the pairs into those to train on and those that are only measured.
 
-    By prompt, since pairs of one prompt are not independent. Who is held out follows from the prompts' names and the seed.
+    All pairs of a prompt go to the same side, since pairs of one prompt are not independent.
+
+    Args:
+        pairs: All pairs of the run.
+        share: Which share of the prompts is held out, in [0, 1); the number of prompts is rounded down.
+        seed: Decides, together with the prompts' names, which prompts are held out. The order of the pairs does not matter.
+
+    Returns:
+        The pairs to train on and the held-out pairs, each in the order given.
     """
     prompts = {pair.winner.prompt for pair in pairs}
     shuffled = sorted(prompts, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
@@ -68,7 +76,11 @@ def split(pairs: list[EncodedPair], share: float, seed: int) -> tuple[list[Encod
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some pairs, with one noise and one timestep for both sides of each."""
+    """Some pairs, each with one noise and one timestep that winner and loser share.
+
+    Latents and noise are float32. `conditions` is what the transformer is shown besides noisy latents
+    (`VideoModel.encode_condition`), stacked along a first axis of pairs.
+    """
 
     winner: Float[Tensor, "pairs latent_frames channels h w"]
     loser: Float[Tensor, "pairs latent_frames channels h w"]
@@ -79,8 +91,8 @@ class Batch:
     def __len__(self) -> int:
         return len(self.winner)
 
-    def _split(self) -> "Iterator[Batch]":
-        """The same pairs, one by one."""
+    def split(self) -> "Iterator[Batch]":
+        """Yield the same pairs one by one."""
         for i in range(len(self)):
             rows = slice(i, i + 1)
             conditions = {name: tensor[rows] for name, tensor in self.conditions.items()}
@@ -89,7 +101,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """Makes batches of pairs of a run folder, on a device."""
+    """Reads batches of pairs from a run folder onto a device, and draws their noise and timesteps."""
 
     pairs: Sequence[EncodedPair]
     folder: RunFolder
@@ -99,13 +111,20 @@ class Batches:
     seed: int
 
     def at(self, positions: Sequence[int]) -> Batch:
-        """Return the pairs at these positions of the sampler, with the noise and the timesteps that belong there."""
+        """Return the pairs at these positions of the sampler, with the noise and the timesteps that belong to the positions.
+
+        Args:
+            positions: 0, 1, ... as `videogpa.training.distributed.positions` gives them; see `pair_index`.
+
+        Raises:
+            UserError: If a file of latents cannot be read.
+        """
         chosen = [self.pairs[pair_index(position, len(self.pairs), self.seed)] for position in positions]
         generators = [_generator("noise", self.seed, position) for position in positions]
         return self._load(chosen, torch.stack([torch.rand((), generator=one) for one in generators]), generators)
 
     def fixed(self, index: int, quantile: float) -> Batch:
-        """Return one pair at a quantile of the timesteps, with noise that is the same each time."""
+        """Return one pair at a quantile in [0, 1) of the timesteps, with noise that is the same each time."""
         generator = _generator("fixed", self.seed, index, round(1000 * quantile))
         return self._load([self.pairs[index]], torch.tensor([quantile]), [generator])
 
@@ -125,21 +144,28 @@ class Batches:
         )
 
     def _levels(self, quantiles: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
-        """From quantiles of the recipe's distribution to places in the model's range of timesteps, both in [0, 1)."""
+        """Map quantiles of the recipe's distribution to places in the model's range of timesteps, both in [0, 1)."""
         recipe = self.timesteps
-        bell = recipe.sampling == "logit-normal"
-        levels = logit_normal(quantiles, mean=recipe.logit_mean, std=recipe.logit_std) if bell else quantiles
+        levels = quantiles
+        if recipe.sampling == "logit-normal":
+            levels = logit_normal(quantiles, mean=recipe.logit_mean, std=recipe.logit_std)
         return shifted(levels, recipe.shift)
 
 
 def pair_index(position: int, pairs: int, seed: int) -> int:
-    """Return which pair the sampler gives at a position: every pair once an epoch, in a new order each time."""
+    """Return the index of the pair at a position of the sampler: in every epoch each pair once, in a new order.
+
+    Args:
+        position: 0, 1, ... over all epochs.
+        pairs: How many pairs there are.
+        seed: Decides the orders.
+    """
     epoch, place = divmod(position, pairs)
     return int(torch.randperm(pairs, generator=_generator("order", seed, epoch))[place])
 
 
 def _generator(purpose: str, *keys: int) -> torch.Generator:
-    """A generator on the CPU, independent of all others. Neighbouring seeds are hashed apart."""
+    """Return a generator on the CPU for a purpose and keys; the hash makes those of neighbouring seeds independent."""
     digest = hashlib.sha256(f"{purpose}/{'/'.join(map(str, keys))}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 

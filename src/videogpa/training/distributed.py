@@ -1,15 +1,15 @@
 """Several processes that train as one: each on its share of the pairs of a step, with whole or with sharded weights.
 
-Only the adapter is trained, and it is small: its gradients are averaged once a step, when all of a process's pairs are done.
-That is what a wrapper such as DDP does, but for the overlap with the backward pass, and it does not mind experts that no
-timestep of a step has called upon.
+Only the adapter is trained, and it is small: its gradients are averaged once a step, after the backward passes of all of a
+process's pairs. A wrapper such as DDP does the same, and overlaps it with the backward pass; but it stumbles over experts that
+none of a step's timesteps needs.
 
 FSDP2 divides the frozen weights over the processes, which gather those of a layer for as long as it is at work (Zhao et al.
-2023, https://arxiv.org/abs/2304.11277; torch.distributed.fsdp.fully_shard). The adapter is put on afterwards and stays whole in
+2023, https://arxiv.org/abs/2304.11277; torch.distributed.fsdp.fully_shard). The adapter is added afterwards and stays whole in
 every process, so that clipping, optimizer and checkpoints are what they are without sharding.
 
 The trap: each run of a sharded layer is a call that all processes must make together. They must run the network equally often,
-in training and in validation, and a layer must not be left out because of what a process's own samples are.
+in training and in validation, and no layer may be left out because of what a process's own samples are.
 """
 
 import logging
@@ -30,20 +30,29 @@ from torch.nn import Module, Parameter
 
 from videogpa.config import ModelConfig
 from videogpa.errors import UserError
-from videogpa.models.base import Part, VideoModel
+from videogpa.models.base import TRAINED_PARTS, VideoModel
 from videogpa.models.loading import load_model
 from videogpa.storage.run_folder import RunFolder
+
+_GIB = 2**30
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
 def new_accelerator(device: torch.device, trackers: Sequence[str], folder: Path) -> Accelerator:
-    """Return the accelerator, and join the other processes if there are any. On GPUs each process takes its own as `cuda`.
+    """Return the accelerator, after joining the other processes if there are any. On GPUs each process takes its own as `cuda`.
+
+    Args:
+        device: The device of the recipe; a CPU keeps accelerate from taking a GPU.
+        trackers: Names of the trackers that the metrics are sent to.
+        folder: Where trackers write that write files.
 
     Raises:
         UserError: If accelerate was told to use DeepSpeed.
     """
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+    if _is_set("ACCELERATE_USE_DEEPSPEED"):
         raise UserError(
             "DeepSpeed is not supported. Launch with --multi_gpu, or with FSDP2 where a GPU does not hold the weights: see "
             "docs/training.md."
@@ -51,24 +60,34 @@ def new_accelerator(device: torch.device, trackers: Sequence[str], folder: Path)
     return Accelerator(cpu=device.type == "cpu", log_with=list(trackers) or None, project_dir=folder)
 
 
-def broadcast(accelerator: Accelerator, value: T) -> T:
-    """Return what the main process says."""
-    if accelerator.num_processes == 1:
-        return value
-    said: T = broadcast_object_list([value])[0]
-    return said
-
-
 def positions(step: int, part: int, *, batch: int, accumulate: int, process: int, processes: int) -> range:
-    """Return the sampler's positions of one forward pass: those of a step are the same however they are divided."""
+    """Return the sampler's positions of one forward pass. Those of a step are the same however they are divided.
+
+    Args:
+        step: The step, 0, 1, ...
+        part: Which of the step's `accumulate` batches of this process.
+        batch: Pairs per batch.
+        accumulate: Batches per step and process.
+        process: The index of this process.
+        processes: How many processes there are.
+    """
     first = (step * accumulate + part) * processes + process
     return range(first * batch, (first + 1) * batch)
 
 
-def average_gradients(accelerator: Accelerator, parameters: Sequence[Parameter]) -> None:
-    """Replace the gradients by their means over the processes. A parameter that was not used here has a gradient of zero.
+def broadcast(accelerator: Accelerator, value: T) -> T:
+    """Send the main process's value to all processes, and return it."""
+    if accelerator.num_processes == 1:
+        return value
+    sent: T = broadcast_object_list([value])[0]
+    return sent
 
-    In a single process, too: an expert that no timestep of a step has called upon is treated alike by any number of them.
+
+def average_gradients(accelerator: Accelerator, parameters: Sequence[Parameter]) -> None:
+    """Replace the gradients by their means over the processes. A parameter that was not used has a gradient of zero.
+
+    That holds for a single process too, so that any number of processes treats an expert that none of a step's timesteps needs
+    in the same way.
     """
     for parameter in parameters:
         if parameter.grad is None:
@@ -82,51 +101,52 @@ def average_gradients(accelerator: Accelerator, parameters: Sequence[Parameter])
 
 
 def average_numbers(
-    accelerator: Accelerator, measured: Sequence[Mapping[str, float]], names: Sequence[str]
+    accelerator: Accelerator, measured: Sequence[Mapping[str, float]], *, counted: int | None = None
 ) -> dict[str, float]:
-    """Return the means of these numbers over all that was measured, in all processes."""
-    sums = [math.fsum(numbers[name] for numbers in measured) for name in names]
+    """Return the means of what was measured, over all measurements of all processes.
+
+    Args:
+        accelerator: The processes.
+        measured: This process's measurements: one or more, with the same names in the same order in every process.
+        counted: How many of them count, from the first; by default all do. May be 0.
+    """
+    count = len(measured) if counted is None else counted
+    names = list(measured[0])
+    sums = [math.fsum(numbers[name] for numbers in measured[:count]) for name in names]
     if accelerator.num_processes > 1:
-        total = torch.tensor([*sums, len(measured)], dtype=torch.float64, device=accelerator.device)
+        total = torch.tensor([*sums, count], dtype=torch.float64, device=accelerator.device)
         *sums, count = accelerator.reduce(total, reduction="sum").tolist()
-    else:
-        count = len(measured)
     return {name: value / count for name, value in zip(names, sums, strict=True)}
 
 
-_GIB = 2**30
-_TRAINED: tuple[Part, ...] = ("transformer",)
-
-_log = logging.getLogger(__name__)
-
-
-def wanted() -> bool:
+def sharding_requested() -> bool:
     """Return whether `accelerate launch` was told to shard the weights.
 
     Raises:
         UserError: If it was told to in a way that is not supported; the message names the setting.
     """
-    if not _set("ACCELERATE_USE_FSDP"):
+    if not _is_set("ACCELERATE_USE_FSDP"):
         return False
-    for setting, found, instead in _REFUSED:
-        if found():
+    for setting, is_found, instead in _REFUSED:
+        if is_found():
             raise UserError(f"accelerate's {setting} is not supported with sharded weights: {instead}.")
     return True
 
 
 def load_sharded(config: ModelConfig, folder: RunFolder, accelerator: Accelerator) -> VideoModel:
-    """Return the recipe's model with its transformer alone, each process holding its share of it on its device.
+    """Load the model's transformer, of which each process holds its share on its device.
 
-    Every process reads the whole transformer into the CPU's memory, and hands it to its device layer by layer: at once with the
-    others of its machine, or where accelerate's `cpu_ram_efficient_loading` is on after them, so that there is one at a time.
+    Every process reads the whole transformer into the CPU's memory and hands it to its device layer by layer. The processes of
+    a machine do so at once or, where accelerate's `cpu_ram_efficient_loading` is on, one after the other, so that the machine's
+    memory holds one transformer at a time.
     """
     # We never change a prediction in place, which FSDP warns of at every step.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
     mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-    turns = int(os.environ["LOCAL_WORLD_SIZE"]) if _set("FSDP_CPU_RAM_EFFICIENT_LOADING") else 1
+    turns = int(os.environ["LOCAL_WORLD_SIZE"]) if _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING") else 1
     for turn in range(turns):
         if accelerator.local_process_index % turns == turn:
-            model = load_model(config.model_copy(update={"device": "cpu"}), folder, parts=_TRAINED)
+            model = load_model(config.model_copy(update={"device": "cpu"}), folder, parts=TRAINED_PARTS)
             shard(model.transformer, mesh)
         accelerator.wait_for_everyone()
     held, whole = (sum(sizes) / _GIB for sizes in zip(*map(_bytes, model.transformer.parameters()), strict=True))
@@ -135,7 +155,7 @@ def load_sharded(config: ModelConfig, folder: RunFolder, accelerator: Accelerato
 
 
 def shard(transformer: Module, mesh: DeviceMesh) -> None:
-    """Divide the weights of a frozen network over the mesh, in place; what diffusers does not split is gathered as one."""
+    """Divide the weights of a frozen network over the mesh, in place. What diffusers does not split is gathered as one."""
     names = {name for part in transformer.modules() for name in getattr(part, "_no_split_modules", None) or ()}
     for layer in [part for part in transformer.modules() if type(part).__name__ in names]:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
@@ -148,33 +168,34 @@ def numbers_held(parameter: torch.Tensor) -> int:
 
 
 def _bytes(parameter: torch.Tensor) -> tuple[int, int]:
+    """Return the bytes of a parameter that this process holds, and those of the whole parameter."""
     return numbers_held(parameter) * parameter.element_size(), math.prod(parameter.shape) * parameter.element_size()
 
 
-def _set(variable: str) -> bool:
+def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "false").lower() in ("true", "1")
 
 
-_REFUSED: tuple[
-    tuple[str, Callable[[], bool], str], ...
-] = (  # of the configuration, which the launcher hands over in these variables
+# Settings of accelerate's configuration that are refused: how they are called, whether they are set (the launcher hands the
+# configuration over in environment variables), and what to do instead.
+_REFUSED: tuple[tuple[str, Callable[[], bool], str], ...] = (
     ("fsdp_version: 1", lambda: os.environ.get("FSDP_VERSION", "1") != "2", "set fsdp_version: 2"),
     (
         "mixed_precision",
         lambda: os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no",
-        "leave it at no, and see model.dtype",
+        "leave it at no, and see train.dtype",
     ),
     (
         "fsdp_reshard_after_forward: false",
         lambda: os.environ.get("FSDP_RESHARD_AFTER_FORWARD") == "false",
         "it would leave every process with all weights; set it to true",
     ),
-    ("fsdp_offload_params", lambda: _set("FSDP_OFFLOAD_PARAMS"), "set it to false"),
+    ("fsdp_offload_params", lambda: _is_set("FSDP_OFFLOAD_PARAMS"), "set it to false"),
     ("fsdp_ignored_modules", lambda: "FSDP_IGNORED_MODULES" in os.environ, "leave it out"),
     (
         "fsdp_activation_checkpointing",
-        lambda: _set("FSDP_ACTIVATION_CHECKPOINTING"),
+        lambda: _is_set("FSDP_ACTIVATION_CHECKPOINTING"),
         "set it to false, and train.gradient_checkpointing=true",
     ),
-    ("parallelism_config", lambda: _set("ACCELERATE_USE_PARALLELISM_CONFIG"), "leave it out"),
+    ("parallelism_config", lambda: _is_set("ACCELERATE_USE_PARALLELISM_CONFIG"), "leave it out"),
 )

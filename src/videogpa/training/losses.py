@@ -1,96 +1,119 @@
-"""What training minimises. A loss is a function of the pairs' errors, and one line in `LOSSES`."""
+"""What training minimises: a loss is a function of the errors on some pairs and the settings, and a line in `LOSSES`.
 
+A loss of one's own is a function that ends in `_output`, a line in `LOSSES`, and its name among those of
+`videogpa.config.TrainConfig.loss`.
+"""
+
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from videogpa.config import TrainConfig
 from videogpa.maths.dpo import dpo_logits, dpo_loss, implicit_accuracy, improvement
 
-Term = Literal["policy_winner", "policy_loser", "reference_winner", "reference_loser", "static"]
-"""Four denoising errors, and the static penalty of what the policy takes the winner for."""
+ErrorName = Literal["policy_winner", "policy_loser", "reference_winner", "reference_loser", "static"]
 
-COMPARED = ("winner_gain", "loser_gain", "accuracy", "margin")
-"""What can be said of a policy beside its reference: see `Objective.numbers`."""
-
-Terms = Mapping[Term, Float[Tensor, " pairs"]]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss, and whether it compares: if not, only the winners are shown to the policy, and the reference is not asked."""
-
-    of: "Callable[[Terms, Objective], Tensor]"
-    compares: bool
+Errors = Mapping[ErrorName, Float[Tensor, " pairs"]]
+"""One number per pair: the denoising errors of policy and reference on winner and loser (`videogpa.maths.dpo`), and `static`,
+the static penalty of the clean winner that the policy predicts (`videogpa.maths.latents`). All of a pair come from the same
+noise and timestep. Only those that a loss needs have to be there."""
 
 
-@dataclass(frozen=True)
-class Objective:
-    """A loss with its settings: see `videogpa.config.TrainConfig`."""
+@dataclass(frozen=True, eq=False)
+class LossOutput:
+    """The loss of some pairs, and the means over these pairs that the metrics show."""
 
-    loss: str
-    beta: float
-    sft_weight: float = 0.0
-    static_weight: float = 0.0
+    loss: Float[Tensor, ""]
+    """The mean over the pairs. Gradients flow through it into the policy's errors."""
+    logged: Mapping[str, Float[Tensor, ""]]
+    """Without gradients: `loss`; `static`, if the static penalty has a weight; and, if the reference's errors were given,
+    `winner_gain` and `loser_gain` (by how much the policy denoises each better than the reference), `accuracy` (the share of
+    pairs with the larger gain on the winner) and `margin` (the mean of the DPO logits, 0 for a policy equal to its reference).
+    """
 
-    @property
-    def compares(self) -> bool:
-        """Whether losers and reference take part in the loss."""
-        return LOSSES[self.loss].compares
-
-    def __call__(self, terms: Terms) -> Float[Tensor, ""]:
-        """Return the mean loss of the pairs."""
-        loss = LOSSES[self.loss].of(terms, self)
-        return loss + self.static_weight * terms["static"].mean() if self.static_weight else loss
-
-    def names(self, *, compared: bool) -> tuple[str, ...]:
-        """Return the names of what `numbers` returns, for terms with or without a comparison."""
-        return ("loss", *(("static",) if self.static_weight else ()), *(COMPARED if compared else ()))
-
-    def numbers(self, terms: Terms) -> dict[str, float]:
-        """Return what there is to log: means over the pairs.
-
-        `winner_gain` and `loser_gain` say by how much the policy denoises each better than the reference; `margin` is the mean
-        of the logits, 0 for a policy equal to its reference. They are there only if the terms are.
-        """
-        logged = {"loss": self(terms), **({"static": terms["static"].mean()} if self.static_weight else {})}
-        if "reference_winner" in terms:
-            logits = _logits(terms, self.beta)
-            logged |= {
-                "winner_gain": improvement(terms["policy_winner"], terms["reference_winner"]).mean(),
-                "loser_gain": improvement(terms["policy_loser"], terms["reference_loser"]).mean(),
-                "accuracy": implicit_accuracy(logits),
-                "margin": logits.mean(),
-            }
-        return {name: float(value.detach()) for name, value in logged.items()}
+    def numbers(self) -> dict[str, float]:
+        """Return what is logged as plain numbers. On a GPU this waits for the passes to end."""
+        return {name: float(value) for name, value in self.logged.items()}
 
 
-def _logits(terms: Terms, beta: float) -> Float[Tensor, " pairs"]:
+LossFunction = Callable[[Errors, TrainConfig], LossOutput]
+
+
+def dpo(errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Return the Diffusion-DPO loss, -log sigmoid(beta / 2 * (winner gain - loser gain)).
+
+    Wallace et al. 2023, https://arxiv.org/abs/2311.12908. Needs all four denoising errors; reads `settings.beta`.
+    """
+    return _output(dpo_loss(_logits(errors, settings.beta)), errors, settings)
+
+
+def sft(errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Return the policy's error on the winners: plain fine-tuning, the paper's baseline. Needs no other error."""
+    return _output(errors["policy_winner"].mean(), errors, settings)
+
+
+def dpo_and_sft(errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Return `dpo` + `settings.sft_weight` * the policy's error on the winners, which keeps that error from growing.
+
+    As Reg-DPO, https://arxiv.org/abs/2511.01450. Needs all four denoising errors.
+    """
+    loss = dpo_loss(_logits(errors, settings.beta)) + settings.sft_weight * errors["policy_winner"].mean()
+    return _output(loss, errors, settings)
+
+
+LOSSES: dict[str, LossFunction] = {"dpo": dpo, "sft": sft, "dpo+sft": dpo_and_sft}
+
+_WINNERS_ONLY = {"sft"}
+
+
+def needs_reference(loss: str) -> bool:
+    """Return whether the loss of that name needs losers and reference; else training runs the policy on the winners alone."""
+    return loss not in _WINNERS_ONLY
+
+
+def loss_at_reference(settings: TrainConfig) -> float | None:
+    """Return the loss of a policy that equals its reference; None if that depends on the data.
+
+    It is log 2 for `dpo`. `sft`, `dpo+sft` and the static penalty contain the errors themselves, which no setting tells: there,
+    the held-out metrics of step 0 hold the value, since a fresh adapter changes nothing.
+    """
+    # Errors of two different made-up pairs: a value that both give is one that no pair changes.
+    values = [float(LOSSES[settings.loss](_as_reference(*pair), settings).loss) for pair in ((0.25, 0.5), (1.0, 0.75))]
+    return values[0] if math.isclose(*values) else None
+
+
+def _as_reference(winner: float, loser: float) -> Errors:
+    """The errors of a policy that equals its reference, on one pair."""
+    w, l_ = torch.tensor([winner]), torch.tensor([loser])
+    return {"policy_winner": w, "reference_winner": w, "policy_loser": l_, "reference_loser": l_, "static": -w}
+
+
+def _output(loss: Float[Tensor, ""], errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Add the static penalty to a loss, if it has a weight, and collect what is logged."""
+    logged = {}
+    if settings.static_weight:
+        static = errors["static"].mean()
+        loss = loss + settings.static_weight * static
+        logged["static"] = static
+    if "reference_winner" in errors:
+        logits = _logits(errors, settings.beta)
+        logged["winner_gain"] = improvement(errors["policy_winner"], errors["reference_winner"]).mean()
+        logged["loser_gain"] = improvement(errors["policy_loser"], errors["reference_loser"]).mean()
+        logged["accuracy"] = implicit_accuracy(logits)
+        logged["margin"] = logits.mean()
+    return LossOutput(loss, {name: value.detach() for name, value in {"loss": loss, **logged}.items()})
+
+
+def _logits(errors: Errors, beta: float) -> Float[Tensor, " pairs"]:
     return dpo_logits(
-        policy_winner=terms["policy_winner"],
-        policy_loser=terms["policy_loser"],
-        reference_winner=terms["reference_winner"],
-        reference_loser=terms["reference_loser"],
+        policy_winner=errors["policy_winner"],
+        policy_loser=errors["policy_loser"],
+        reference_winner=errors["reference_winner"],
+        reference_loser=errors["reference_loser"],
         beta=beta,
     )
-
-
-def _dpo(terms: Terms, objective: Objective) -> Tensor:
-    return dpo_loss(_logits(terms, objective.beta))
-
-
-def _sft(terms: Terms, objective: Objective) -> Tensor:
-    return terms["policy_winner"].mean()
-
-
-def _dpo_and_sft(terms: Terms, objective: Objective) -> Tensor:
-    return _dpo(terms, objective) + objective.sft_weight * _sft(terms, objective)
-
-
-LOSSES = {
-    "dpo": Loss(_dpo, compares=True),  # Wallace et al. 2023, arXiv 2311.12908
-    "sft": Loss(_sft, compares=False),  # the paper's baseline: plain fine-tuning on the winners
-    "dpo+sft": Loss(_dpo_and_sft, compares=True),  # as Reg-DPO, arXiv 2511.01450: the winner's likelihood may not fall
-}

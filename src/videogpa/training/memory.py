@@ -1,4 +1,4 @@
-"""What training takes in memory: an estimate before it starts, the peak as it goes, and what to do when it does not fit."""
+"""The memory of a training: an estimate before it starts, its peak while it runs, and the settings that save some."""
 
 import importlib.util
 import logging
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -18,12 +18,14 @@ from videogpa.config import TrainConfig
 from videogpa.errors import UserError
 from videogpa.training.data import Batch
 from videogpa.training.distributed import numbers_held
+from videogpa.training.losses import needs_reference
 
 GIB = 2**30
 
-# Numbers kept for the backward pass per token, channel and layer: of a whole transformer layer without its attention map, and
-# of the layer's input alone. Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198, eq. 2 and section 5, in numbers of two
-# bytes. Measured at full width, bfloat16, rank 64: 15 in CogVideoX-5B, 27 in Wan2.1-1.3B, whose norms work in float32.
+# How many numbers a forward pass keeps for the backward pass, per token, channel and layer: for a whole transformer layer
+# without its attention map, and for the layer's input alone. Korthikanti et al. 2022,
+# https://arxiv.org/abs/2205.05198, eq. 2 and section 5, in numbers of two bytes. Measured at full width, bfloat16, rank 64:
+# 15 in CogVideoX-5B, 27 in Wan2.1-1.3B, whose norms work in float32.
 _OF_A_LAYER, _OF_ITS_INPUT = 17, 1
 
 _MOMENTS = {"adamw": 8, "adamw8bit": 2}  # bytes of the optimizer's state per trained number
@@ -33,7 +35,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes that a training takes on one device. The activations are rough, and None for a network we cannot read."""
+    """Bytes that a training takes on one device.
+
+    The activations are a rough estimate, and None for a network whose configuration does not tell its layers.
+    """
 
     weights: int
     adapter: int
@@ -41,7 +46,7 @@ class Estimate:
     activations: int | None
 
     def __str__(self) -> str:
-        """Say it in GiB."""
+        """Return the estimate as a phrase, in GiB."""
         rough = "unknown" if self.activations is None else f"about {self.activations / GIB:.1f}"
         return (
             f"weights {self.weights / GIB:.1f} GiB, adapter with gradients and optimizer {self.adapter / GIB:.1f}, "
@@ -50,7 +55,14 @@ class Estimate:
 
 
 def estimate(transformer: Module, trained: Sequence[Parameter], batch: Batch, config: TrainConfig) -> Estimate:
-    """Estimate what the training takes, for batches such as this one."""
+    """Estimate what the training takes.
+
+    Args:
+        transformer: The network with its adapter.
+        trained: The adapter's parameters.
+        batch: A batch such as training will see.
+        config: The settings of the training.
+    """
     ours = {id(parameter) for parameter in trained}
     frozen = [parameter for parameter in transformer.parameters() if id(parameter) not in ours]
     numbers = sum(parameter.numel() for parameter in trained)
@@ -74,7 +86,7 @@ def _activations(transformer: Module, element_size: int, batch: Batch, config: T
 
 def _clips(batch: Batch, config: TrainConfig) -> int:
     """Return how many clips' activations are in memory at a time."""
-    if config.loss == "sft":
+    if not needs_reference(config.loss):
         return len(batch)
     return 2 * len(batch) if config.joint_forward else 1
 
@@ -84,26 +96,16 @@ def _settings(part: Module) -> Any:
 
 
 def _tokens(settings: Any, batch: Batch) -> int:
-    """Return how many tokens a clip is to the network, text included. A patch is `p`, maybe with a time, or (t, p, p)."""
+    """Return how many tokens the network makes of a clip and its text.
+
+    Its configuration gives the patch as one side (and maybe `patch_size_t` latent frames), or as (frames, height, width).
+    """
     patch = settings.patch_size
     if isinstance(patch, int):
         patch = (getattr(settings, "patch_size_t", None) or 1, patch, patch)
     text = sum(condition.shape[1] for condition in batch.conditions.values() if condition.ndim == 3)
     frames, _, h, w = batch.winner.shape[1:]
     return int(frames * h * w // math.prod(patch) + text)
-
-
-def check_fits(needed: Estimate, free: int, remedies: Sequence[str]) -> None:
-    """Say what the training will take, beside the weights that are loaded already; warn if it may be too much.
-
-    Raises:
-        UserError: If the adapter alone does not fit.
-    """
-    _log.info("memory: %s; %.1f GiB are free", needed, free / GIB)
-    if needed.adapter > free:
-        raise UserError(f"the training does not fit: {needed}, and {free / GIB:.1f} GiB are free. {_advice(remedies)}")
-    if needed.adapter + (needed.activations or 0) > free:
-        _log.warning("the training may not fit. %s", _advice(remedies))
 
 
 def free_bytes(device: torch.device) -> int:
@@ -115,31 +117,76 @@ def free_bytes(device: torch.device) -> int:
 
 
 def peak_gib(device: torch.device) -> float:
-    """Return the most memory that was in use since the process began, in GiB: the GPU's, or without one the process's."""
+    """Return the peak of the memory in use since the process began, in GiB: the GPU's, or on a CPU the process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes on Linux, bytes on a Mac
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
 
 
-def remedies(config: TrainConfig, dtype: str) -> list[str]:
-    """Return the settings that would save memory and are not in use, the cheapest first."""
+Effect = Literal["keeps", "restarts", "restarts and generates"]
+
+_EFFECTS: dict[Effect, str] = {
+    "keeps": "keeps the training",
+    "restarts": "restarts the training",
+    "restarts and generates": "generates and encodes the clips again, and restarts the training",
+}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Settings that save memory, and what becomes of a training that is under way when they are changed."""
+
+    settings: str
+    effect: Effect
+
+    def __str__(self) -> str:
+        """Return the settings with their effect."""
+        return f"{self.settings} ({_EFFECTS[self.effect]})"
+
+
+def remedies(config: TrainConfig, dtype: str) -> list[Remedy]:
+    """Return the settings that would save memory and are not in use: first those that keep a training, then the others.
+
+    Args:
+        config: The settings of the training.
+        dtype: That of the frozen weights while they are trained: `train.dtype`, or where it is open `model.dtype`.
+    """
     pairs = config.gradient_accumulation_steps * config.batch_size
-    ways = [
-        ("model.dtype=bfloat16", dtype == "float32"),
-        ("train.gradient_checkpointing=true", not config.gradient_checkpointing),
-        (f"train.batch_size=1 with train.gradient_accumulation_steps={pairs}", config.batch_size > 1),
-        ("train.joint_forward=false", config.joint_forward and config.loss != "sft"),
-        ("train.optimizer=adamw8bit", config.optimizer == "adamw"),
-        (f"a smaller train.lora_rank (now {config.lora_rank})", True),
-        ("clips of fewer frames or pixels", True),
+    reference = needs_reference(config.loss)
+    known: list[tuple[str, Effect, bool]] = [
+        ("train.gradient_checkpointing=true", "keeps", not config.gradient_checkpointing),
+        (f"train.batch_size=1 with train.gradient_accumulation_steps={pairs}", "keeps", config.batch_size > 1),
+        ("train.joint_forward=false", "keeps", config.joint_forward and reference),
+        ("train.dtype=bfloat16", "restarts", dtype == "float32"),
+        ("train.optimizer=adamw8bit", "restarts", config.optimizer == "adamw"),
+        (f"a smaller train.lora_rank (now {config.lora_rank})", "restarts", config.lora_rank > 1),
+        ("clips of fewer frames or pixels", "restarts and generates", True),
     ]
-    return [way for way, helps in ways if helps]
+    return [Remedy(settings, effect) for settings, effect, helps in known if helps]
+
+
+def check_fits(needed: Estimate, free: int, remedies: Sequence[Remedy]) -> None:
+    """Log what the training will take, beside the weights that are loaded already; warn if it may be too much.
+
+    Args:
+        needed: The estimate.
+        free: The free bytes of the device.
+        remedies: What the error and the warning advise.
+
+    Raises:
+        UserError: If the adapter alone does not fit.
+    """
+    _log.info("memory: %s; %.1f GiB are free", needed, free / GIB)
+    if needed.adapter > free:
+        raise UserError(f"the training does not fit: {needed}, and {free / GIB:.1f} GiB are free. {_advice(remedies)}")
+    if needed.adapter + (needed.activations or 0) > free:
+        _log.warning("the training may not fit. %s", _advice(remedies))
 
 
 @contextmanager
-def explain_oom(ways: Sequence[str]) -> Iterator[None]:
-    """Turn a GPU's lack of memory into an error that says what to do.
+def explain_oom(remedies: Sequence[Remedy]) -> Iterator[None]:
+    """Turn a GPU's lack of memory into an error that names the settings that save some.
 
     Raises:
         UserError: If the memory of the GPU runs out.
@@ -148,20 +195,21 @@ def explain_oom(ways: Sequence[str]) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         found = str(error).split(". ")[0]
-        raise UserError(
-            f"the GPU's memory does not suffice ({found}). {_advice(ways)} Training goes on where it was."
-        ) from None
+        raise UserError(f"GPU out of memory ({found}). {_advice(remedies)}") from None
 
 
-def _advice(ways: Sequence[str]) -> str:
-    return f"Try, in this order: {'; '.join(ways)}."
+def _advice(remedies: Sequence[Remedy]) -> str:
+    listed = "".join(f"\n  {remedy}" for remedy in remedies)
+    if not any(remedy.effect == "keeps" for remedy in remedies):
+        return f"Try, in this order:{listed}"
+    return f"Try, in this order:{listed}\nWith a setting that keeps the training, training goes on where it was."
 
 
 def new_optimizer(trained: Sequence[Parameter], config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
-    """Return AdamW over these parameters, its state in 32 or in 8 bits (Dettmers et al. 2021, arXiv 2110.02861).
+    """Return AdamW over these parameters, with its state in 32 or in 8 bits (Dettmers et al. 2021, arXiv 2110.02861).
 
     Raises:
-        UserError: If 8 bits are asked for where they cannot be had.
+        UserError: If the settings ask for 8 bits, and bitsandbytes is not installed or the device is no GPU.
     """
     if config.optimizer == "adamw":
         return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -169,7 +217,7 @@ def new_optimizer(trained: Sequence[Parameter], config: TrainConfig, device: tor
         raise UserError("train.optimizer adamw8bit needs bitsandbytes: pip install 'videogpa[bitsandbytes]'")
     if device.type != "cuda":
         raise UserError(f"train.optimizer adamw8bit needs a GPU, and the model is on {device}. Use adamw there.")
-    from bitsandbytes.optim import AdamW8bit  # not before it is needed: looks for CUDA as it is imported
+    from bitsandbytes.optim import AdamW8bit  # imported late: it looks for CUDA when it is imported
 
     optimizer: torch.optim.Optimizer = AdamW8bit(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     return optimizer

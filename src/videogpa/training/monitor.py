@@ -1,4 +1,4 @@
-"""The rows of train/metrics.jsonl, what is read off them while training, and the trackers that they are sent to."""
+"""The rows of train/metrics.jsonl, the warnings that are read off them, and the trackers that they are sent to."""
 
 import importlib.util
 import logging
@@ -16,8 +16,8 @@ from videogpa.records import Row
 from videogpa.storage.manifests import Manifest
 from videogpa.storage.run_folder import RunFolder
 
-_WINDOW = 100  # steps that a judgement looks back on: one step's gain is mostly noise
-_SHORT, _EXPLODED = 10, 10.0  # the median loss of the last ten steps, against ten times that of the first ten
+_WINDOW = 100  # steps that the gains are averaged over: one step's gain is mostly noise
+_SHORT, _EXPLODED = 10, 10.0  # the median loss of the last ten steps may be ten times that of the first ten
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 class MetricsRow(Row):
     """One line of metrics.jsonl: means over the pairs of a step before its update, or over the held-out pairs.
 
-    See `Objective.numbers` for the first few. A loss that does not compare (`sft`) knows no gains on training pairs.
+    `videogpa.training.losses.LossOutput` says what the numbers from `loss` to `margin` are. A loss that runs the winners only
+    (`sft`) has gains on held-out pairs alone.
     """
 
     step: int
@@ -46,13 +47,13 @@ class MetricsRow(Row):
     seconds: float
 
 
-def manifest(folder: RunFolder) -> Manifest[MetricsRow]:
-    """Return the run's metrics."""
+def metrics(folder: RunFolder) -> Manifest[MetricsRow]:
+    """Return the manifest of the run's metrics."""
     return Manifest(folder / "train" / "metrics.jsonl", MetricsRow, "split step")
 
 
 class TrainingMonitor:
-    """Looks at every training row. Says aloud when the policy gets worse on the winners too, and stops when it is lost."""
+    """Reads the training rows as they come: warns when the policy gets worse on the winners, stops when the loss explodes."""
 
     def __init__(self) -> None:
         self._first: list[float] = []
@@ -61,8 +62,8 @@ class TrainingMonitor:
         self._loser: deque[float] = deque(maxlen=_WINDOW)
         self._warned = False
 
-    def see(self, row: MetricsRow) -> None:
-        """Take in a row.
+    def update(self, row: MetricsRow) -> None:
+        """Take in the next training row.
 
         Raises:
             UserError: If the loss has exploded.
@@ -79,9 +80,10 @@ class TrainingMonitor:
         if row.winner_gain is not None and row.loser_gain is not None:
             self._winner.append(row.winner_gain)
             self._loser.append(row.loser_gain)
-            self._judge(row.step)
+            self._check_gains(row.step)
 
-    def _judge(self, step: int) -> None:
+    def _check_gains(self, step: int) -> None:
+        """Warn, once until it is over, when the mean gain on the winners is negative."""
         winner, loser = fmean(self._winner), fmean(self._loser)
         if winner >= 0:
             self._warned = False
@@ -97,7 +99,7 @@ class TrainingMonitor:
 
 
 def require_number(what: str, value: float, step: int) -> None:
-    """Stop a training that has left the numbers.
+    """Stop a training whose loss or gradient is NaN or infinite.
 
     Raises:
         UserError: If the value is not finite.
@@ -105,15 +107,15 @@ def require_number(what: str, value: float, step: int) -> None:
     if not math.isfinite(value):
         raise UserError(
             f"the {what} is {value} at step {step}: training stops. Lower train.learning_rate or train.beta, or use "
-            "model.dtype float32 or bfloat16. Checkpoints of the steps before it are kept in train/checkpoints."
+            "train.dtype float32 or bfloat16. Checkpoints of the steps before it are kept in train/checkpoints."
         )
 
 
-def chosen(config: TrainConfig) -> list[str]:
-    """Return the trackers of the recipe; where it leaves them open, tensorboard if it is installed.
+def choose_trackers(config: TrainConfig) -> list[str]:
+    """Return the names of the recipe's trackers; if it names none, tensorboard where that is installed.
 
     Raises:
-        UserError: If one that is asked for is not installed.
+        UserError: If one that the recipe names is not installed.
     """
     if config.trackers is None:
         return ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
@@ -123,19 +125,19 @@ def chosen(config: TrainConfig) -> list[str]:
     return list(config.trackers)
 
 
-def log(accelerator: Accelerator, row: MetricsRow) -> None:
-    """Hand a row to the trackers, if there are any: `train/loss`, `held_out/loss`, ..."""
-    numbers = row.model_dump(exclude={"step", "split", "fingerprint"}, exclude_none=True)
-    accelerator.log({f"{row.split}/{name}": value for name, value in numbers.items()}, step=row.step)
-
-
-def start(accelerator: Accelerator, names: Sequence[str], config: TrainConfig) -> None:
-    """Open the trackers, which write beside the metrics (tensorboard) or to where their own settings say."""
+def start_trackers(accelerator: Accelerator, names: Sequence[str], config: TrainConfig) -> None:
+    """Open the trackers, with the settings of the training. Tensorboard writes beside the metrics."""
     if names:
         accelerator.init_trackers("videogpa", config=_flat(config))
 
 
+def send_to_trackers(accelerator: Accelerator, row: MetricsRow) -> None:
+    """Send a row to the trackers, if there are any, as `train/loss`, `held_out/loss`, ..."""
+    numbers = row.model_dump(exclude={"step", "split", "fingerprint"}, exclude_none=True)
+    accelerator.log({f"{row.split}/{name}": value for name, value in numbers.items()}, step=row.step)
+
+
 def _flat(config: TrainConfig) -> dict[str, float | int | str]:
-    """Return the settings as tensorboard takes them."""
+    """Return the settings as tensorboard takes them: numbers and strings, without nesting."""
     timesteps = {f"timesteps_{name}": value for name, value in config.timesteps.model_dump().items()}
-    return {**config.model_dump(exclude={"timesteps", "trackers"}), **timesteps}
+    return {**config.model_dump(exclude={"timesteps", "trackers"}, exclude_none=True), **timesteps}

@@ -1,4 +1,4 @@
-"""The same questions on pairs that training never sees, always with the same noise and timesteps."""
+"""Loss and gains on held-out pairs, always with the same noise and timesteps, so that they move only with the policy."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,38 +6,49 @@ from dataclasses import dataclass, field
 import torch
 from peft import PeftModel
 
+from videogpa.config import TrainConfig
 from videogpa.models.base import VideoModel
-from videogpa.training.backward import loser_terms, reference_terms, winner_terms
+from videogpa.training.backward import loser_errors, reference_errors, winner_errors
 from videogpa.training.data import Batch, Batches
-from videogpa.training.losses import Objective, Terms
+from videogpa.training.losses import LOSSES, Errors
 
 _QUANTILES = (0.125, 0.375, 0.625, 0.875)  # the middles of four equal parts: the gain depends on the timestep
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Measures the policy on held-out pairs, one side at a time. The reference is asked once: its errors do not change."""
+    """Measures the policy on held-out pairs, each at four timesteps, one clip at a time.
+
+    The measurements are divided over the processes. All processes make equally many, since with sharded weights every forward
+    pass needs all of them: one that has fewer of its own repeats some of the others', which do not count.
+    """
 
     model: VideoModel
     adapter: PeftModel
     batches: Batches
-    objective: Objective
+    """Of the held-out pairs."""
+    settings: TrainConfig
     process: int = 0
     processes: int = 1
-    """The measurements are divided over the processes. All make as many: sharded weights want every forward pass from all."""
-    _reference: dict[int, Terms] = field(default_factory=dict)
+    _reference: dict[int, Errors] = field(default_factory=dict)
+    """By measurement. The reference does not change, and is run the first time only."""
 
     def measure(self) -> list[dict[str, float]]:
-        """Return `Objective.numbers` of every measurement that is this process's."""
+        """Return what is logged (`LossOutput.numbers`) of each measurement of this process, the repeated ones at the end."""
         places = [(index, quantile) for index in range(len(self.batches.pairs)) for quantile in _QUANTILES]
-        turns = range(self.process, math.ceil(len(places) / self.processes) * self.processes, self.processes)
-        mine = [turn % len(places) for turn in turns]  # past the end again from the start, while others finish
-        measured = [self._measure(number, self.batches.fixed(*places[number])) for number in mine]
-        return measured[: len(range(self.process, len(places), self.processes))]
+        rounds = math.ceil(len(places) / self.processes)
+        turns = [(self.process + turn * self.processes) % len(places) for turn in range(rounds)]
+        return [self._measure(number, self.batches.fixed(*places[number])) for number in turns]
+
+    @property
+    def own(self) -> int:
+        """How many measurements of this process are no repeats."""
+        return len(range(self.process, len(self.batches.pairs) * len(_QUANTILES), self.processes))
 
     @torch.no_grad()
     def _measure(self, number: int, batch: Batch) -> dict[str, float]:
         if number not in self._reference:
-            self._reference[number] = reference_terms(self.model, self.adapter, batch, together=False)
-        winner = winner_terms(self.model, batch, static=self.objective.static_weight > 0)
-        return self.objective.numbers({**self._reference[number], **winner, **loser_terms(self.model, batch)})
+            self._reference[number] = reference_errors(self.model, self.adapter, batch, joint=False)
+        winner = winner_errors(self.model, batch, static=self.settings.static_weight > 0)
+        errors: Errors = {**self._reference[number], **winner, **loser_errors(self.model, batch)}
+        return LOSSES[self.settings.loss](errors, self.settings).numbers()

@@ -245,11 +245,10 @@ class Wan(ABC):
         """Return every argument of the transformer: those that the pipeline calls it with."""
 
     def _inputs(self, hidden: Latents, timesteps: Tensor, conditions: Mapping[str, Tensor], **more: Any) -> dict[str, Any]:
-        text = conditions["text"]
         return {
-            "hidden_states": hidden.transpose(1, 2).to(text.dtype).contiguous(),
+            "hidden_states": hidden.transpose(1, 2).to(self._dtype).contiguous(),
             "timestep": timesteps,
-            "encoder_hidden_states": text,
+            "encoder_hidden_states": conditions["text"].to(self._dtype),
             "attention_kwargs": None,
             "return_dict": False,
             **more,

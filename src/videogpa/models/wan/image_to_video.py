@@ -46,9 +46,10 @@ class WanImageToVideo(Wan):
         self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
     ) -> dict[str, Any]:
         """See `Wan.transformer_inputs`."""
+        states = conditions.get("image_states")
         return self._inputs(
             torch.cat([noisy, conditions["image"]], dim=2),
             timesteps.to(self._schedule.dtype),
             conditions,
-            encoder_hidden_states_image=conditions.get("image_states"),
+            encoder_hidden_states_image=None if states is None else states.to(self._dtype),
         )
