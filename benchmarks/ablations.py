@@ -1,6 +1,6 @@
 """What of the method matters, in miniature: each choice changed alone, judged by the exact geometry on scenes never seen.
 
-    python benchmarks/ablations.py [--recipe demo] [--seeds 3] [--only GROUP[:SEEDS] ...] [--page docs/ablations.md]
+    python benchmarks/ablations.py [--recipe demo] [--seeds 3] [--only GROUP[:SEEDS] ...] [--page docs/science/ablations.md]
 
 Every line of a table is a training with one thing changed and all else as in the recipe, once per seed (LoRA, noise, order of
 pairs, what is drawn at random). Candidates, base clips and scores are made once and shared where settings allow. All are

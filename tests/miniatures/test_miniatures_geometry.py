@@ -74,7 +74,7 @@ def test_training_lowers_the_loss_of_cameras_and_depth_alike(tmp_path: Path) -> 
 
 
 def test_the_one_that_ships_is_as_good_as_its_page_says(tmp_path: Path) -> None:
-    """On ten of the sixty scenes of docs/miniature-models.md, one for each path; of no training and no recipe."""
+    """On ten of the sixty scenes of docs/science/miniatures.md, one for each path; of no training and no recipe."""
     found = check_geometry(replace(SMALL, failures=("vanish",)), bundled_folder("tiny:vggt"), tmp_path, scenes=10)
     assert found["depth_error"] < 0.1
     assert found["rotation_error"] < 3

@@ -1,4 +1,4 @@
-"""The trained miniature that ships: loaded as any model, and still the model that docs/miniature-models.md measures."""
+"""The trained miniature that ships: loaded as any model, and still the model that docs/science/miniatures.md measures."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from videogpa.world.words import request
 
 CONFIG = ModelConfig(name="cogvideox-i2v", path="tiny:i2v", device="cpu")
 SIZE = {"frames": 9, "height": 32, "width": 32}
-SCENE = 900_000  # of those that docs/miniature-models.md measures: of no training and no recipe
+SCENE = 900_000  # of those that docs/science/miniatures.md measures: of no training and no recipe
 
 
 def decibels(clip: torch.Tensor, reference: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""The oracle tells failing clips from true ones; docs/world.md has the full table, made by benchmarks/failures.py."""
+"""The oracle tells failing clips from true ones; docs/science/world.md has the full table, made by benchmarks/failures.py."""
 
 import pytest
 import torch

@@ -1,0 +1,127 @@
+"""The documentation is true: what it names exists, its links lead somewhere, and its code runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import DOCS, PAGES, ROOT, anchors, blocks, commands, prose
+from pydantic import BaseModel
+
+from videogpa.config import Recipe
+from videogpa.measures import MEASURES
+
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)")
+CODE_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|yaml|txt|sh))`")
+SECTION = "|".join(Recipe.model_fields)
+SETTING = re.compile(rf"(?:`|--set '?)((?:{SECTION})(?:\.[a-z_0-9]+)+)(?=[`:= ])")
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "COLUMNS": "120"}
+
+
+@EVERY_PAGE
+def test_every_link_leads_to_a_page_and_a_heading(page: Path) -> None:
+    wrong = []
+    for path, anchor in LINK.findall(prose(page)):
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(f"{path}#{anchor}")
+    assert wrong == []
+
+
+@EVERY_PAGE
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    rooms = (ROOT, ROOT / "src" / "videogpa", DOCS)
+    assert [name for name in CODE_FILE.findall(prose(page)) if not any((room / name).exists() for room in rooms)] == []
+
+
+@EVERY_PAGE
+def test_every_setting_that_a_page_names_is_one(page: Path) -> None:
+    named = {
+        name for name in SETTING.findall(page.read_text()) if not (ROOT / "src/videogpa" / name.replace(".", "/")).exists()
+    }
+    assert {name for name in named if not name.endswith((".py", ".jsonl", ".json", ".html")) and not is_setting(name)} == set()
+
+
+def is_setting(name: str) -> bool:
+    """Whether a recipe has the setting; below a mapping such as `score.options` any name will do."""
+    model: type[BaseModel] = Recipe
+    *sections, last = name.split(".")
+    for section in sections:
+        if section not in model.model_fields:
+            return False
+        found = re.search(r"\b(\w+(?:Config|Prompts))\b", str(model.model_fields[section].annotation))
+        if found is None:
+            return True
+        model = next(kind for kind in known_sections() if kind.__name__ == found[1])
+    return last in model.model_fields
+
+
+def known_sections() -> list[type[BaseModel]]:
+    import videogpa.config
+
+    return [kind for kind in vars(videogpa.config).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def test_every_command_and_flag_in_the_docs_exists() -> None:
+    used: dict[str, set[str]] = {}
+    for call in (call for page in PAGES for call in commands(page)):
+        name, *arguments = call.split()
+        used.setdefault(name, set()).update(re.match(r"--[a-z-]+", word)[0] for word in arguments if word.startswith("--"))  # type: ignore[index]
+    assert {"run", "score", "train"} <= used.keys()
+    for name, flags in used.items():
+        shown = videogpa(name, "--help")
+        assert shown.returncode == 0, f"videogpa {name}: {shown.stderr}"
+        assert {flag for flag in flags if not re.search(rf"{flag}\b", shown.stdout)} == set(), f"videogpa {name}"
+
+
+def test_the_gallery_quotes_the_table_of_results() -> None:
+    page = (DOCS / "gallery.md").read_text()
+    rows = [line.split(" | ") for line in (ROOT / "benchmarks/results/gallery.md").read_text().splitlines()[6:]]
+    scored = [row for row in rows if row[1] == "ok"]
+    assert len(scored) == 6
+    for _, _, loo_error, explained, error_3dcs, flow, *_ in scored:
+        assert f"| {loo_error} | {float(explained):.2f} | {error_3dcs} | {flow} |" in page
+
+
+def test_every_measure_that_the_gallery_and_symptoms_show_is_one() -> None:
+    columns = set(
+        re.findall(
+            r"`(loo_\w+|error_\w+|explained|flow|parallax|jerk|join_error|focal_\w+)`", (DOCS / "symptoms.md").read_text()
+        )
+    )
+    assert columns <= MEASURES.keys()
+
+
+def test_the_site_builds_and_nothing_in_it_is_loaded_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=ENVIRONMENT | {"NO_MKDOCS_2_WARNING": "1"})
+    assert done.returncode == 0, done.stderr
+    html = (tmp_path / "index.html").read_text()
+    assert re.findall(r"<(?:script|img|iframe)[^>]+src=\"?https?:[^>]*|<link[^>]+stylesheet[^>]+https?:[^>]*", html) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tutorials/score-clips", "tutorials/align-cogvideox", "how-to/own-reconstruction"])
+def test_the_code_of_the_page_runs_from_top_to_bottom(name: str, tmp_path: Path) -> None:
+    (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
+    (tmp_path / "bin").mkdir()
+    for program, arguments in {"videogpa": "-m videogpa.cli", "python": ""}.items():
+        script = tmp_path / "bin" / program
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+        script.chmod(0o755)
+    environment = ENVIRONMENT | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    tested = [block for block in blocks(DOCS / f"{name}.md") if block.tested]
+    assert tested
+    for block in tested:
+        program = ["bash", "-euc"] if block.language == "bash" else [sys.executable, "-c"]
+        done = subprocess.run([*program, block.text], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+        assert block.language == "bash" or done.stdout, f"prints nothing:\n{block.text}"
+
+
+def videogpa(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "videogpa.cli", *arguments], capture_output=True, text=True, env=ENVIRONMENT)
