@@ -8,7 +8,7 @@ arXiv 2601.23286; where our default differs from the paper's, the docstring give
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, one_of
 from videogpa.config.training import TrainConfig
@@ -276,7 +276,7 @@ class Recipe(Config):
 
     @field_validator("evaluate")
     @classmethod
-    def _choose_judge(cls, evaluate: EvaluateConfig, info: ValidationInfo) -> EvaluateConfig:
+    def _choose_judge(cls, evaluate: EvaluateConfig, info: Any) -> EvaluateConfig:
         if evaluate.critics or "score" not in info.data:
             return evaluate
         return EvaluateConfig(**{**evaluate.model_dump(), "critics": (independent_critic(info.data["score"].critic),)})
