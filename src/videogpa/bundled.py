@@ -1,4 +1,4 @@
-"""The trained miniatures that ship with the package, by the names that recipes give them."""
+"""The small trained models that ship with the package, under names such as `tiny:i2v`."""
 
 from pathlib import Path
 
@@ -6,18 +6,21 @@ from videogpa.errors import UserError
 
 TINY = "tiny:"
 
-SHIPPED = Path(__file__).parent / "weights" / "tiny"
+BUNDLED = Path(__file__).parent / "weights" / "tiny"
 """Made by `python -m miniatures`: see docs/miniature-models.md."""
 
 
 def bundled_folder(name: str) -> Path:
-    """Return the folder of a miniature: `tiny:i2v`, a video model in diffusers format, or `tiny:vggt`, a geometry model.
+    """Return the folder of a trained model that ships with the package.
+
+    Args:
+        name: `tiny:i2v`, a video model in diffusers format, or `tiny:vggt`, a geometry model.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If there is no model of that name.
     """
-    folder = SHIPPED / name.removeprefix(TINY)
-    if folder.parent != SHIPPED or not folder.is_dir():
-        known = ", ".join(f"{TINY}{path.name}" for path in sorted(SHIPPED.iterdir()))
-        raise UserError(f"{name}: no trained miniature of that name ships with the package; there are: {known}")
+    folder = BUNDLED / name.removeprefix(TINY)
+    if folder.parent != BUNDLED or not folder.is_dir():
+        known = ", ".join(f"{TINY}{path.name}" for path in sorted(BUNDLED.iterdir()))
+        raise UserError(f"{name}: no trained model of that name ships with the package; available are: {known}")
     return folder

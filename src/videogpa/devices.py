@@ -1,4 +1,4 @@
-"""Which device a model or a critic works on."""
+"""The device that a model or a critic runs on."""
 
 import torch
 
@@ -6,10 +6,13 @@ from videogpa.errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is a GPU if there is one.
+    """Return a device by name.
+
+    Args:
+        name: A name that torch knows, such as `cpu` or `cuda:1`; or `auto`, a GPU if there is one and else the CPU.
 
     Raises:
-        UserError: If the name is no device, or the machine has no such one.
+        UserError: If torch does not know the name, or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

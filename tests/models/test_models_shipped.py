@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from videogpa.bundled import SHIPPED
+from videogpa.bundled import BUNDLED
 from videogpa.config import ModelConfig
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest, Sampling, VideoModel
@@ -36,15 +36,15 @@ def clips(model: VideoModel, *cameras: str) -> dict[str, tuple[torch.Tensor, tor
 
 
 def test_it_is_small_and_makes_clips_of_its_size_alone() -> None:
-    assert sum(file.stat().st_size for file in SHIPPED.rglob("*") if file.is_file()) < 25e6
-    check_size(CONFIG, RunFolder(SHIPPED), **SIZE)
+    assert sum(file.stat().st_size for file in BUNDLED.rglob("*") if file.is_file()) < 25e6
+    check_size(CONFIG, RunFolder(BUNDLED), **SIZE)
     with pytest.raises(UserError, match="32"):
-        check_size(CONFIG, RunFolder(SHIPPED), frames=9, height=64, width=64)
+        check_size(CONFIG, RunFolder(BUNDLED), frames=9, height=64, width=64)
 
 
 def test_another_miniature_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"tiny:sora.*i2v"):
-        check_size(CONFIG.model_copy(update={"path": "tiny:sora"}), RunFolder(SHIPPED), **SIZE)
+        check_size(CONFIG.model_copy(update={"path": "tiny:sora"}), RunFolder(BUNDLED), **SIZE)
 
 
 def test_its_autoencoder_keeps_what_it_is_shown(model: VideoModel) -> None:

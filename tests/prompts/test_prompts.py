@@ -134,7 +134,7 @@ def test_records_with_a_video_are_the_clips_of_their_prompt(tmp_path: Path) -> N
         ("p.jsonl", '{"id": "a", "text": "x", "image": "none.png"}', "line 1: no image at"),
         ("p.jsonl", '{"id": "a", "text": "x", "video": "none.mp4"}', "line 1: no video at"),
         ("p.jsonl", '{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', "line 2: the prompt 'a' is there already"),
-        ("p.jsonl", '{"id": "/..", "text": "x"}', "line 1: the id '/..' has no letter or digit"),
+        ("p.jsonl", '{"id": "/..", "text": "x"}', "line 1: the id '/..' has no ASCII letter or digit"),
         ("p.jsonl", '["a"]', "line 1: expected text.*valid dictionary"),
         ("p.json", '[{"text": "x"},\n{"text": "y",}]', "line 2: not JSON"),
         ("p.json", '[{"text": "x"}, {"text": 3}]', "entry 2: .*text: Input should be a valid string"),

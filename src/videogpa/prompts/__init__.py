@@ -1,1 +1,1 @@
-"""Prompts: read from files and folders of images, or written as moves of the camera."""
+"""Prompts: read from files or folders of images, and texts that describe camera moves."""

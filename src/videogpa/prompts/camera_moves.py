@@ -1,8 +1,8 @@
-"""Texts that ask for a scene that stands still and a camera that moves: what the geometry of a clip can be judged by.
+"""Texts that ask for a static scene and a moving camera, since only such clips have a geometry that can be scored.
 
-As the paper's image-to-video prompts (arXiv 2601.23286), a fixed sentence and two or three moves of the camera. Unlike them,
-one of the moves always changes where the camera stands: turning on the spot shows nothing of the depth, so that clips of
-turns alone cannot be scored.
+As in the image-to-video prompts of VideoGPA (https://arxiv.org/abs/2601.23286), a text is a fixed sentence and two or three
+camera moves. Unlike there, at least one of the moves is a translation: pure rotation has no parallax and shows nothing of the
+depth, so that such clips cannot be scored.
 """
 
 import random
@@ -12,7 +12,7 @@ from typing import Literal
 from videogpa.config import CameraPrompts
 
 Axis = Literal["dolly", "truck", "pedestal", "orbit", "pan", "tilt", "roll"]
-"""What a move changes. Two moves along one axis would repeat or undo each other, so that a text has one of each at most."""
+"""What a move changes. A text has one move per axis at most, since two would repeat or undo each other."""
 
 TRAVELS: tuple[Axis, ...] = ("dolly", "truck", "pedestal", "orbit")
 TURNS: tuple[Axis, ...] = ("pan", "tilt", "roll")
@@ -21,7 +21,7 @@ STATIC = "One unbroken shot of a scene that stands completely still: nothing in 
 
 
 class Move(Enum):
-    """A move of the camera. Zooms are none: they change the lens."""
+    """A move of the camera. Zooms are left out: they change the focal length, not the camera's pose."""
 
     DOLLY_IN = ("dolly", "moves slowly forward, deeper into the scene")
     DOLLY_OUT = ("dolly", "moves slowly backward, away from the scene")
@@ -43,7 +43,15 @@ class Move(Enum):
 
 
 def choose_moves(key: str, config: CameraPrompts) -> list[Move]:
-    """Draw the moves of the prompt called `key`. They follow from key and seed alone, whatever other prompts there are."""
+    """Draw the camera moves of a prompt.
+
+    Args:
+        key: The id of the prompt. The moves depend on it and on the seed alone, not on other prompts.
+        config: How many moves are drawn, and the seed.
+
+    Returns:
+        The moves in their order; at least one is a translation.
+    """
     draw = random.Random(f"{config.seed}/{key}")
     first = draw.choice(TRAVELS)
     others = draw.sample([axis for axis in (*TRAVELS, *TURNS) if axis != first], draw.randint(*config.moves) - 1)
@@ -53,9 +61,13 @@ def choose_moves(key: str, config: CameraPrompts) -> list[Move]:
 
 
 def camera_text(moves: list[Move], caption: str = "") -> str:
-    """Return the text that asks for the moves, in their order, through the scene of the caption.
+    """Return the text that asks for camera moves.
 
-    The caption comes last: text encoders cut off what is too long for them (CogVideoX after 226 tokens).
+    The caption comes last because text encoders cut off long texts (CogVideoX's after 226 tokens).
+
+    Args:
+        moves: The moves, in their order; at least one.
+        caption: Describes the scene; "" for no description.
     """
     first, *later = [move.phrase for move in moves]
     camera = f"The camera first {first}" if later else f"The camera {first}"

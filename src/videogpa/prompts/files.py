@@ -1,4 +1,4 @@
-"""Files of prompts: JSONL, JSON, CSV and plain text in, rows out. docs/prompts.md describes what may stand in them."""
+"""Reads files of prompts in JSONL, JSON, CSV or plain text, and folders of images. docs/prompts.md describes the formats."""
 
 import csv
 import json
@@ -16,11 +16,11 @@ from videogpa.storage.fingerprints import fingerprint
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
-_WORDS = 4  # of a text, in the id that is made for it
+_WORDS = 4  # how many words of a text go into the id that is made for it
 
 
 class Record(BaseModel):
-    """A prompt as a file says it. The other names are those of published files (docs/prompts.md)."""
+    """A prompt as a file gives it. The aliases are the names that published files use (docs/prompts.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
@@ -28,23 +28,29 @@ class Record(BaseModel):
     text: str = Field("", validation_alias=AliasChoices("text", "caption", "text_prompt"))
     image: str | None = Field(None, validation_alias=AliasChoices("image", "image_prompt"))
     video: str | None = None
-    """A clip of the prompt that exists already; a record for each."""
+    """An existing clip of the prompt. Several clips take one record each."""
     split: Literal["train", "held_out"] | None = None
     scene: Scene | None = None
     camera_motion: str | None = None
-    """Of the official project's files, whose text says it too: not used."""
+    """Found in the official project's files, whose texts repeat it; not used."""
     videos: tuple[str, ...] = ()
     fingerprint: str = ""
-    """These two are of the rows of a run, so that its prompts.jsonl can be read too."""
+    """`videos` and `fingerprint` are columns of a run's own prompts.jsonl, which can be read too."""
 
 
 def read_file(file: Path) -> list[Prompt]:
-    """Read a file of prompts. Paths of images and videos come back absolute; they are relative to the file.
+    """Read a file of prompts.
 
-    Splits that the file does not name are `train`. Prompts without an id get one that follows from text and image.
+    Args:
+        file: A .jsonl, .json, .csv or .txt file. Paths of images and videos in it are relative to the file.
+
+    Returns:
+        The prompts, with absolute paths. A prompt without a split is in `train`; one without an id gets an id that depends on
+        its text and image.
 
     Raises:
-        UserError: If the file cannot be read, a record is no prompt, or two have one id; it says in which line.
+        UserError: If the file cannot be read, a record is not a prompt, or two records have the same id; the message names
+            the line.
     """
     rows: dict[str, Prompt] = {}
     for where, content in _records(file):
@@ -57,8 +63,8 @@ def read_file(file: Path) -> list[Prompt]:
             rows[row.prompt] = known.model_copy(update={"videos": (*known.videos, *row.videos)})
         else:
             raise UserError(
-                f"{where}: the prompt {row.prompt!r} is there already. Ids must differ; only records that each bring a video "
-                "of the same prompt may share one"
+                f"{where}: the prompt {row.prompt!r} is there already. Ids must be unique, except for records that each name a "
+                "video of the same prompt"
             )
     if not rows:
         raise UserError(f"{file} holds no prompt")
@@ -66,10 +72,16 @@ def read_file(file: Path) -> list[Prompt]:
 
 
 def read_folder(folder: Path) -> list[Prompt]:
-    """Return a prompt without text for every image in the folder, in the order of their names.
+    """Read a folder of images.
+
+    Args:
+        folder: The folder; subfolders are not read.
+
+    Returns:
+        A prompt without a text for every image, sorted by file name.
 
     Raises:
-        UserError: If there is no such folder, it holds no image, or two images have one name.
+        UserError: If there is no such folder, it contains no image, or two images would have the same id.
     """
     if not folder.is_dir():
         raise UserError(f"no folder of images at {folder} (prompts.images of the recipe)")
@@ -86,12 +98,12 @@ def read_folder(folder: Path) -> list[Prompt]:
 
 
 def _records(file: Path) -> Iterator[tuple[str, Any]]:
-    """Yield what stands in the file, with the place where it stands."""
+    """Yield each record of the file, preceded by its place in the file for error messages."""
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".txt": _txt}
     if file.suffix.lower() not in readers:
         raise UserError(f"{file}: expected a file of prompts, {', '.join(readers)}")
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets begin theirs with a byte order mark
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except FileNotFoundError:
         raise UserError(f"no prompts at {file} (prompts.file of the recipe)") from None
     except UnicodeDecodeError as error:
@@ -146,13 +158,13 @@ def _parse(content: Any, where: str) -> Record:
         return Record.model_validate(content)
     except ValidationError as error:
         problem = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{where}: expected text, and if need be id, image, video and split, but {problem}") from None
+        raise UserError(f"{where}: expected text and optionally id, image, video and split, but {problem}") from None
 
 
 def _row(record: Record, folder: Path, where: str) -> Prompt:
     name = _made_id(record.text, record.image or "") if record.id is None else _slug(record.id)
     if not name:
-        raise UserError(f"{where}: the id {record.id!r} has no letter or digit of ASCII, which names of files are made of")
+        raise UserError(f"{where}: the id {record.id!r} has no ASCII letter or digit; ids become file names")
     videos = (*record.videos, *([record.video] if record.video else []))
     return Prompt(
         prompt=name,
@@ -172,11 +184,11 @@ def _file(folder: Path, name: str, kind: str, where: str) -> str:
 
 
 def _slug(name: str) -> str:
-    """What of a name can name a file: `1K/0a1b/images_8` becomes `1K-0a1b-images_8`."""
+    """Turn a name into a file name: `1K/0a1b/images_8` becomes `1K-0a1b-images_8`."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
 
 
 def _made_id(text: str, image: str) -> str:
-    """An id that stays the same wherever in a file a prompt stands: its first words, and a hash of it all."""
+    """Return an id made of the text's first words and a hash of text and image, wherever the prompt is in its file."""
     words = re.findall(r"[a-z0-9]+", text.lower())[:_WORDS]
     return "-".join([*words, fingerprint(text, image)[:8]])

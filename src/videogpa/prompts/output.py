@@ -1,4 +1,4 @@
-"""What a recipe's prompts look like: on the terminal, and as a file that can be edited and used in their place."""
+"""Shows a recipe's prompts on the terminal, and writes them to a file that can be edited and used instead."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,11 @@ from rich.text import Text
 from videogpa.records import Prompt
 from videogpa.storage.files import write_text
 
-SHOWN = 20  # prompts: a screen
+SHOWN = 20  # about a screen of prompts
 
 
 def prompt_table(rows: Sequence[Prompt]) -> Group:
-    """Return the first prompts with their texts in full, and how many there are of each split."""
+    """Return a table of the first prompts with their full texts, and the number of prompts in each split."""
     table = Table(show_lines=True)
     table.add_column("id", overflow="fold", ratio=1)
     table.add_column("split", no_wrap=True)
@@ -28,7 +28,7 @@ def prompt_table(rows: Sequence[Prompt]) -> Group:
 
 
 def write_prompts(rows: Sequence[Prompt], path: Path) -> None:
-    """Write the prompts as JSONL. `prompts.file` reads it; paths in it are absolute, so that it can lie anywhere."""
+    """Write the prompts as JSONL, for `prompts.file` to read. Paths in the file are absolute, so that it can be moved."""
     write_text(path, "".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in rows))
 
 

@@ -1,4 +1,7 @@
-"""Atomic files and folders: readers see the old one or the new one, whole, whenever a writer is killed."""
+"""Atomic writes of files and folders.
+
+A reader sees the old version or the new one, each complete, whenever the writer is killed.
+"""
 
 import os
 import re
@@ -12,7 +15,18 @@ from safetensors import SafetensorError
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends well, and is removed when it does not."""
+    """Write a file atomically.
+
+    Args:
+        path: The file to write. Its folder is made if it is missing.
+
+    Yields:
+        A temporary path beside `path`, for the block to write to. It is renamed to `path` when the block ends, and removed if
+        the block raises.
+
+    Raises:
+        OSError: If the file cannot be written, for example because the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
@@ -27,7 +41,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well."""
+    """Write a folder atomically.
+
+    Args:
+        path: The folder to write. What was there before is replaced.
+
+    Yields:
+        An empty temporary folder beside `path`, for the block to write to. It is renamed to `path` when the block ends, and
+        removed if the block raises.
+
+    Raises:
+        OSError: If a file cannot be written, for example because the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -46,7 +71,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder so that it is never there in part: under its name it is whole or gone."""
+    """Remove a folder so that it is never incomplete: it is renamed before its files are deleted."""
     doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.rename(doomed)
     shutil.rmtree(doomed)
@@ -54,7 +79,7 @@ def remove_folder(path: Path) -> None:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn what safetensors says of a full disk, in an error of its own, into the system's error."""
+    """Turn the error that safetensors raises on a full disk into the OSError behind it."""
     try:
         yield
     except SafetensorError as error:
@@ -65,7 +90,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: readers see the old one or the new one, whole."""
+    """Write a UTF-8 text file atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

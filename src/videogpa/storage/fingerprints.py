@@ -1,4 +1,4 @@
-"""Fingerprints: short hashes of settings and inputs, which tell whether what was made before is still what is wanted."""
+"""Fingerprints: short hashes of settings and inputs. A result is made again if its fingerprint no longer matches."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from videogpa.renames import HASHED_AS
 
-_SAMPLE_BYTES = 1 << 20  # of each end of a file: enough to tell checkpoints apart without reading gigabytes
+_SAMPLE_BYTES = 1 << 20  # read at each end of a file: enough to distinguish checkpoints without reading gigabytes
 
 
 def fingerprint(*parts: object) -> str:
@@ -37,7 +37,14 @@ def _jsonable(value: object) -> Any:
 
 
 def path_fingerprint(path: Path) -> str:
-    """Hash a file, or every file below a folder: its name, size, and first and last megabyte."""
+    """Hash a file, or every file below a folder.
+
+    Args:
+        path: The file or folder. Of each file the size and the first and last megabyte count, and below a folder its name too.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:

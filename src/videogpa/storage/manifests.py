@@ -1,8 +1,8 @@
-"""Manifests: JSONL files of whole rows, resumed by key and fingerprint; and the manifests of a run folder.
+"""Manifests: JSONL files with one row per item, resumed by key and fingerprint; and the manifests of a run folder.
 
-Every stage follows the same three steps, so that a killed run continues where it was and ends with the same result:
-`Manifest.drop_stale` drops stale rows and says what is left to do, `Manifest.append` adds each row once its files are on disk,
-and `Manifest.finalize` puts the rows in the order of the work list.
+A stage brings its manifest up to date in three steps, so that a killed run continues where it was and ends with the same
+result: `Manifest.drop_stale` removes stale rows and returns the keys left to make, `Manifest.append` adds each row once its
+files are on disk, and `Manifest.finalize` sorts the rows in the order of the work list.
 """
 
 import json
@@ -23,13 +23,16 @@ R = TypeVar("R", bound=Row)
 
 
 class Manifest(Generic[R]):
-    """A JSONL file of rows, each whole or absent, with a key made of one or more of their fields."""
+    """A JSONL file of rows. Each row is complete or absent, and has a unique key made of one or more of its fields."""
 
     def __init__(self, path: Path, row_type: type[R], key: str, *, files: Callable[[R], list[Path]] | None = None) -> None:
-        """Open the manifest at `path`.
+        """Describe the manifest at `path`; nothing is read yet.
 
-        `key` names the fields that tell rows apart, separated by spaces. `files` names what a row promises on disk; a row
-        whose files are gone is redone.
+        Args:
+            path: The JSONL file, which need not exist.
+            row_type: The class of its rows.
+            key: The names of the fields that make up a row's key, separated by spaces.
+            files: Returns the files that belong to a row. A row is stale if one of them is missing.
         """
         self.path = path
         self._row_type = row_type
@@ -37,14 +40,14 @@ class Manifest(Generic[R]):
         self._files = files or (lambda row: [])
 
     def key(self, row: R) -> str:
-        """The row's name among its peers."""
+        """Return the row's unique key in this manifest."""
         return " ".join(str(getattr(row, field)) for field in self._fields)
 
     def rows(self) -> list[R]:
-        """Read all whole rows. A torn last line, left by a killed writer, is passed over.
+        """Read all complete rows. An incomplete last line, left by a killed writer, is ignored.
 
         Raises:
-            UserError: If a whole line is not a row of this kind: it was edited, or comes from another version.
+            UserError: If a complete line is not a row of this kind: it was edited, or comes from another version.
         """
         if not self.path.exists():
             return []
@@ -61,7 +64,7 @@ class Manifest(Generic[R]):
             problem = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise UserError(
                 f"{self.path}, line {number}, is not a {self._row_type.__name__} row of this version ({problem}). "
-                "Mend the line, or remove the file to have it made again."
+                "Correct the line, or remove the file to have it made again."
             ) from None
 
     def _parse_old(self, line: str) -> R | None:
@@ -72,7 +75,14 @@ class Manifest(Generic[R]):
             return None
 
     def drop_stale(self, wanted: Mapping[str, str]) -> list[str]:
-        """Keep the rows whose key and fingerprint are wanted and whose files exist; return the keys still to be made."""
+        """Remove the rows that are no longer wanted.
+
+        Args:
+            wanted: The fingerprint of every wanted key. A row stays if its key and fingerprint are wanted and its files exist.
+
+        Returns:
+            The wanted keys that have no row, in their order.
+        """
         kept: dict[str, R] = {}
         for row in self.rows():
             current = wanted.get(self.key(row)) == row.fingerprint
@@ -83,7 +93,11 @@ class Manifest(Generic[R]):
         return [key for key in wanted if key not in kept]
 
     def append(self, row: R) -> None:
-        """Add one row. Its files must be on disk already."""
+        """Add one row. Its files must be on disk already.
+
+        Raises:
+            OSError: If the row cannot be written completely; the file is then as it was.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         line = (row.model_dump_json() + "\n").encode()
         with self.path.open("ab", buffering=0) as stream:
@@ -97,7 +111,7 @@ class Manifest(Generic[R]):
                 raise
 
     def finalize(self, order: Mapping[str, str]) -> list[R]:
-        """Put the rows in the order of the work list, and return them. To be called when all are made.
+        """Sort the rows in the order of the work list, and return them. To be called when all are made.
 
         Leaves a file even without rows: the next stage can then tell "nothing was found" from "was not run".
         """
@@ -113,29 +127,29 @@ class Manifest(Generic[R]):
 
 
 def prompts(folder: RunFolder) -> Manifest[Prompt]:
-    """What clips are asked for, with first frames in prompts/."""
+    """Return prompts.jsonl: what the clips are to show, with first frames in prompts/."""
     return Manifest(
         folder / "prompts.jsonl", Prompt, "prompt", files=lambda row: [folder / row.image] if row.image is not None else []
     )
 
 
 def clips(folder: RunFolder) -> Manifest[Clip]:
-    """The candidates, with their videos and what these were decoded from in clips/."""
+    """Return clips.jsonl: the candidates, with their videos and latents in clips/."""
     return Manifest(
         folder / "clips.jsonl", Clip, "clip", files=lambda row: [folder / name for name in (row.path, row.latents) if name]
     )
 
 
 def scores(folder: RunFolder) -> Manifest[Score]:
-    """What the critics say of the clips, failures included."""
+    """Return scores.jsonl: one row per clip and critic, failures included."""
     return Manifest(folder / "scores.jsonl", Score, "critic clip")
 
 
 def pairs(folder: RunFolder) -> Manifest[Pair]:
-    """One row per preference pair, and per group that gave none, with the reason."""
+    """Return pairs.jsonl: one row per preference pair, and one with the reason per group that gave none."""
     return Manifest(folder / "pairs.jsonl", Pair, "prompt rank")
 
 
 def latents(folder: RunFolder) -> Manifest[Latents]:
-    """What training reads: the pairs' clips, encoded, and the conditions of their prompts."""
+    """Return latents.jsonl: the encoded clips of the pairs, and the conditions of their prompts."""
     return Manifest(folder / "latents.jsonl", Latents, "clip", files=lambda row: [folder / row.path, folder / row.condition])

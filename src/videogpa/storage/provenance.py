@@ -1,4 +1,4 @@
-"""Which code, on which machine, made a run: written into its recipe.yaml."""
+"""Provenance: which code, on which machine, made a run. It is written into the run's recipe.yaml."""
 
 import platform
 import subprocess
@@ -18,7 +18,7 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "pycolma
 
 
 def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
-    """Write the resolved recipe with its provenance. A run that goes on under the same conditions leaves the file alone."""
+    """Write the complete recipe with its provenance to recipe.yaml. The file is left alone if nothing in it has changed."""
     content = {**recipe.model_dump(mode="json"), "provenance": provenance()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     path = folder / "recipe.yaml"
@@ -27,7 +27,7 @@ def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
 
 
 def provenance() -> dict[str, Any]:
-    """Return versions, git commit and hardware, as far as they can be known."""
+    """Return versions, git commit and hardware, as far as they can be found out."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
@@ -42,7 +42,7 @@ def provenance() -> dict[str, Any]:
 
 
 def package_version(name: str) -> str | None:
-    """Return the installed version of a distribution, None if it is not there."""
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -50,7 +50,7 @@ def package_version(name: str) -> str | None:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the checkout the package runs from, `-dirty` if changed since; None outside a checkout."""
+    """Return the commit of the checkout that the package runs from, with `-dirty` if files have changed; None without git."""
     here = Path(__file__).parent
     try:
         described = subprocess.run(

@@ -1,4 +1,4 @@
-"""The run folder: one folder that one run owns, and one process at a time writes to."""
+"""The run folder: it belongs to one run, and one process at a time writes to it."""
 
 import fcntl
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 from videogpa.errors import UserError
 
 
-class RunFolderBusy(UserError):  # noqa: N818 - a state, said plainly
+class RunFolderBusy(UserError):  # noqa: N818 - the name of a state
     """Another process works in the folder."""
 
 
 class RunFolder:
-    """A folder that one run owns. Paths in its manifests are relative to it."""
+    """The folder of a run. `folder / "name"` is a path in it; paths in its manifests are relative to it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -25,12 +25,12 @@ class RunFolder:
         return self.path / name
 
     def subfolder(self, name: str) -> "RunFolder":
-        """A part of the run that is laid out like a run of its own, as the evaluation's base and aligned clips are."""
+        """Return a part of the run that is laid out like a run folder, such as `evaluation/base`."""
         return RunFolder(self.path / name)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; the system lets go of it when the process ends, however it ends.
+        """Lock the folder for this process. The system releases the lock when the process ends, however it ends.
 
         Raises:
             RunFolderBusy: If another process holds it.
@@ -50,10 +50,10 @@ class RunFolder:
             stream.flush()
             self._sweep()
             yield
-            self._sweep()  # what a killed worker of this very run was writing
+            self._sweep()  # what workers of this run were writing when they were killed
 
     def _sweep(self) -> None:
-        """Remove what a killed process was writing: temporary files and folders that never got their name."""
+        """Remove the temporary files and folders that killed processes have left."""
         for path in sorted(self.path.rglob(".*.tmp*")):
             if path.is_dir():
                 shutil.rmtree(path)
