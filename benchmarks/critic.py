@@ -34,7 +34,7 @@ from videogpa.critics.networks.vit import patch_grid
 from videogpa.critics.networks.weights import reduce_precision
 from videogpa.records import Reconstruction
 from videogpa.scoring.lpips import Lpips
-from videogpa.scoring.reprojection import leave_one_out_scores, paper_render
+from videogpa.scoring.reprojection import leave_one_out_scores, render_splat
 from videogpa.storage.provenance import git_commit
 from videogpa.video import read_frames, write_video
 
@@ -211,7 +211,7 @@ def parts_of_a_clip(setting: Setting, lpips_net: str) -> dict[str, float]:
     model = build(setting, lean=True)
     lpips = Lpips("vgg" if lpips_net == "vgg" else "alex").to(setting.device)
     scene = made_up_scene(setting)
-    rendered, _ = paper_render(scene)
+    rendered, _ = render_splat(scene)
     clip = noise(setting, JUDGED)
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "clip.mp4"
@@ -220,7 +220,7 @@ def parts_of_a_clip(setting: Setting, lpips_net: str) -> dict[str, float]:
         steps: dict[str, Callable[[], object]] = {
             "decode": lambda: read_frames(video, JUDGED),
             "network": lambda: ours(model, clip),
-            "render": lambda: paper_render(scene),
+            "render": lambda: render_splat(scene),
             "LPIPS": lambda: lpips(rendered, scene.images),
             "leave-one-out: render and LPIPS": lambda: leave_one_out_scores(scene, lpips),
         }

@@ -23,7 +23,6 @@ from miniatures.plan import CHECKED_SCENES, TINY
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from videogpa.config import ScoreConfig
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.stats import auc
 from videogpa.records import Prompt, Reconstruction, Scene
@@ -54,8 +53,8 @@ Geometry = Callable[[Clip], Reconstruction]
 
 def critic(name: str, **options: object) -> Geometry:
     """Return the geometry that a critic finds."""
-    scorer = Scorer(ScoreConfig(critic=name, options=options, frames=TINY.frames))
-    return lambda clip: scorer.reconstruct(scorer.read(clip.frames, clip.prompt))
+    scorer = Scorer(critic=name, options=options, frames=TINY.frames)
+    return lambda clip: scorer.reconstruct(clip.frames, prompt=clip.prompt)
 
 
 def as_filmed(clip: Clip) -> Reconstruction:

@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from machine import processor
-from videogpa.config import ScoreConfig
 from videogpa.maths.stats import auc, spearman
 from videogpa.records import Prompt, Scene, Style
 from videogpa.scoring.scorer import Scorer
@@ -76,7 +75,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FAILURES, default=FAILURES)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    scorer = Scorer(ScoreConfig(critic="oracle", frames=FRAMES))
+    scorer = Scorer(critic="oracle", frames=FRAMES)
     lines = []
     for style in get_args(Style):
         asked = scenes(arguments.scenes, style)

@@ -18,7 +18,6 @@ from torch.nn.functional import interpolate, pad
 
 from gallery_clips import EXHIBITS
 from machine import processor
-from videogpa.config import ScoreConfig
 from videogpa.records import Score
 from videogpa.report.strips import error_colors
 from videogpa.scoring.reprojection import error_maps
@@ -38,9 +37,9 @@ def small(pictures: Float[Tensor, "frames 3 height width"], width: int) -> Float
 def error_pictures(scorer: Scorer, video: Path | Tensor, clip: str) -> tuple[Score, Tensor | None, Tensor | None]:
     """Return the clip's score; the judged frames, and the coloured error of each, for a clip that could be scored."""
     scored = scorer.score_clip(video, clip=clip)
-    if scored.reconstruction is None or scored.rendered is None:
+    if scored.reconstruction is None or scored.render is None:
         return scored.score, None, None
-    errors = error_maps(scored.reconstruction, scored.rendered)
+    errors = error_maps(scored.reconstruction, scored.render)
     return scored.score, scored.reconstruction.images, torch.stack([error_colors(error) for error in errors])
 
 
@@ -73,7 +72,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path, help="where the pictures go")
     parser.add_argument("--out", type=Path, help="write the table to this file")
     arguments = parser.parse_args()
-    scorer, scores = Scorer(ScoreConfig()), []
+    scorer, scores = Scorer(), []
     for name in EXHIBITS:
         video = arguments.clips / f"{name}.mp4"
         score, images, errors = error_pictures(scorer, video, name)

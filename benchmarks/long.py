@@ -26,7 +26,7 @@ from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
 from videogpa.records import Prompt, Scene
 from videogpa.scoring.frames import count_frames
-from videogpa.scoring.long_clips import walk
+from videogpa.scoring.long_clips import reconstruct_in_windows
 from videogpa.scoring.scorer import Scorer
 from videogpa.storage.provenance import git_commit
 from videogpa.video import write_video
@@ -94,7 +94,7 @@ def measure(path: Path, cell: Cell) -> str:
     at_once = cell.window >= cell.frames
     config = ScoreConfig(critic="oracle", frames="all", window=cell.window, options={} if at_once else ERRORS)
     prompt = Prompt(prompt="long", text="", scene=cell.scene)
-    scorer = Scorer(config)
+    scorer = Scorer.from_config(config)
     scorer.score_clip(
         torch.rand(4, 3, cell.height, cell.scene.width), clip="warm", prompt=prompt
     )  # what all clips need is loaded
@@ -112,7 +112,7 @@ def _path_error(path: Path, prompt: Prompt, config: ScoreConfig) -> float:
     """The root mean squared distance of the joined cameras from the true ones, aligned, as a share of the path's length."""
     total = count_frames(path, 2)
     with tempfile.TemporaryDirectory() as folder:
-        found = walk(
+        found = reconstruct_in_windows(
             path,
             range(total),
             OracleCritic(**ERRORS),
@@ -121,7 +121,7 @@ def _path_error(path: Path, prompt: Prompt, config: ScoreConfig) -> float:
             overlap=config.overlap,
             scene=prompt.scene,
         )
-        centers = camera_centers(found.best().store.camera_from_world)
+        centers = camera_centers(found.longest().store.camera_from_world)
     truth = camera_centers(camera_path(CAMERA, total))
     errors = (umeyama(centers, truth)(centers) - truth).norm(dim=1)
     return float(errors.square().mean().sqrt() / truth.diff(dim=0).norm(dim=1).sum())

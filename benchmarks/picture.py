@@ -17,7 +17,6 @@ from torch.nn.functional import pad
 
 from gallery import error_pictures, small
 from gallery_clips import EXHIBITS, FRAMES
-from videogpa.config import ScoreConfig
 from videogpa.scoring.scorer import Scorer
 
 SHOWN = {"consistent": "consistent", "melt": "objects melt"}  # exhibit -> what stands above it
@@ -52,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="the picture: a .webp file")
     out = parser.parse_args().out
-    scorer = Scorer(ScoreConfig(frames=FRAMES))
+    scorer = Scorer(frames=FRAMES)
     panels = [panel(name, scorer) for name in SHOWN]
     labels = [(title, numbers) for title, (_, numbers) in zip(SHOWN.values(), panels, strict=True)]
     clip = torch.cat([frames for frames, _ in panels], dim=-1)

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.config import ModelConfig, ScoreConfig
+from videogpa.config import ModelConfig
 from videogpa.maths.stats import auc
 from videogpa.models.loading import load_model
 from videogpa.records import Prompt, Scene, Style
@@ -60,7 +60,7 @@ def best_threshold(true: Float[Tensor, " clips"], failing: Float[Tensor, " clips
 
 def measured(style: Style, side: int, scenes: int, through: Through) -> Threshold:
     """Judge the clips of one style and size."""
-    scorer, paths = Scorer(ScoreConfig(critic="oracle", frames=FRAMES)), list(PATHS)
+    scorer, paths = Scorer(critic="oracle", frames=FRAMES), list(PATHS)
     true, failing = [], []
     for number in range(scenes):
         seed = FIRST_SEED + number

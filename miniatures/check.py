@@ -17,7 +17,6 @@ from torch import Tensor
 from miniatures.clips import plain_scene
 from miniatures.plan import CHECKED_SCENES, Plan
 from miniatures.transformer import load_folder
-from videogpa.config import ScoreConfig
 from videogpa.maths.images import mse
 from videogpa.models.base import GenerationRequest, Sampling, VideoModel
 from videogpa.records import Prompt, Scene
@@ -56,7 +55,7 @@ class Measured:
 def check(plan: Plan, folder: Path, out: Path, device: torch.device) -> dict[str, float]:
     """Measure the model in `folder`; write `check.json`, `clips.jsonl` and `strips.jpg` to `out`, and return the summary."""
     model = load_folder(folder, device)
-    scorer = Scorer(ScoreConfig(critic="oracle", frames=plan.frames))
+    scorer = Scorer(critic="oracle", frames=plan.frames)
     rows: list[Measured] = []
     strips: list[Tensor] = []
     scenes = [plain_scene(plan, CHECKED_SCENES + n, list(PATHS)[n % len(PATHS)]) for n in range(plan.checked_scenes)]

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from miniatures.clips import plain_scene
 from miniatures.plan import CHECKED_SCENES, Plan
-from videogpa.config import ScoreConfig
 from videogpa.maths.cameras import rotation_vectors
 from videogpa.maths.stats import auc
 from videogpa.records import Scene
@@ -53,7 +52,7 @@ def check_geometry(plan: Plan, folder: Path, out: Path, scenes: int = 60) -> dic
 
     Of every scene the true clip, and one of every kind of failure that the video model learns, at strengths .5, .75, 1 in turn.
     """
-    scorer = Scorer(ScoreConfig(critic="vggt", options={"weights": str(folder), "device": "cpu"}, frames=plan.frames))
+    scorer = Scorer(critic="vggt", options={"weights": str(folder), "device": "cpu"}, frames=plan.frames)
     work = [plain_scene(plan, CHECKED_SCENES + n, list(PATHS)[n % len(PATHS)]) for n in range(scenes)]
     rows = [row for part in map_items(lambda scene: _check_scene(plan, scorer, scene), work, label="geometry") for row in part]
     summary = summarise_geometry(rows)

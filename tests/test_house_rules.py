@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "videogpa"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [  # each may import those before it, and its own
-    {"errors", "measures", "maths", "processes", "registry", "renames"},
+    {"arrays", "errors", "measures", "maths", "processes", "registry", "renames"},
     {"records", "bundled", "devices"},
     {"config"},
     {"storage"},

@@ -1,14 +1,13 @@
 """The two calls of the Python interface: `videogpa.score` and `videogpa.reconstruct`."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.config import ScoreConfig, score_config
+from videogpa.config import score_config
 from videogpa.records import Reconstruction, Score
 from videogpa.scoring.scorer import Scorer
 
@@ -40,7 +39,8 @@ def score(
     config = score_config(
         critic=critic, frames=frames, lpips_net=lpips_net, window=window, overlap=overlap, options=dict(options or {})
     )
-    return _judge(config.model_dump_json()).score_clip(_video(video), clip=clip).score
+    with Scorer.from_config(config) as scorer:
+        return scorer.score_clip(video, clip=clip).score
 
 
 def reconstruct(
@@ -57,14 +57,5 @@ def reconstruct(
         UserError: If a name is unknown or a number impossible.
     """
     config = score_config(critic=critic, frames=frames, options=dict(options or {}))
-    scorer = _judge(config.model_dump_json())
-    return scorer.reconstruct(scorer.read(_video(video)))
-
-
-@lru_cache(maxsize=1)  # the weights of a critic are loaded once for many calls
-def _judge(config: str) -> Scorer:
-    return Scorer(ScoreConfig.model_validate_json(config))
-
-
-def _video(video: Video) -> Path | Tensor:
-    return video if isinstance(video, Tensor) else Path(video)
+    with Scorer.from_config(config) as scorer:
+        return scorer.reconstruct(video)

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from videogpa import arrays
+from videogpa.arrays import Array
 from videogpa.measures import Verdict
 
 Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
@@ -159,9 +162,51 @@ class Reconstruction:
     status: Literal["ok", "partial"] = "ok"
     reason: str | None = None
     measures: Mapping[str, float | int] = field(default_factory=dict)
-    """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (keys of `Score`)."""
-    loo_limit: float | None = None
-    """The `loo_error` beyond which a clip counts as failing, of critics and clips for which the truth has fixed one."""
+    """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (columns of `Score`)."""
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        images: Array,
+        depth: Array,
+        intrinsics: Array,
+        camera_from_world: Array,
+        confidence: Array | None = None,
+        points: Array | None = None,
+    ) -> "Reconstruction":
+        """Make a reconstruction from NumPy arrays or tensors of your own, after checking that they follow the conventions.
+
+        Args:
+            images: `[frames, 3, height, width]`, RGB in [0, 1].
+            depth: `[frames, height, width]`, along the optical axis, in the unit of the translations; 0 where unknown.
+            intrinsics: `[frames, 3, 3]`, in pixels of `images`, whose integer coordinates are pixel centres.
+            camera_from_world: `[frames, 4, 4]`, OpenCV axes (x right, y down, z forward).
+            confidence: `[frames, height, width]`, 0 or more, 0 where the depth must not be used; by default 1 everywhere.
+            points: `[frames, height, width, 3]`, world coordinates of every pixel, if you have better than unprojected depth.
+
+        Raises:
+            TypeError: If one of them is no array of floats.
+            ValueError: If one has another shape or values that cannot be meant.
+
+        Example:
+            >>> poses = np.linalg.inv(world_from_camera)
+            >>> mine = Reconstruction.from_arrays(images=rgb, depth=depth, intrinsics=k, camera_from_world=poses)
+            >>> videogpa.score_reconstruction(mine).loo_error
+        """
+        rgb = arrays.as_images(images)
+        frames, _, height, width = rgb.shape
+        maps = frames, height, width
+        known = arrays.as_floats("depth", depth, maps, low=0.0)
+        trusted = torch.ones_like(known) if confidence is None else confidence
+        return cls(
+            images=rgb,
+            depth=known,
+            confidence=arrays.as_floats("confidence", trusted, maps, low=0.0),
+            intrinsics=arrays.as_intrinsics(intrinsics, frames),
+            camera_from_world=arrays.as_poses(camera_from_world, frames),
+            points=None if points is None else arrays.as_floats("points", points, (*maps, 3)),
+        )
 
 
 class Change(BaseModel):

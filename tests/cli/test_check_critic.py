@@ -99,7 +99,7 @@ def test_controls_are_what_they_say(name: str) -> None:
 def test_the_baseline_is_a_still_picture() -> None:
     frames = controls.consistent(SMALL, 0, controls.CONSISTENT[0])
     row = (
-        scorer.Scorer(ScoreConfig(critic="oracle", frames=10))
+        scorer.Scorer(critic="oracle", frames=10)
         .score_clip(frames, clip="c", prompt=controls.prompt_of(SMALL, 0, "truck-right"))
         .score
     )

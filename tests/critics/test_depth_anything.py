@@ -69,7 +69,7 @@ def test_frames_played_backwards_have_their_cameras_backwards(weights: str, fram
 
 def test_a_row_names_how_the_clip_was_looked_at(weights: str, frames: Tensor) -> None:
     options = {"weights": weights, "side": SIDE}
-    row = Scorer(ScoreConfig(critic="da3", frames=5, options=options)).score_clip(frames, clip="a").score
+    row = Scorer(critic="da3", frames=5, options=options).score_clip(frames, clip="a").score
     assert row.reason is None
     assert (row.status, row.critic, row.frames) == ("ok", "da3", 5)
     assert row.details == {"weights": weights, "crop": "whole", "side": "70"}
@@ -80,7 +80,7 @@ def test_a_row_names_how_the_clip_was_looked_at(weights: str, frames: Tensor) ->
 
 def test_a_network_that_sees_no_motion_declines_the_clip(golden_da3: Path, tmp_path: Path, frames: Tensor) -> None:
     options = {"weights": save_weights(golden_da3, tmp_path, step=0.0), "side": SIDE}
-    row = Scorer(ScoreConfig(critic="da3", frames=5, options=options)).score_clip(frames, clip="a").score
+    row = Scorer(critic="da3", frames=5, options=options).score_clip(frames, clip="a").score
     assert (row.status, row.loo_error) == ("no_parallax", None)
 
 
@@ -89,9 +89,7 @@ def test_an_unsure_network_declines_the_clip(weights: str, tmp_path: Path, frame
     tensors["model.head.scratch.output_conv2.2.bias"] += torch.tensor([0.0, -20])  # confidence 1 + exp(-20 ...)
     save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(Path(weights, "config.json").read_text())
-    row = Scorer(ScoreConfig(critic="da3", frames=5, options={"weights": str(tmp_path), "side": SIDE})).score_clip(
-        frames, clip="a"
-    )
+    row = Scorer(critic="da3", frames=5, options={"weights": str(tmp_path), "side": SIDE}).score_clip(frames, clip="a")
     assert row.score.status == "failed"
     assert "not confident" in row.score.reason
 

@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from videogpa.config import ScoreConfig
 from videogpa.critics.base import CriticInput
 from videogpa.critics.oracle import OracleCritic
 from videogpa.errors import UserError
@@ -68,7 +67,7 @@ def test_judged_frames_keep_their_place_in_the_clip(alex: Lpips) -> None:
 
 
 def test_it_says_how_far_a_clip_follows_the_path_and_whether_it_fails() -> None:
-    scorer = Scorer(ScoreConfig(critic="oracle", frames=9))
+    scorer = Scorer(critic="oracle", frames=9)
 
     def score(scene: Scene, failure: Failure | None = None, *, frozen: bool = False) -> Score:
         clip = render_failing(scene, failure)

@@ -124,7 +124,7 @@ def test_the_first_camera_is_the_world_and_its_median_depth_the_unit(room):
     assert found.depth[0][found.confidence[0] > 0].median() == pytest.approx(1, abs=1e-3)
 
 
-def test_leave_one_out_render_of_a_known_room_resembles_it(room):
+def test_render_leave_one_out_of_a_known_room_resembles_it(room):
     scores = leave_one_out_scores(room[3], Lpips("alex"))
     assert scores["loo_mse"] < 0.01
     assert scores["loo_coverage"] > 0.9

@@ -120,7 +120,7 @@ def test_the_papers_protocol_takes_the_centre_and_the_point_head(weights: str, f
 def test_a_row_names_how_the_clip_was_looked_at(weights: str) -> None:
     video = torch.rand(4, 3, 48, 72, generator=torch.Generator().manual_seed(1))
     options = {"weights": weights, "side": SIDE, "crop": "centre", "points": "head"}
-    scored = Scorer(ScoreConfig(critic="vggt", frames=4, options=options)).score_clip(video, clip="a")
+    scored = Scorer(critic="vggt", frames=4, options=options).score_clip(video, clip="a")
     row = scored.score
     assert row.reason is None
     assert (row.status, row.critic, row.frames) == ("ok", "vggt", 4)
@@ -130,7 +130,7 @@ def test_a_row_names_how_the_clip_was_looked_at(weights: str) -> None:
     assert None not in (row.error_3dcs, row.loo_error, row.loo_coverage, row.motion)
     assert row.error_3dcs == pytest.approx(row.mse + row.lpips)
     assert scored.reconstruction is not None
-    rendered, _ = reprojection.paper_render(scored.reconstruction)
+    rendered, _ = reprojection.render_splat(scored.reconstruction)
     assert row.mse == pytest.approx(float((rendered - scored.reconstruction.images).square().mean()), rel=1e-4)
 
 
@@ -148,11 +148,13 @@ def test_the_command_line_scores_as_the_paper_did(
     assert "crop centre" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_python_takes_a_path_and_loads_weights_once(weights: str, frames: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scorer_takes_a_path_and_loads_weights_once(weights: str, frames: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"weights": Path(weights), "side": SIDE}
     row = videogpa.score(frames, critic="vggt", frames=4, options=options)
+    scorer = Scorer("vggt", frames=4, options=options)
     monkeypatch.setattr(Vggt, "from_folder", None)  # not called again
-    assert videogpa.score(frames, critic="vggt", frames=4, options=options).model_copy(update={"seconds": row.seconds}) == row
+    for _ in range(2):
+        assert scorer.score(frames).model_copy(update={"seconds": row.seconds}) == row
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_a_network_without_confidence_gives_no_number() -> None:
 
 def test_a_network_that_sees_no_motion_declines_the_clip(golden_vggt: Path, tmp_path: Path, frames: Tensor) -> None:
     options = {"weights": save_weights(golden_vggt, tmp_path, translation=0.0), "side": SIDE}
-    row = Scorer(ScoreConfig(critic="vggt", frames=4, options=options)).score_clip(frames, clip="a").score
+    row = Scorer(critic="vggt", frames=4, options=options).score_clip(frames, clip="a").score
     assert (row.status, row.loo_error) == ("no_parallax", None)
     assert row.parallax == pytest.approx(0, abs=1e-4)
     assert row.confidence > 1

@@ -8,7 +8,7 @@ import torch
 from videogpa.records import Reconstruction, Score
 from videogpa.report.scores import ClipCard
 from videogpa.report.strips import make_strip
-from videogpa.scoring.reprojection import leave_one_out_render
+from videogpa.scoring.reprojection import render_leave_one_out
 
 
 def wall(frames: int = 4, height: int = 48, width: int = 64, step: float = 4.0, noise: float = 0.0) -> Reconstruction:
@@ -27,7 +27,7 @@ def wall(frames: int = 4, height: int = 48, width: int = 64, step: float = 4.0, 
 
 def card(name: str, noise: float, *, status: str = "ok") -> ClipCard:
     reconstruction = wall(noise=noise)
-    rendered, covered = leave_one_out_render(reconstruction)
+    rendered, covered = render_leave_one_out(reconstruction)
     mse = ((rendered - reconstruction.images).square().mean(1)[covered]).mean().item()
     score = Score(
         clip=name,

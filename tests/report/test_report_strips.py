@@ -19,7 +19,7 @@ from videogpa.report.strips import (
     save_strip,
     strip_path,
 )
-from videogpa.scoring.reprojection import leave_one_out_render
+from videogpa.scoring.reprojection import render_leave_one_out
 
 
 def decoded(jpeg: bytes) -> torch.Tensor:
@@ -35,7 +35,7 @@ def cell(strip: torch.Tensor, row: int, column: int, rows: int) -> torch.Tensor:
 
 def test_a_strip_shows_frame_render_and_error(make_wall: Callable[..., Reconstruction]) -> None:
     reconstruction = make_wall(frames=4)
-    rendered, covered = leave_one_out_render(reconstruction)
+    rendered, covered = render_leave_one_out(reconstruction)
     strip = decoded(make_strip(reconstruction, rendered, covered, frames_shown=2))
     first, render, error = (cell(strip, 0, column, 2) for column in range(3))
     enlarged = reconstruction.images[0].repeat_interleave(4, 1).repeat_interleave(4, 2)
@@ -61,7 +61,7 @@ def test_uncovered_pixels_are_a_grey_checker(make_wall: Callable[..., Reconstruc
 
 def test_large_frames_shrink(make_wall: Callable[..., Reconstruction]) -> None:
     reconstruction = make_wall(frames=3, height=360, width=640)
-    jpeg = make_strip(reconstruction, *leave_one_out_render(reconstruction))
+    jpeg = make_strip(reconstruction, *render_leave_one_out(reconstruction))
     _, height, width = decoded(jpeg).shape
     assert (height, width) == (3 * 153 + 8, 3 * 272 + 8)
     assert len(jpeg) < 100_000
@@ -99,5 +99,5 @@ def test_strips_survive_on_disk(tmp_path: Path) -> None:
 
 def test_more_frames_than_there_are(make_wall: Callable[..., Reconstruction]) -> None:
     reconstruction = make_wall(frames=2)
-    strip = decoded(make_strip(reconstruction, *leave_one_out_render(reconstruction), frames_shown=5))
+    strip = decoded(make_strip(reconstruction, *render_leave_one_out(reconstruction), frames_shown=5))
     assert strip.shape[1] == pytest.approx(2 * 192 + 4)

@@ -69,7 +69,7 @@ def random_similarity() -> Similarity:
 def judged(critic: object, frames: int, video: Tensor, monkeypatch: pytest.MonkeyPatch, **settings: object) -> ScoredClip:
     monkeypatch.setattr(judging, "build", lambda table, name, options: critic)
     config = ScoreConfig.model_validate({"critic": "oracle", "frames": "all", **settings})
-    return Scorer(config).score_clip(video, clip="c", prompt=prompt_for(frames))
+    return Scorer.from_config(config).score_clip(video, clip="c", prompt=prompt_for(frames))
 
 
 @given(st.integers(2, 300), st.integers(4, 40), st.integers(1, 20))

@@ -12,12 +12,15 @@ from videogpa.maths.cameras import unproject
 from videogpa.records import Reconstruction
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.reprojection import (
+    Render,
     error_maps,
-    leave_one_out_render,
+    leave_one_out_errors,
     leave_one_out_scores,
-    paper_render,
+    leave_one_out_summary,
     paper_scores,
     parallax_tolerance,
+    render_leave_one_out,
+    render_splat,
 )
 
 CASES = ["static_noisy", "drifting"]
@@ -64,9 +67,9 @@ def wall(*, frames: int = 5, height: int = 96, width: int = 128, step: float = 0
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_paper_render_equals_the_official_one(case, golden):
+def test_render_splat_equals_the_official_one(case, golden):
     reconstruction, _, frames = official(golden / "scoring", case)
-    rendered, covered = paper_render(reconstruction)
+    rendered, covered = render_splat(reconstruction)
     assert torch.equal(covered, (frames > 0).any(1))
     difference = (rendered * 255 - frames).abs().amax(1)
     assert (difference > 0.5).float().mean() < 1e-3  # points of two frames at equal depth: which of them is seen is free
@@ -76,7 +79,7 @@ def test_paper_render_equals_the_official_one(case, golden):
 def test_render_and_scores_equal_the_official_ones_where_points_coincide(shared, alex):
     """Points of several frames lie at equal depth here, on 3.5 % of the pixels: which of them is seen is free."""
     reconstruction, expected, frames = official(shared / "golden" / "scoring_a", "static_clean")
-    rendered, covered = paper_render(reconstruction)
+    rendered, covered = render_splat(reconstruction)
     assert torch.equal(covered, (frames > 0).any(1))
     difference = (rendered * 255 - frames).abs().amax(1)
     assert (difference > 0.5).float().mean() < 0.035
@@ -137,9 +140,9 @@ def test_a_frame_does_not_explain_itself(alex):
     images = reconstruction.images.clone()
     images[2, :, 30:60, 40:80] = 1 - images[2, :, 30:60, 40:80]  # something only frame 2 shows
     odd = dataclasses.replace(reconstruction, images=images)
-    (before, _), (after, covered) = leave_one_out_render(reconstruction), leave_one_out_render(odd)
+    (before, _), (after, covered) = render_leave_one_out(reconstruction), render_leave_one_out(odd)
     assert torch.allclose(before[2], after[2], atol=0.005)  # but for the one gain of its exposure
-    errors = error_maps(odd, (after, covered))[2]
+    errors = error_maps(odd, Render(after, covered))[2]
     assert errors[32:58, 42:78].mean() > 0.2
     assert errors[:25].mean() < 0.02
     assert leave_one_out_scores(odd, alex)["loo_error"] > 5 * leave_one_out_scores(reconstruction, alex)["loo_error"]
@@ -167,9 +170,9 @@ def test_noise_of_the_depth_below_the_tolerance_is_blended_away():
     reconstruction = wall(frames=4)
     noise = torch.randn(reconstruction.depth.shape, generator=torch.Generator().manual_seed(0))
     noisy = dataclasses.replace(reconstruction, depth=reconstruction.depth + 0.02 * noise)  # about .1 px of parallax
-    tolerant, covered = leave_one_out_render(noisy)
-    naive, _ = paper_render(noisy)
-    error = error_maps(noisy, (tolerant, covered))[covered].square().mean()
+    tolerant, covered = render_leave_one_out(noisy)
+    naive, _ = render_splat(noisy)
+    error = error_maps(noisy, Render(tolerant, covered))[covered].square().mean()
     assert covered.float().mean() > 0.97
     assert error < images_mse(naive, noisy.images)
 
@@ -178,20 +181,19 @@ def images_mse(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return (a - b).square().mean()
 
 
-def test_given_renders_are_scored_as_they_are(alex):
-    reconstruction = wall()
-    rendered = leave_one_out_render(reconstruction)
-    assert leave_one_out_scores(reconstruction, alex, rendered=rendered) == leave_one_out_scores(reconstruction, alex)
-    perfect = (reconstruction.images, torch.ones_like(rendered[1]))
-    scores = leave_one_out_scores(reconstruction, alex, rendered=perfect)
+def test_a_perfect_render_has_no_error(alex):
+    frames = wall().images
+    perfect = Render(frames, torch.ones(len(frames), *frames.shape[2:], dtype=torch.bool))
+    scores = leave_one_out_summary(leave_one_out_errors(perfect, frames, alex))
     assert scores == {"loo_mse": 0.0, "loo_lpips": 0.0, "loo_error": 0.0, "loo_coverage": 1.0}
 
 
 def test_frames_that_nothing_covers_do_not_count(alex):
     reconstruction = wall()
-    seen, covered = leave_one_out_render(reconstruction)
+    render = render_leave_one_out(reconstruction)
+    covered = render.covered.clone()
     covered[0] = False
-    scores = leave_one_out_scores(reconstruction, alex, rendered=(seen, covered))
+    scores = leave_one_out_summary(leave_one_out_errors(Render(render.images, covered), reconstruction.images, alex))
     assert math.isfinite(scores["loo_error"])
     assert scores["loo_coverage"] == pytest.approx(covered.float().mean().item())
 
@@ -222,7 +224,7 @@ def test_unknown_depth_and_zero_confidence_are_no_points():
     reconstruction = wall()
     depth, confidence = reconstruction.depth.clone(), reconstruction.confidence.clone()
     depth[:, :48], confidence[:, 48:, :64] = 0, 0
-    _, covered = leave_one_out_render(dataclasses.replace(reconstruction, depth=depth, confidence=confidence))
+    _, covered = render_leave_one_out(dataclasses.replace(reconstruction, depth=depth, confidence=confidence))
     assert not covered[:, :47].any()
     assert not covered[0, 50:, :60].any()
     assert covered[2, 50:, 70:110].all()
@@ -243,6 +245,6 @@ def test_a_camera_that_stands_still_is_scored(alex):
 
 def test_runs_are_identical():
     reconstruction = wall()
-    first, second = leave_one_out_render(reconstruction), leave_one_out_render(reconstruction)
+    first, second = render_leave_one_out(reconstruction), render_leave_one_out(reconstruction)
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])

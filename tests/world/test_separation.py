@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from videogpa.config import ScoreConfig
 from videogpa.maths.stats import auc
 from videogpa.records import Prompt, Scene
 from videogpa.scoring.scorer import Scorer
@@ -20,7 +19,7 @@ SCENES = [
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return Scorer(ScoreConfig(critic="oracle", frames=5))
+    return Scorer(critic="oracle", frames=5)
 
 
 @pytest.fixture(scope="module")

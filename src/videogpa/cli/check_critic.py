@@ -38,7 +38,7 @@ def check_critic(config: ScoreConfig, seeds: int, world: str = "detailed") -> li
     """Put the consistent clips and the negative controls of `seeds` scenes to a critic; `world` names how they are filmed."""
     film = controls.FILMS[world]
     too_many = config.frames != "all" and config.frames > film.frames
-    scorer = Scorer(config.model_copy(update={"frames": film.frames}) if too_many else config)
+    scorer = Scorer.from_config(config.model_copy(update={"frames": film.frames}) if too_many else config)
 
     def score(job: _Job) -> Score:
         name, control, seed = job

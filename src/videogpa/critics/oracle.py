@@ -25,7 +25,7 @@ from videogpa.world.animation import at_frames, shot
 from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
 
-LOO_LIMITS = {
+FAILING_THRESHOLDS = {
     ("plain", 32, 32): 0.0098,
     ("plain", 64, 64): 0.0266,
     ("rich", 32, 32): 0.0144,
@@ -96,6 +96,7 @@ class OracleCritic:
 def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indices: list[int]) -> Reconstruction:
     """The scene's geometry at the frames with these indices in the clip."""
     intended = at_frames(shot(scene), indices)
+    threshold = FAILING_THRESHOLDS.get((scene.style, scene.height, scene.width))
     camera = intrinsics(scene.height, scene.width)
     depth = exact_depth(intended, camera, height=scene.height, width=scene.width)
     return Reconstruction(
@@ -109,8 +110,8 @@ def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indic
             "points": depth.numel(),
             "focal_widths": float(camera[0, 0]) / scene.width,
             **_adherence(frames, depth, camera, intended.camera_from_world),
+            **({} if threshold is None else {"failing_threshold": threshold}),
         },
-        loo_limit=LOO_LIMITS.get((scene.style, scene.height, scene.width)),
     )
 
 
@@ -132,7 +133,8 @@ def _with_errors(
     depth = torch.where(torch.rand(depth.shape, generator=generator) < outlier_fraction, 3 * depth, depth)
     cameras = exact.camera_from_world.clone()
     cameras[:, :3, 3] += camera_noise * torch.randn(len(cameras), 3, generator=generator)
-    return replace(exact, depth=depth, camera_from_world=cameras, loo_limit=None)
+    measures = {name: value for name, value in exact.measures.items() if name != "failing_threshold"}  # it holds for the truth
+    return replace(exact, depth=depth, camera_from_world=cameras, measures=measures)
 
 
 def _any_similarity(generator: torch.Generator) -> Similarity:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from videogpa.records import Reconstruction
-from videogpa.scoring.reprojection import error_maps
+from videogpa.scoring.reprojection import Render, error_maps
 from videogpa.storage.files import atomic_path
 from videogpa.video import jpeg_bytes, sample_indices
 
@@ -47,7 +47,7 @@ def make_strip(
     Returns:
         A JPEG, with the columns frame, leave-one-out render and error map.
     """
-    errors = error_maps(reconstruction, (rendered, covered))
+    errors = error_maps(reconstruction, Render(rendered, covered))
     rows = []
     for i in sample_indices(len(rendered), min(frames_shown, len(rendered))):
         frame, visible = reconstruction.images[i].cpu(), covered[i].cpu()

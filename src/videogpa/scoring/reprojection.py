@@ -1,13 +1,20 @@
-"""From any reconstruction to scores: render the cloud back into the frames, and compare.
+"""Render the point cloud of a reconstruction back into its frames, and compare each frame with its render.
 
-Two kinds. The paper's (VideoGPA, https://arxiv.org/abs/2601.23286, and its official code): every frame is rendered from all
-points, its own included, and empty pixels count as error. Leave-one-out: every frame is rendered from the points of the other
-frames only, and judged where they cover it; what a frame says about itself counts for nothing.
+There are two kinds of error:
+
+- The paper's (VideoGPA, https://arxiv.org/abs/2601.23286, and its official code). Every frame is rendered from all points, its
+  own included, and pixels that no point covers count as error.
+- Leave-one-out. Every frame is rendered from the points of the other frames only, and compared where they cover it. A frame
+  cannot explain itself.
+
+The errors are computed frame by frame (`frame_errors`) and summarised over the clip (`paper_summary`, `leave_one_out_summary`),
+so that clips of any length are scored by the same functions; see `scoring/scores.py` and `scoring/long_clips.py`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -26,43 +33,198 @@ LEAST_MSE = (1 / 255) ** 2 / 12  # the noise of rounding to 8 bits; an MSE of 0 
 PARALLAX_TOLERANCE = 1.0  # pixels: points closer than that, seen from the median camera, are taken as one surface
 TRUSTED = 0.5  # of the upper quartile of confidence: at least this makes surfaces, less only fills holes
 
-Rendered = tuple[Float[Tensor, "frames 3 height width"], Bool[Tensor, "frames height width"]]
-"""Images, and the mask of the pixels that points cover."""
+FrameErrors = Mapping[str, Float[Tensor, " frames"]]
+"""One value for each frame: `mse, lpips, ssim` of the paper's render; `loo_mse, loo_lpips, loo_coverage` of the other."""
+
+
+class Render(NamedTuple):
+    """Rendered frames, and which of their pixels a point covers."""
+
+    images: Float[Tensor, "frames 3 height width"]
+    """RGB in [0, 1]; black where nothing is covered."""
+    covered: Bool[Tensor, "frames height width"]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What rendering a frame needs to know from the whole clip."""
+
+    gains: Float[Tensor, " frames"]
+    """The brightness of each frame relative to the clip's; see `maths/exposure.py`."""
+    tolerance: Float[Tensor, " frames"]
+    """The inverse depth by which points count as one surface; see `parallax_tolerance`."""
+
+    def __getitem__(self, frames: Sequence[int]) -> "Calibration":
+        """Return the calibration of some frames."""
+        return Calibration(self.gains[list(frames)], self.tolerance[list(frames)])
+
+
+def calibrate(reconstruction: Reconstruction, cloud: Cloud) -> Calibration:
+    """Estimate the exposure of each frame, and the tolerance of its depth, from all frames of a clip."""
+    matrices = reconstruction.intrinsics, reconstruction.camera_from_world
+    gains = exposure_gains(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
+    return Calibration(gains, parallax_tolerance(*matrices))
 
 
 def paper_scores(reconstruction: Reconstruction, lpips: Lpips, drop_lowest_confidence: float = 0.0) -> dict[str, float]:
-    """Return the paper's 3DCS and its companions: `error_3dcs, mse, lpips, psnr, ssim, motion, mvcs`.
+    """Return the paper's 3DCS and its parts, without the leave-one-out scores.
 
-    `drop_lowest_confidence` is the fraction of the points to leave out, 0.2 for the least confident fifth. The paper's numbers
-    use LPIPS with `vgg`. `psnr` is that of the mean MSE, at most 58.9 dB (8-bit noise).
+    Args:
+        reconstruction: The frames of a clip with their cameras and depth.
+        lpips: The perceptual distance. The paper's numbers use `Lpips("vgg")`.
+        drop_lowest_confidence: The fraction of the points to leave out, in [0, 1): 0.2 for the least confident fifth.
+
+    Returns:
+        `error_3dcs, mse, lpips, psnr, ssim, motion, mvcs`, as `videogpa.measures.MEASURES` describes them. `psnr` is that of
+        the mean MSE, at most 58.9 dB (8-bit noise).
 
     Raises:
         ValueError: If `drop_lowest_confidence` is not in [0, 1).
         ReconstructionFailed: If there are fewer than two frames, no usable point, or no overlap between adjacent frames.
     """
-    rendered = paper_render(reconstruction, drop_lowest_confidence)
+    render = render_splat(reconstruction, drop_lowest_confidence)
     matrices = reconstruction.intrinsics, reconstruction.camera_from_world
     return paper_summary(
-        paper_errors(rendered, reconstruction.images, lpips),
+        paper_errors(render, reconstruction.images, lpips),
         cameras.depth_disagreements(reconstruction.depth, *matrices),
         reconstruction.camera_from_world,
     )
 
 
+def leave_one_out_scores(reconstruction: Reconstruction, lpips: Lpips) -> dict[str, float]:
+    """Return the leave-one-out scores of a reconstruction, without the paper's.
+
+    Args:
+        reconstruction: The frames of a clip with their cameras and depth.
+        lpips: The perceptual distance.
+
+    Returns:
+        `loo_mse, loo_lpips, loo_error, loo_coverage`, over the covered pixels of all frames together. `loo_error` is the sum of
+        the first two, lower is better. `loo_coverage` in (0, 1] is the share of the pixels that could be compared.
+
+    Raises:
+        ReconstructionFailed: If there are fewer than two frames, no usable point, or nothing is covered.
+    """
+    render = render_leave_one_out(reconstruction)
+    return leave_one_out_summary(leave_one_out_errors(render, reconstruction.images, lpips))
+
+
+def render_splat(
+    reconstruction: Reconstruction,
+    drop_lowest_confidence: float = 0.0,
+    *,
+    views: Sequence[int] | None = None,
+    cloud: Cloud | None = None,
+) -> Render:
+    """Render frames as the paper does: from all points, one pixel each, in colours cut to 8 bits.
+
+    Args:
+        reconstruction: The frames of a clip with their cameras and depth.
+        drop_lowest_confidence: The fraction of the points to leave out, in [0, 1).
+        views: Indices of the frames to render; all by default.
+        cloud: The point cloud of the reconstruction, if the caller has it already.
+
+    Raises:
+        ValueError: If `drop_lowest_confidence` is not in [0, 1).
+        ReconstructionFailed: If there are fewer than two frames, or no usable point.
+    """
+    if not 0 <= drop_lowest_confidence < 1:
+        raise ValueError(f"drop_lowest_confidence is a fraction in [0, 1), 0.2 for a fifth; got {drop_lowest_confidence}")
+    cloud = (cloud or cloud_of(reconstruction)).most_confident(1 - drop_lowest_confidence)
+    height, width = reconstruction.depth.shape[1:]
+    shown = _views(reconstruction, views)
+    matrices = reconstruction.intrinsics[shown], reconstruction.camera_from_world[shown]
+    rendered, covered = splat_cloud(cloud.points, cloud.colors, *matrices, height=height, width=width)
+    return Render(images.cut_to_8_bits(rendered), covered)
+
+
+def render_leave_one_out(
+    reconstruction: Reconstruction,
+    *,
+    views: Sequence[int] | None = None,
+    cloud: Cloud | None = None,
+    calibration: Calibration | None = None,
+) -> Render:
+    """Render frames from the points of the other frames only.
+
+    Depths that differ by less than a pixel of parallax at the median baseline are blended; see `maths/blending.py`. Points are
+    brought to the exposure of the frame they are rendered into, one gain per frame; see `maths/exposure.py`.
+
+    Args:
+        reconstruction: The frames of a clip with their cameras and depth.
+        views: Indices of the frames to render; all by default.
+        cloud: The point cloud of the reconstruction, if the caller has it already.
+        calibration: Exposure and tolerance of the frames, where they are only some of a long clip's.
+
+    Raises:
+        ReconstructionFailed: If there are fewer than two frames, or no usable point.
+    """
+    cloud = cloud or cloud_of(reconstruction)
+    calibration = calibration or calibrate(reconstruction, cloud)
+    weights = cloud.confidence / cloud.confidence.max()
+    upper_quartile = weights.kthvalue(math.ceil(0.75 * len(weights))).values
+    height, width = reconstruction.depth.shape[1:]
+    shown = _views(reconstruction, views)
+    view_of_frame = torch.full((len(reconstruction.intrinsics),), -1, device=shown.device)
+    view_of_frame[shown] = torch.arange(len(shown), device=shown.device)
+    rendered, covered = blend_cloud(
+        cloud.points,
+        cloud.colors / calibration.gains[cloud.frame, None],
+        reconstruction.intrinsics[shown],
+        reconstruction.camera_from_world[shown],
+        height=height,
+        width=width,
+        weights=weights,
+        trusted=weights >= TRUSTED * upper_quartile,
+        tolerance=calibration.tolerance[shown],
+        hidden_from=view_of_frame[cloud.frame],
+    )
+    return Render((rendered * calibration.gains[shown, None, None, None]).clamp(0, 1), covered)
+
+
+def frame_errors(
+    reconstruction: Reconstruction,
+    cloud: Cloud,
+    calibration: Calibration,
+    lpips: Lpips,
+    views: Sequence[int] | None = None,
+) -> tuple[dict[str, Float[Tensor, " views"]], Render]:
+    """Compare frames (those of `views`, all by default) with both of their renders.
+
+    Returns:
+        The errors, one value for each frame (`FrameErrors`), and the leave-one-out render that some of them came from.
+    """
+    frames = reconstruction.images[_views(reconstruction, views)]
+    left_out = render_leave_one_out(reconstruction, views=views, cloud=cloud, calibration=calibration)
+    errors = paper_errors(render_splat(reconstruction, views=views, cloud=cloud), frames, lpips)
+    return {**errors, **leave_one_out_errors(left_out, frames, lpips)}, left_out
+
+
 def paper_errors(
-    rendered: Rendered, frames: Float[Tensor, "frames 3 height width"], lpips: Lpips
+    render: Render, frames: Float[Tensor, "frames 3 height width"], lpips: Lpips
 ) -> dict[str, Float[Tensor, " frames"]]:
     """Return `mse, lpips, ssim` of each frame against its render."""
-    seen, _ = rendered
+    seen = render.images
     return {"mse": images.mse(seen, frames), "lpips": lpips(seen, frames), "ssim": images.ssim(seen, frames)}
 
 
+def leave_one_out_errors(
+    render: Render, frames: Float[Tensor, "frames 3 height width"], lpips: Lpips
+) -> dict[str, Float[Tensor, " frames"]]:
+    """Return `loo_coverage, loo_mse, loo_lpips` of each frame, the errors over its covered pixels; nan where it has none."""
+    coverage = render.covered.float().mean((1, 2))
+    judged = coverage > 0
+    mse, distance = torch.full_like(coverage, torch.nan), torch.full_like(coverage, torch.nan)
+    if bool(judged.any()):
+        parts = render.images[judged], frames[judged], render.covered[judged]
+        mse[judged], distance[judged] = images.mse(*parts), lpips(*parts)
+    return {"loo_coverage": coverage, "loo_mse": mse, "loo_lpips": distance}
+
+
 def paper_summary(
-    errors: Mapping[str, Float[Tensor, " frames"]],
-    depth_disagreements: Float[Tensor, " steps"],
-    camera_from_world: Float[Tensor, "frames 4 4"],
+    errors: FrameErrors, depth_disagreements: Float[Tensor, " steps"], camera_from_world: Float[Tensor, "frames 4 4"]
 ) -> dict[str, float]:
-    """Return the paper's scores of a clip from those of its frames.
+    """Return the paper's scores of a clip from the errors of its frames.
 
     Raises:
         ReconstructionFailed: If two adjacent frames do not overlap.
@@ -81,151 +243,31 @@ def paper_summary(
     }
 
 
-def paper_render(
-    reconstruction: Reconstruction,
-    drop_lowest_confidence: float = 0.0,
-    *,
-    views: Sequence[int] | None = None,
-    cloud: Cloud | None = None,
-) -> Rendered:
-    """Return every frame (or those of `views`) rendered from all points, in colours cut to 8 bits, black where there is none.
-
-    `cloud` is that of the reconstruction, if the caller has it already.
-
-    Raises:
-        ValueError: If `drop_lowest_confidence` is not in [0, 1).
-        ReconstructionFailed: If there are fewer than two frames, or no usable point.
-    """
-    if not 0 <= drop_lowest_confidence < 1:
-        raise ValueError(f"drop_lowest_confidence is a fraction in [0, 1), 0.2 for a fifth; got {drop_lowest_confidence}")
-    cloud = (cloud or cloud_of(reconstruction)).most_confident(1 - drop_lowest_confidence)
-    height, width = reconstruction.depth.shape[1:]
-    shown = _views(reconstruction, views)
-    matrices = reconstruction.intrinsics[shown], reconstruction.camera_from_world[shown]
-    rendered, covered = splat_cloud(cloud.points, cloud.colors, *matrices, height=height, width=width)
-    return images.cut_to_8_bits(rendered), covered
-
-
-def leave_one_out_scores(reconstruction: Reconstruction, lpips: Lpips, *, rendered: Rendered | None = None) -> dict[str, float]:
-    """Return `loo_mse, loo_lpips, loo_error, loo_coverage`, over the covered pixels of all frames together.
-
-    `loo_error` is the sum of the first two, lower = better. `loo_coverage` in (0, 1] is the share of pixels that were judged.
-    `rendered` is what `leave_one_out_render` returns, if the caller has it already.
-
-    Raises:
-        ReconstructionFailed: If there are fewer than two frames, no usable point, or nothing is covered.
-    """
-    rendered = rendered or leave_one_out_render(reconstruction)
-    return leave_one_out_summary(leave_one_out_errors(rendered, reconstruction.images, lpips))
-
-
-def leave_one_out_errors(
-    rendered: Rendered, frames: Float[Tensor, "frames 3 height width"], lpips: Lpips
-) -> dict[str, Float[Tensor, " frames"]]:
-    """Return `coverage, mse, lpips` of each frame, the errors over its covered pixels; nan where it has none."""
-    seen, covered = rendered
-    coverage = covered.float().mean((1, 2))
-    judged = coverage > 0
-    mse, distance = torch.full_like(coverage, torch.nan), torch.full_like(coverage, torch.nan)
-    if bool(judged.any()):
-        parts = seen[judged], frames[judged], covered[judged]
-        mse[judged], distance[judged] = images.mse(*parts), lpips(*parts)
-    return {"coverage": coverage, "mse": mse, "lpips": distance}
-
-
-def leave_one_out_summary(errors: Mapping[str, Float[Tensor, " frames"]]) -> dict[str, float]:
-    """Return the leave-one-out scores of a clip from those of its frames: every covered pixel counts the same.
+def leave_one_out_summary(errors: FrameErrors) -> dict[str, float]:
+    """Return the leave-one-out scores of a clip from the errors of its frames; every covered pixel counts the same.
 
     Raises:
         ReconstructionFailed: If nothing is covered.
     """
-    coverage = errors["coverage"]
+    coverage = errors["loo_coverage"]
     judged = coverage > 0
     if not bool(judged.any()):
         raise ReconstructionFailed("no frame shows a point of another frame: there is nothing to compare")
     share = coverage[judged] / coverage.sum()
-    mse, lpips = ((share * errors[name][judged]).sum().item() for name in ("mse", "lpips"))
+    mse, lpips = ((share * errors[name][judged]).sum().item() for name in ("loo_mse", "loo_lpips"))
     return {"loo_mse": mse, "loo_lpips": lpips, "loo_error": mse + lpips, "loo_coverage": coverage.mean().item()}
 
 
-def leave_one_out_render(
-    reconstruction: Reconstruction,
-    *,
-    views: Sequence[int] | None = None,
-    clip: "Clip | None" = None,
-    cloud: Cloud | None = None,
-) -> Rendered:
-    """Return every frame (or those of `views`) rendered from the points of the other frames, black where uncovered.
-
-    Depths that differ by less than a pixel of parallax at the median baseline are blended; see maths/blending.py. Points are
-    brought to the exposure of the frame they are rendered into, one gain per frame; see maths/exposure.py. Where the frames
-    are only some of a long clip's, `clip` holds their gains and tolerances in the whole. `cloud` is that of the
-    reconstruction, if the caller has it already.
-
-    Raises:
-        ReconstructionFailed: If there are fewer than two frames, or no usable point.
-    """
-    cloud = cloud or cloud_of(reconstruction)
-    weights = cloud.confidence / cloud.confidence.max()
-    upper_quartile = weights.kthvalue(math.ceil(0.75 * len(weights))).values
-    height, width = reconstruction.depth.shape[1:]
-    intrinsics, camera_from_world = reconstruction.intrinsics, reconstruction.camera_from_world
-    if clip is None:
-        matrices = intrinsics, camera_from_world
-        gains = exposure_gains(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
-        clip = Clip(gains, parallax_tolerance(*matrices))
-    shown = _views(reconstruction, views)
-    view_of_frame = torch.full((len(intrinsics),), -1, device=shown.device)
-    view_of_frame[shown] = torch.arange(len(shown), device=shown.device)
-    rendered, covered = blend_cloud(
-        cloud.points,
-        cloud.colors / clip.gains[cloud.frame, None],
-        intrinsics[shown],
-        camera_from_world[shown],
-        height=height,
-        width=width,
-        weights=weights,
-        trusted=weights >= TRUSTED * upper_quartile,
-        tolerance=clip.tolerance[shown],
-        hidden_from=view_of_frame[cloud.frame],
-    )
-    return (rendered * clip.gains[shown, None, None, None]).clamp(0, 1), covered
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """What a frame takes from the whole clip: its gain (`exposure_gains`) and its `parallax_tolerance`."""
-
-    gains: Float[Tensor, " frames"]
-    tolerance: Float[Tensor, " frames"]
-
-
 def exposure_changes(reconstruction: Reconstruction) -> Float[Tensor, " steps"]:
-    """Return by how much each next frame is brighter, as a logarithm; see maths/exposure.py."""
+    """Return by how much each next frame is brighter, as a logarithm; see `maths/exposure.py`."""
     cloud = cloud_of(reconstruction)
     matrices = reconstruction.intrinsics, reconstruction.camera_from_world
     return exposure_steps(reconstruction.images, cloud.points, cloud.colors, cloud.frame, *matrices)
 
 
-def baseline_scores(frames: Float[Tensor, "frames 3 height width"], lpips: Lpips, loo_error: float) -> dict[str, float]:
-    """Return `single_image`, the error of an explanation without geometry, and `explained`, what `loo_error` betters it by.
-
-    The explanation: one frame, the best for it, stands for all the others; mse + LPIPS, as in `loo_error`. `explained` is the
-    share of that error that the geometry removes; at 0 and below it says no more than a still picture, as for noise, and for a
-    frozen clip, of which a still picture says all. It is left out for a clip of equal frames, which has no such error.
-    """
-    errors = torch.stack([images.mse(frame.expand_as(frames), frames) for frame in frames])
-    best = int(errors.sum(1).argmin())
-    others = torch.arange(len(frames), device=frames.device) != best
-    stills = frames[best].expand_as(frames[others])
-    single = (errors[best][others].mean() + lpips(stills, frames[others]).mean()).item()
-    return {"single_image": single} | ({"explained": 1 - loo_error / single} if single > 0 else {})
-
-
-def error_maps(reconstruction: Reconstruction, rendered: Rendered) -> Float[Tensor, "frames height width"]:
+def error_maps(reconstruction: Reconstruction, render: Render) -> Float[Tensor, "frames height width"]:
     """Return the root mean squared error over the colours of every pixel, in [0, 1]; 0 where nothing covers it."""
-    seen, covered = rendered
-    return images.squared_error_map(seen, reconstruction.images).sqrt() * covered
+    return images.squared_error_map(render.images, reconstruction.images).sqrt() * render.covered
 
 
 def parallax_tolerance(

@@ -1,162 +1,227 @@
-"""One clip, one critic: frames in, a row out, with what the report shows of it."""
+"""`Scorer`: a critic and a perceptual distance, loaded once; clips in, rows of scores out."""
 
+import gc
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal
 
-from jaxtyping import Float
+import torch
 from torch import Tensor
 
 from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ScoreConfig
-from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
-from videogpa.maths.cameras import camera_jerk
+from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.records import Prompt, Reconstruction, Scene, Score
 from videogpa.registry import CRITICS, build
-from videogpa.scoring import reprojection
 from videogpa.scoring.frames import Video, count_frames, read_clip
-from videogpa.scoring.long_clips import reason_of, stream_scores, walk
+from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net
 from videogpa.scoring.optical_flow import mean_flow
+from videogpa.scoring.reprojection import Render
+from videogpa.scoring.scores import score_reconstruction
 from videogpa.storage.fingerprints import path_fingerprint
 from videogpa.video import UnreadableVideo, sample_indices
 
-LEAST_FOR_JERK = 4  # cameras: it is a third difference
 SHOWN = 10  # frames of a long clip that are kept for people to look at; as many as of a short one
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredClip:
-    """A score, and for clips that could be reconstructed what the score was computed from."""
+    """The row of a clip and, if it could be scored, what its report shows."""
 
     score: Score
     reconstruction: Reconstruction | None = None
-    rendered: reprojection.Rendered | None = None
-    """The leave-one-out render, and which pixels it covers."""
+    """The judged frames; of a long clip some of them."""
+    render: Render | None = None
+    """The leave-one-out render of those frames."""
+
+
+class Scorer:
+    """Scores the 3D consistency of clips with one critic, which is loaded once.
+
+    Args:
+        critic: Estimates cameras and depth: a name that `videogpa list critics` shows.
+        options: The critic's own options (docs/reference/critics.md): weights, device, ...
+        frames: How many frames of each clip are judged, evenly spread, first and last included; 2 or more, or `"all"`.
+        window: The most frames that the critic reconstructs in one pass; 4 or more. Longer clips are reconstructed in windows.
+        overlap: Frames that a window shares with the next; 2 or more, at most half a window.
+        anchors: Of a clip longer than a window: with how many of its frames each frame is compared; 2 or more.
+        lpips_net: The network of the perceptual distance. `"vgg"` is the paper's, and is downloaded on first use.
+
+    Raises:
+        ValueError: If a name is unknown or a number impossible.
+
+    Example:
+        >>> with Scorer("vggt", options={"device": "cuda"}, frames=10) as scorer:
+        ...     rows = [scorer.score(path) for path in Path("clips").glob("*.mp4")]
+        >>> sorted((row.loo_error, row.clip) for row in rows if row.status == "ok")
+    """
+
+    def __init__(
+        self,
+        critic: str = "sfm",
+        *,
+        options: Mapping[str, Any] | None = None,
+        frames: int | Literal["all"] = 10,
+        window: int = 32,
+        overlap: int = 8,
+        anchors: int = 64,
+        lpips_net: Net = "alex",
+    ) -> None:
+        self.config = ScoreConfig(
+            critic=critic,
+            options=dict(options or {}),
+            frames=frames,
+            window=window,
+            overlap=overlap,
+            anchors=anchors,
+            lpips_net=lpips_net,
+        )
+        self._critic: Critic | None = build(CRITICS, critic, self.config.options)
+        self._lpips: Lpips | None = None
+
+    @classmethod
+    def from_config(cls, config: ScoreConfig) -> "Scorer":
+        """Build the scorer that a recipe's section `score` describes."""
+        return cls(
+            config.critic,
+            options=config.options,
+            frames=config.frames,
+            window=config.window,
+            overlap=config.overlap,
+            anchors=config.anchors,
+            lpips_net=config.lpips_net,
+        )
+
+    def score(self, video: str | Video) -> Score:
+        """Score one video.
+
+        Args:
+            video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+
+        Returns:
+            The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` (or
+            `partial`: about a part of the clip); else `reason` says why there are none. A file that cannot be read, and a clip
+            without reliable geometry, are rows too.
+
+        Raises:
+            ValueError: If a tensor has too few frames or values outside [0, 1].
+        """
+        return self.score_clip(video, clip="tensor" if isinstance(video, Tensor) else str(video)).score
+
+    def score_clip(self, video: str | Video, *, clip: str, prompt: Prompt | None = None) -> ScoredClip:
+        """Score one video under a name of your choice, and return besides what its report shows.
+
+        Args:
+            video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+            clip: The name that the row bears.
+            prompt: What the clip was made for; only the oracle needs it, for the scene.
+
+        Raises:
+            ValueError: If a tensor has too few frames or values outside [0, 1].
+        """
+        started = time.perf_counter()
+        video, scene = _opened(video), prompt.scene if prompt else None
+        flow: float | None = None  # known before the reconstruction, so that a clip without geometry has it too
+        try:
+            total, count = self._frames_of(video)
+            if count <= self.config.window:
+                given = read_clip(video, total, count, self.critic, scene)
+                flow = mean_flow(given.judged_frames)
+                scores = score_reconstruction(self.critic.reconstruct(given), self.lpips)
+            else:
+                with TemporaryDirectory(prefix="videogpa-") as folder:
+                    segments = self._in_windows(video, sample_indices(total, count), scene, Path(folder))
+                    flow = segments.flow
+                    scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
+        except UnreadableVideo as error:
+            return ScoredClip(self._row(clip, status="unreadable", reason=error.reason))
+        except ReconstructionFailed as failure:
+            known = {"status": failure.status, "reason": failure.reason, **failure.measures}
+            return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **known))
+        row = self._row(
+            clip, flow=flow, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **scores.columns()
+        )
+        return ScoredClip(row, scores.shown, scores.render)
+
+    def reconstruct(self, video: str | Video, *, prompt: Prompt | None = None) -> Reconstruction:
+        """Reconstruct the judged frames of one video in one pass; all of them are held in memory.
+
+        Args:
+            video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+            prompt: What the clip was made for; only the oracle needs it, for the scene.
+
+        Raises:
+            ReconstructionFailed: If no reliable geometry could be estimated.
+            UnreadableVideo: If a file cannot be read, or has too few frames.
+            ValueError: If a tensor has too few frames or values outside [0, 1].
+        """
+        video = _opened(video)
+        total, count = self._frames_of(video)
+        return self.critic.reconstruct(read_clip(video, total, count, self.critic, prompt.scene if prompt else None))
+
+    def close(self) -> None:
+        """Free the critic and the perceptual distance, and the GPU memory that they hold. The scorer cannot be used again."""
+        self._critic = self._lpips = None
+        gc.collect()
+        torch.cuda.empty_cache()  # does nothing where no GPU was used
+
+    def __enter__(self) -> "Scorer":
+        """Return the scorer; leaving the context closes it."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Close the scorer."""
+        self.close()
+
+    @property
+    def critic(self) -> Critic:
+        """The critic.
+
+        Raises:
+            RuntimeError: If the scorer is closed.
+        """
+        if self._critic is None:
+            raise RuntimeError("this Scorer is closed; make a new one")
+        return self._critic
+
+    @property
+    def lpips(self) -> Lpips:
+        """The perceptual distance; it is loaded when it is first needed."""
+        if self._lpips is None:
+            self._lpips = Lpips(self.config.lpips_net).eval()
+        return self._lpips
+
+    def _frames_of(self, video: Video) -> tuple[int, int]:
+        """Return how many frames a video has, and how many of them are to be judged."""
+        frames = self.config.frames
+        total = count_frames(video, 2 if frames == "all" else frames)
+        return total, total if frames == "all" else frames
+
+    def _in_windows(self, video: Video, indices: Sequence[int], scene: Scene | None, folder: Path) -> Segments:
+        config = self.config
+        return reconstruct_in_windows(
+            video, indices, self.critic, folder, window=config.window, overlap=config.overlap, scene=scene
+        )
+
+    def _row(self, clip: str, **columns: object) -> Score:
+        details = dict(self.critic.details) or None
+        return Score.model_validate({"clip": clip, "critic": self.config.critic, "details": details, **columns})
 
 
 def weights_identity(config: ScoreConfig) -> str | None:
-    """Return a fingerprint of the files that the critic's `weights` name, if they lie on this machine.
+    """Return a fingerprint of the files that the critic's option `weights` names, if they lie on this machine.
 
-    Rows made with weights that were exchanged under the same name are stale; the settings alone would not tell.
+    Rows that were made with other weights under the same name are stale, which the settings alone would not show.
     """
     name = str(config.options.get("weights", ""))
     weights = bundled_folder(name) if name.startswith(TINY) else Path(name).expanduser()
     return path_fingerprint(weights) if name and weights.exists() else None
 
 
-class Scorer:
-    """A critic and a perceptual distance, loaded once and put to many clips."""
-
-    def __init__(self, config: ScoreConfig) -> None:
-        self._config = config
-        self._critic: Critic = build(CRITICS, config.critic, config.options)
-
-    def score_clip(self, video: Path | Tensor, *, clip: str, prompt: Prompt | None = None) -> ScoredClip:
-        """Score a file, or a tensor [frames 3 height width] of RGB in [0, 1].
-
-        A file that cannot be read, and a clip without geometry that deserves the name, give a row that says why.
-
-        Raises:
-            ValueError: If a tensor has too few frames or values outside [0, 1].
-        """
-        started = time.perf_counter()
-        scene = prompt.scene if prompt else None
-        row: dict[str, Any] = {"clip": clip, "critic": self._config.critic, "details": dict(self._critic.details) or None}
-        try:
-            total = count_frames(video, self._least)
-            count = total if self._config.frames == "all" else self._config.frames
-            if count <= self._config.window:
-                finding = self._at_once(video, total, count, scene, row)
-            else:
-                finding = self._in_windows(video, total, count, scene, row)
-        except UnreadableVideo as error:
-            return ScoredClip(Score(**row, status="unreadable", reason=error.reason))
-        except ReconstructionFailed as failure:
-            row |= {"status": failure.status, "reason": failure.reason, "seconds": time.perf_counter() - started}
-            return ScoredClip(Score(**row, **failure.measures))
-        row |= {"lpips_net": self._config.lpips_net, "seconds": time.perf_counter() - started}
-        return ScoredClip(Score(**row, **finding.numbers), finding.reconstruction, finding.rendered)
-
-    def read(self, video: Video, prompt: Prompt | None = None) -> CriticInput:
-        """Read the frames that the critic wants in order to reconstruct the clip at once, and mark those to be judged.
-
-        Raises:
-            UnreadableVideo: If a file cannot be read, or has too few frames.
-            ValueError: If a tensor has too few frames or values outside [0, 1].
-        """
-        total = count_frames(video, self._least)
-        count = total if self._config.frames == "all" else self._config.frames
-        return read_clip(video, total, count, self._critic, prompt.scene if prompt else None)
-
-    def reconstruct(self, given: CriticInput) -> Reconstruction:
-        """Return the critic's reconstruction of the judged frames.
-
-        Raises:
-            ReconstructionFailed: If it finds no geometry that deserves the name.
-        """
-        return self._critic.reconstruct(given)
-
-    @property
-    def _lpips(self) -> Lpips:
-        return _perceptual(self._config.lpips_net)
-
-    @property
-    def _least(self) -> int:
-        return 2 if self._config.frames == "all" else self._config.frames
-
-    def _at_once(self, video: Video, total: int, count: int, scene: Scene | None, row: dict[str, Any]) -> "_Finding":
-        given = read_clip(video, total, count, self._critic, scene)
-        row["flow"] = mean_flow(given.judged_frames)
-        reconstruction = self.reconstruct(given)
-        perceptual = self._lpips
-        rendered = reprojection.leave_one_out_render(reconstruction)
-        numbers = reprojection.paper_scores(reconstruction, perceptual)
-        numbers |= reprojection.leave_one_out_scores(reconstruction, perceptual, rendered=rendered)
-        numbers |= reprojection.baseline_scores(reconstruction.images, perceptual, numbers["loo_error"])
-        numbers |= _failing(numbers["loo_error"], reconstruction.loo_limit)
-        row |= {"status": reconstruction.status, "reason": reconstruction.reason, "frames": len(reconstruction.images)}
-        return _Finding(
-            {**numbers, **_jerk(reconstruction.camera_from_world), **reconstruction.measures}, reconstruction, rendered
-        )
-
-    def _in_windows(self, video: Video, total: int, count: int, scene: Scene | None, row: dict[str, Any]) -> "_Finding":
-        size, overlap = self._config.window, self._config.overlap
-        indices = sample_indices(total, count)
-        with TemporaryDirectory(prefix="videogpa-") as folder:
-            found = walk(video, indices, self._critic, Path(folder), window=size, overlap=overlap, scene=scene)
-            row["flow"] = found.flow
-            best = found.best()
-            scores, (reconstruction, rendered) = stream_scores(
-                best.store, self._lpips, anchors=self._config.anchors, shown=SHOWN
-            )
-            scores |= reprojection.baseline_scores(reconstruction.images, self._lpips, scores["loo_error"])
-            whole = len(best.store) == count
-            row |= {"status": "ok" if whole else "partial", "reason": reason_of(found, best, count), "frames": len(best.store)}
-            numbers = {**scores, **_jerk(best.store.camera_from_world), **best.summary()}
-        return _Finding(numbers, reconstruction, rendered)
-
-
-@dataclass(frozen=True, eq=False)
-class _Finding:
-    """The numbers of a clip, and frames to look at: all that were judged, or some of a long clip's."""
-
-    numbers: dict[str, Any]
-    reconstruction: Reconstruction
-    rendered: reprojection.Rendered
-
-
-def _jerk(camera_from_world: Float[Tensor, "frames 4 4"]) -> dict[str, float]:
-    return {"jerk": float(camera_jerk(camera_from_world))} if len(camera_from_world) >= LEAST_FOR_JERK else {}
-
-
-def _failing(loo_error: float, limit: float | None) -> dict[str, float]:
-    return {} if limit is None else {"failing": float(loo_error > limit)}
-
-
-@cache
-def _perceptual(net: Net) -> Lpips:
-    return Lpips(net).eval()
+def _opened(video: str | Video) -> Video:
+    return Path(video) if isinstance(video, str) else video

@@ -41,12 +41,12 @@ class ScoreTask:
     def load(self) -> Callable[[ScoreJob], Score]:
         """Return what judges a clip. A critic is loaded at its first clip."""
         settings = {config.critic: config for config in self.critics}
-        scorer = cache(lambda critic: Scorer(settings[critic]))
+        scorer = cache(lambda critic: Scorer.from_config(settings[critic]))
 
         def score(job: ScoreJob) -> Score:
             scored = scorer(job.critic).score_clip(job.video, clip=job.clip, prompt=job.prompt)
-            if self.strips is not None and scored.reconstruction is not None and scored.rendered is not None:
-                strip = make_strip(scored.reconstruction, *scored.rendered)
+            if self.strips is not None and scored.reconstruction is not None and scored.render is not None:
+                strip = make_strip(scored.reconstruction, *scored.render)
                 save_strip(self.strips, scored.score.critic, scored.score.clip, strip)
             return scored.score
 
