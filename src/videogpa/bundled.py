@@ -7,7 +7,7 @@ from videogpa.errors import UserError
 TINY = "tiny:"
 
 BUNDLED = Path(__file__).parent / "weights" / "tiny"
-"""Made by `python -m miniatures`: see docs/miniature-models.md."""
+"""Made by `python -m miniatures`: see docs/science/miniatures.md."""
 
 
 def bundled_folder(name: str) -> Path:

@@ -6,7 +6,7 @@ adds its own as entry points of the groups `videogpa.critics` and `videogpa.mode
     [project.entry-points."videogpa.critics"]
     mine = "my_package.critic:MyCritic"
 
-See docs/adding-a-critic.md and docs/adding-a-model.md.
+See docs/how-to/add-a-critic.md and docs/how-to/add-a-model.md.
 """
 
 import inspect

@@ -57,7 +57,9 @@ def paper_protocol(critic: str) -> dict[str, Any]:
     """
     options = getattr(load(CRITICS, score_config(critic=critic).critic), "PAPER", None)
     if options is None:
-        raise UserError(f"the paper did not score with {critic!r}; see docs/critics.md for the critics that it used")
+        raise UserError(
+            f"the paper did not score with {critic!r}; see docs/how-to/choose-a-critic.md for the critics that it used"
+        )
     return {"critic": critic, "frames": 10, "lpips_net": "vgg", "options": dict(options)}
 
 

@@ -58,7 +58,7 @@ class CameraPrompts(Config):
 
 
 class PromptsConfig(Config):
-    """Where the prompts come from: a file, a folder of images, or the miniature world (docs/prompts.md).
+    """Where the prompts come from: a file, a folder of images, or the miniature world (docs/reference/prompts.md).
 
     A prompt per image asks for camera moves; texts of a file are used as they are, unless `camera` is given.
     """

@@ -65,7 +65,7 @@ CARDS: Mapping[str, tuple[Card, ...]] = {
             licence="Apache-2.0",
             commercial=True,
             memory="under 0.5 GB",
-            paper="none: docs/miniature-models.md",
+            paper="none: docs/science/miniatures.md",
             parameters="4.4 million (for the miniature world alone)",
             download="none: ships with the package",
         ),

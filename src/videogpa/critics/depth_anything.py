@@ -1,7 +1,7 @@
 """Depth Anything 3: a plain transformer that returns cameras and depth of all frames in one pass.
 
 - Method: Lin et al. 2025, https://arxiv.org/abs/2511.10647. The network is in critics/networks/depth_anything.py; the weights
-  are the published ones. See docs/critics.md.
+  are the published ones. See docs/science/critics.md.
 - Cost: 1.8 GB of memory on a CPU for 10 frames of 504 x 336; a GPU is faster.
 - Licence: that of the weights. Small and Base, the default, are Apache-2.0; Large and Giant may not be used commercially.
 - Limits: moving subjects break its assumption of a static scene. It returns geometry for noise and for a repeated frame as

@@ -1,6 +1,6 @@
 """Depth from one critic and cameras from another, to measure the error of each where the other is exact.
 
-For ablations (docs/demo.md). Costs as much as both critics together.
+For ablations (docs/science/demo.md). Costs as much as both critics together.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 It cannot hallucinate: it knows only what matches between frames, and says so when that is not enough.
 
 - Method: SIFT on 25 frames, COLMAP's global mapper (else its incremental one), depth of the judged frames by plane sweep with
-  semi-global smoothing, cross-checked between frames. See docs/critics.md.
+  semi-global smoothing, cross-checked between frames. See docs/science/critics.md.
 - Cost: about 10 s and 0.5 GB a clip on two cores. The same clip gives the same bits, on any number of threads.
 - Licence: BSD-3 (COLMAP), Apache-2.0 (OpenCV). Its verdicts may be used commercially.
 - It does not know: clips without parallax, of moving subjects only, of textureless or reflecting surfaces.

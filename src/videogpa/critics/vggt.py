@@ -1,7 +1,7 @@
 """VGGT, the paper's critic: a transformer that returns cameras and depth of all frames in one pass.
 
 - Method: Wang et al. 2025, https://arxiv.org/abs/2503.11651. The network is in critics/networks/vggt.py; the weights are the
-  published ones. See docs/critics.md.
+  published ones. See docs/science/critics.md.
 - Cost: about 6 GB of GPU memory; minutes a clip on a CPU.
 - Licence: that of the weights. `facebook/VGGT-1B-Commercial`, the default, may be used commercially (not for military purposes,
   and Meta asks for a form first); `facebook/VGGT-1B`, the paper's, may not.

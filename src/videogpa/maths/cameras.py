@@ -1,7 +1,7 @@
 """Pinhole cameras: project, unproject, and how a camera moves.
 
-Conventions (docs/conventions.md): `camera_from_world` is a rigid 4x4 transform, OpenCV axes (x right, y down, z forward);
-intrinsics are 3x3 in pixels; integer pixel coordinates are pixel centres; depth is measured along the optical axis.
+Conventions (docs/reference/conventions.md): `camera_from_world` is a rigid 4x4 transform, OpenCV axes (x right, y down, z
+forward); intrinsics are 3x3 in pixels; integer pixel coordinates are pixel centres; depth is measured along the optical axis.
 """
 
 import torch

@@ -8,8 +8,8 @@ upper half and index in the lower, and the pixel keeps the minimum: the same on 
 Depths within 3e-5 of each other count as tied. Points of two frames often coincide (a camera that stands still, or slides along
 the image plane), and rounding, which differs between machines, must not decide which of the two is seen.
 
-Cameras follow docs/conventions.md. Point i is not drawn in view `hidden_from[i]`, if that is given: with the frame that each
-point came from, this is leave-one-out.
+Cameras follow docs/reference/conventions.md. Point i is not drawn in view `hidden_from[i]`, if that is given: with the frame
+that each point came from, this is leave-one-out.
 """
 
 from collections.abc import Iterator

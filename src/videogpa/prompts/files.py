@@ -1,4 +1,4 @@
-"""Reads files of prompts in JSONL, JSON, CSV or plain text, and folders of images. docs/prompts.md describes the formats."""
+"""Reads files of prompts in JSONL, JSON, CSV or plain text, and folders of images (docs/reference/prompts.md)."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ _WORDS = 4  # how many words of a text go into the id that is made for it
 
 
 class Record(BaseModel):
-    """A prompt as a file gives it. The aliases are the names that published files use (docs/prompts.md)."""
+    """A prompt as a file gives it. The aliases are the names that published files use (docs/reference/prompts.md)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 

@@ -5,7 +5,8 @@ none a row with the reason.
 
 VideoGPA (https://arxiv.org/abs/2601.23286) pairs the best and the worst candidate if their scores are at least 0.05 apart and
 their motion is at least 0.001. We add two conditions: the winner keeps the loser's motion, since a reward for geometry would
-otherwise favour frozen clips (docs/papers.md); and, if `pair.winner_threshold` is set, the winner is good, not only better.
+otherwise favour frozen clips (docs/science/papers.md); and, if `pair.winner_threshold` is set, the winner is good, not only
+better.
 """
 
 from collections import Counter

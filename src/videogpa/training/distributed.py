@@ -55,7 +55,7 @@ def new_accelerator(device: torch.device, trackers: Sequence[str], folder: Path)
     if _is_set("ACCELERATE_USE_DEEPSPEED"):
         raise UserError(
             "DeepSpeed is not supported. Launch with --multi_gpu, or with FSDP2 where a GPU does not hold the weights: see "
-            "docs/training.md."
+            "docs/how-to/many-gpus.md."
         )
     return Accelerator(cpu=device.type == "cpu", log_with=list(trackers) or None, project_dir=folder)
 

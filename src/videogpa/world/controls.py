@@ -1,7 +1,7 @@
 """Negative controls: clips in which there is no 3D scene to be found, or not one, and what a critic should make of them.
 
-Learned critics invent dense geometry on such input (docs/critics.md), so a critic's scores are worth what it says of these.
-Beside them stand clips of a scene that is what it seems, filmed by a moving camera. All come from the miniature world,
+Learned critics invent dense geometry on such input (docs/science/critics.md), so that these clips tell what its scores are
+worth. Beside them stand clips of a scene that is what it seems, filmed by a moving camera. All come from the miniature world,
 deterministic by seed: in the `detailed` style and at a size at which features can be matched, or as the miniatures know it.
 """
 
