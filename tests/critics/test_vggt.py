@@ -1,6 +1,7 @@
 """The VGGT critic, with a small network of random weights: what it looks at, what it hands on, and when it declines."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -228,12 +229,23 @@ def test_a_camera_that_only_turns_or_stands_has_no_parallax() -> None:
 @pytest.mark.parametrize("path", sorted(PATHS))
 def test_exact_geometry_passes_unless_the_camera_only_pans(path: str) -> None:
     scene = Scene(seed=0, camera=path, frames=9, height=64, width=64)
-    exact = OracleCritic().reconstruct(CriticInput(torch.zeros(9, 3, 64, 64), scene=scene, frame_indices=tuple(range(9))))
+    exact = OracleCritic().reconstruct(CriticInput(torch.rand(9, 3, 64, 64), scene=scene, frame_indices=tuple(range(9))))
     if path.startswith("pan"):
         with pytest.raises(ReconstructionFailed, match="no parallax"):
             pass_gates(exact, least_confidence=1.0)
     else:
         assert pass_gates(exact, least_confidence=1.0).measures["parallax"] > 10 * LEAST_PARALLAX
+
+
+def test_one_picture_again_and_again_has_no_parallax_whatever_the_network_returns() -> None:
+    moving = scene(1.0)
+    frozen = replace(moving, images=moving.images[:1].expand(2, -1, -1, -1))
+    with pytest.raises(ReconstructionFailed, match="all 2 frames are the same picture") as declined:
+        pass_gates(frozen, least_confidence=1.05)
+    assert declined.value.status == "no_parallax"
+    assert declined.value.measures["parallax"] == pytest.approx(22.5)
+    nearly = moving.images[:1] + torch.tensor([0.0, 0.006]).view(2, 1, 1, 1)  # the second frame is 1.5 levels brighter
+    assert pass_gates(replace(moving, images=nearly), least_confidence=1.05).measures["parallax"] == pytest.approx(22.5)
 
 
 def test_a_network_without_confidence_gives_no_number() -> None:

@@ -1,6 +1,6 @@
-"""When a network's reconstruction must not become a number: networks always answer, also where there is nothing to know.
+"""Quality gates for learned critics, which return geometry even for noise.
 
-These gates find what can be read from the answer itself. They do not find a confident invention.
+The gates read the reconstruction alone. They do not detect geometry that a network invents with confidence.
 """
 
 from dataclasses import replace
@@ -18,17 +18,27 @@ LEAST_PARALLAX = 1.0
 on a render from other frames, which takes surfaces within a pixel of parallax as one (scoring/reprojection.py): a score would
 only say how well the frames overlap."""
 
+SAME = 1 / 255
+"""Largest difference of two pixels, RGB in [0, 1], that counts as none: one level of 8 bits."""
+
 NEAR, FAR = 0.1, 0.9  # quantiles of the depth, so that a few wrong pixels decide nothing
 LOOKED_AT = 1 << 20  # depths at most, of a long clip evenly spread ones: torch's quantile takes no more than 16 million
 
 
 def pass_gates(reconstruction: Reconstruction, *, least_confidence: float) -> Reconstruction:
-    """Return the reconstruction with `confidence` (median) and `parallax` (pixels) among its measures.
+    """Return the reconstruction with its median confidence and its parallax among the measures, if it can be trusted.
+
+    Args:
+        reconstruction: What the network returned for one clip.
+        least_confidence: The clip is declined if the median of the confidence, in the network's own scale, is lower.
+
+    Returns:
+        The same reconstruction; its measures also hold `confidence` (median) and `parallax` (pixels).
 
     Raises:
-        ReconstructionFailed: If a camera or depth is no number, or a focal length is not positive; if half of all pixels are
-            less confident than that; with status `no_parallax` if near and far points move less than a pixel against each
-            other.
+        ReconstructionFailed: With status `failed` if a camera or depth is infinite or no number, a focal length is not
+            positive, or the median confidence is too low; with status `no_parallax` if near and far points move less than a
+            pixel against each other, or all frames are the same picture.
     """
     matrices = reconstruction.intrinsics, reconstruction.camera_from_world
     if not all(bool(tensor.isfinite().all()) for tensor in (reconstruction.depth, *matrices)):
@@ -49,7 +59,17 @@ def pass_gates(reconstruction: Reconstruction, *, least_confidence: float) -> Re
             status="no_parallax",
             measures=measures,
         )
+    if len(reconstruction.images) > 1 and _same_picture(reconstruction.images):  # whatever the network found
+        raise ReconstructionFailed(
+            f"no parallax: all {len(reconstruction.images)} frames are the same picture",
+            status="no_parallax",
+            measures=measures,
+        )
     return replace(reconstruction, measures={**reconstruction.measures, **measures})
+
+
+def _same_picture(images: Float[Tensor, "frames 3 height width"]) -> bool:
+    return all(bool((image - images[0]).abs().max() <= SAME) for image in images[1:])
 
 
 def near_far_parallax(
