@@ -1,4 +1,4 @@
-"""The frames of a long reconstruction, on the disk while they are not looked at."""
+"""The frames of a long reconstruction, kept on the disk: only those being compared are in memory."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,10 @@ from videogpa.records import Reconstruction
 
 
 class FrameStore:
-    """Frames 0, 1, ... of a reconstruction; images in 8 bits, the rest as it was. Cameras stay in memory."""
+    """Frames 0, 1, ... of a reconstruction, one file each: images rounded to 8 bits, depth and confidence exact.
+
+    The cameras stay in memory. The folder must exist, and belongs to this store alone.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -20,21 +23,21 @@ class FrameStore:
         self._camera_from_world: list[Tensor] = []
 
     def __len__(self) -> int:
-        """How many frames there are."""
+        """Return the number of stored frames."""
         return len(self._intrinsics)
 
     @property
     def intrinsics(self) -> Float[Tensor, "frames 3 3"]:
-        """Of all frames."""
+        """Intrinsics of all stored frames, on the CPU."""
         return torch.stack(self._intrinsics)
 
     @property
     def camera_from_world(self) -> Float[Tensor, "frames 4 4"]:
-        """Of all frames."""
+        """Cameras of all stored frames, on the CPU."""
         return torch.stack(self._camera_from_world)
 
     def append(self, reconstruction: Reconstruction, frames: Sequence[int]) -> None:
-        """Add some of the reconstruction's frames behind those that are there."""
+        """Store the reconstruction's frames of the given indices after those stored already."""
         for frame in frames:
             tensors = {
                 "images": (reconstruction.images[frame] * 255).round().to(torch.uint8),
@@ -48,7 +51,7 @@ class FrameStore:
             self._camera_from_world.append(reconstruction.camera_from_world[frame].cpu())
 
     def load(self, frames: Sequence[int]) -> Reconstruction:
-        """Return the reconstruction of some frames, on the CPU."""
+        """Return the reconstruction of the stored frames of the given numbers, on the CPU."""
         files = [load_file(self._path(frame)) for frame in frames]
         stacked = {name: torch.stack([file[name] for file in files]) for name in files[0]}
         return Reconstruction(

@@ -1,4 +1,4 @@
-"""How much a clip moves, seen in its pixels: needs no cameras, so that it also holds where a critic fails or assumes them."""
+"""How much a clip moves, by optical flow. It needs no cameras, so that clips whose reconstruction fails have it too."""
 
 from itertools import pairwise
 from typing import cast

@@ -16,10 +16,12 @@ LEAST_CONFIDENCE = 1e-5  # official code of VideoGPA: points at or below it are 
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """Points in the order of frames and pixels; `frame` says which frame gave each."""
+    """Coloured points in the order of frames and pixels; `frame` is the index of the frame that each point came from."""
 
     points: Float[Tensor, "points 3"]
+    """World coordinates."""
     colors: Float[Tensor, "points 3"]
+    """RGB in [0, 1]."""
     confidence: Float[Tensor, " points"]
     frame: Int64[Tensor, " points"]
 
@@ -31,11 +33,11 @@ class Cloud:
         return self[self.confidence.argsort(descending=True, stable=True)[:kept].sort().values]
 
     def __getitem__(self, chosen: Int64[Tensor, " chosen"]) -> "Cloud":
-        """Return some of the points."""
+        """Return the points of the given indices."""
         return Cloud(self.points[chosen], self.colors[chosen], self.confidence[chosen], self.frame[chosen])
 
     def followed_by(self, other: "Cloud") -> "Cloud":
-        """Return both: the cloud of a reconstruction that has the other's frames behind this one's."""
+        """Return the points of both clouds, this one's first. The frames of `other` must be numbered on from this cloud's."""
         names = ("points", "colors", "confidence", "frame")
         return Cloud(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in names))
 

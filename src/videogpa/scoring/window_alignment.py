@@ -1,8 +1,8 @@
 """Windows over a clip, and the chain that brings each window's reconstruction into the world of the first.
 
-Two windows share frames, and so pixels whose points both have placed: the similarity between those points, robust to what
-one of them got wrong, is the step from one world to the next. As VGGT-Long does it (Deng et al. 2025,
-https://arxiv.org/abs/2507.16443), without its loop closure.
+Two consecutive windows share frames, and both have a 3D point for each pixel of those. A robust similarity between
+the two sets of points takes one window's world into the other's. This is the method of VGGT-Long (Deng et al. 2025,
+https://arxiv.org/abs/2507.16443) without its loop closure.
 """
 
 import torch
@@ -37,11 +37,11 @@ def plan_windows(frames: int, size: int, overlap: int) -> list[range]:
 
 
 class Chain:
-    """Takes the windows of a clip in turn, and returns each in the world of the first."""
+    """Aligns the windows of a clip, given in order, with the world of the first."""
 
     def __init__(self) -> None:
         self.errors: list[float] = []
-        """Of every join: the median distance between two windows' ideas of a point, in units of its depth."""
+        """For every join: the median distance between the points of the two windows, in units of their depth."""
         self._last: tuple[range, Reconstruction] | None = None
 
     def add(self, window: range, reconstruction: Reconstruction) -> Reconstruction:
