@@ -22,7 +22,7 @@ def toy_recipe(**changes: object) -> Recipe:
         generate=GenerateConfig(candidates=2, frames=9, height=32, width=32, num_inference_steps=2),
         train=TrainConfig(
             **{"steps": 6, "batch_size": 1, "gradient_accumulation_steps": 2, "warmup_steps": 2, "learning_rate": 1e-3},
-            **{"lora_rank": 4, "lora_alpha": 8, "checkpoint_every": 2, "beta": 500, "trackers": ()},
+            **{"lora_rank": 4, "lora_alpha": 8, "checkpoint_every": 2, "loss": "dpo", "beta": 500, "trackers": ()},
         ),
     )
     return Recipe.model_validate(

@@ -156,14 +156,14 @@ def test_the_estimate_by_hand(settings: dict[str, Any], numbers: int) -> None:
 
 def test_what_cannot_fit_is_refused_and_what_may_not_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     ways = memory.remedies(TrainConfig(batch_size=2, gradient_accumulation_steps=8, joint_forward=False), "float32")
-    assert ways[:3] == [
-        "model.dtype=bfloat16",
-        "train.gradient_checkpointing=true",
-        "train.batch_size=1 with train.gradient_accumulation_steps=16",
+    assert [str(way) for way in ways[:3]] == [
+        "train.gradient_checkpointing=true (keeps the training)",
+        "train.batch_size=1 with train.gradient_accumulation_steps=16 (keeps the training)",
+        "train.dtype=bfloat16 (restarts the training)",
     ]
-    assert not any("joint_forward" in way for way in ways)
+    assert not any("joint_forward" in way.settings for way in ways)
     needed = memory.Estimate(weights=10 * GIB, adapter=2 * GIB, activations=9 * GIB)
-    with pytest.raises(UserError, match=r"not fit.*Try, in this order: model.dtype=bfloat16; train.gradient_checkpointing"):
+    with pytest.raises(UserError, match=r"not fit.*Try, in this order:\n  train.gradient_checkpointing=true \(keeps"):
         memory.check_fits(needed, GIB, ways)
     with caplog.at_level(logging.WARNING):
         memory.check_fits(needed, 8 * GIB, ways)
@@ -173,10 +173,14 @@ def test_what_cannot_fit_is_refused_and_what_may_not_is_warned_of(caplog: pytest
     assert not caplog.records
 
 
-def test_a_full_gpu_is_explained() -> None:
-    expected = r"does not suffice \(CUDA out of memory\). Try, in this order: a smaller x"
-    with pytest.raises(UserError, match=expected), memory.explain_oom(["a smaller x"]):
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_full_gpu_is_explained(kept: bool) -> None:
+    """Training goes on where it was with a setting that keeps it, and the message says so with such a setting only."""
+    ways = [memory.Remedy("b=1", "restarts"), *([memory.Remedy("a=1", "keeps")] if kept else [])]
+    expected = r"GPU out of memory \(CUDA out of memory\)\. Try, in this order:\n  b=1"
+    with pytest.raises(UserError, match=expected) as caught, memory.explain_oom(ways):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    assert ("training goes on where it was" in str(caught.value)) == kept
 
 
 def test_eight_bits_are_refused_where_they_cannot_be_had(folder: RunFolder) -> None:

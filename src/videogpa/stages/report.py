@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from videogpa.config import Recipe, TrainConfig
 from videogpa.records import Evaluation, Pair, Score
@@ -47,7 +48,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         measure=measure,
         funnel=_funnel(pairs),
         dropped=dict(Counter(row.dropped for row in pairs if row.dropped is not None)),
-        panels=_panels(folder / "train/metrics.jsonl", recipe.train),
+        panels=training_panels(folder / "train/metrics.jsonl", recipe.train),
         clip_pairs=list(_clip_pairs(folder, shown, measure)),
         clips=list(_clips(shown, measure)),
         not_scored=list(_not_scored(folder, scores)),
@@ -76,7 +77,7 @@ def _funnel(rows: list[Pair]) -> list[FunnelStep]:
     ]
 
 
-def _panels(metrics: Path, settings: TrainConfig) -> list[Panel]:
+def training_panels(metrics: Path, settings: TrainConfig) -> list[Panel]:
     """Return the training curves: does the loss fall below that of the reference, and do winners gain over it?"""
     rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
 
@@ -90,11 +91,21 @@ def _panels(metrics: Path, settings: TrainConfig) -> list[Panel]:
         return drawn
 
     return [
-        Panel("loss", curves("loss"), reference=loss_at_reference(settings)),
+        Panel("loss", curves("loss"), reference=_loss_at_reference(rows, settings)),
         Panel("gain over the reference", curves("winner_gain", "loser_gain"), reference=0.0),
         Panel("implicit accuracy", curves("accuracy"), reference=0.5),
         Panel("gradient norm", curves("gradient_norm")),
     ]
+
+
+def _loss_at_reference(rows: list[dict[str, Any]], settings: TrainConfig) -> float | None:
+    """Return the loss of a policy that equals its reference; where it depends on the data, that of the held-out pairs, if any.
+
+    Before the first step the policy is its reference, and the held-out pairs are always measured with the same noise.
+    """
+    known = loss_at_reference(settings)
+    measured = (row["loss"] for row in rows if row["split"] == "held_out" and row["step"] == 0)
+    return next(measured, None) if known is None else known
 
 
 def _clip_pairs(folder: RunFolder, scores: dict[str, dict[str, Score]], measure: str) -> Iterator[ClipPair]:
