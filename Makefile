@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-fast check bench docs format clean
+.PHONY: help demo test test-fast check bench docs docs-reference format clean
 
 help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
@@ -11,6 +11,7 @@ help:
 	@echo "make test    run all tests (JOBS=2 at a time)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
+	@echo "make docs-reference  write the pages of docs/reference that are made from the code"
 	@echo "make docs    build the documentation into site/, every link checked"
 	@echo "make format  let ruff mend what it can"
 
@@ -50,6 +51,9 @@ bench: $(READY)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-reference: $(READY)
+	$(BIN)/python -m docs.generate
 
 clean:
 	rm -rf .venv runs scores site .mypy_cache .ruff_cache .pytest_cache

@@ -230,10 +230,21 @@ def _measures() -> list[Entry]:
     return [entry(name) for name in MEASURES]
 
 
+def _settings() -> list[Entry]:
+    from videogpa.config.description import Setting, settings
+
+    def entry(setting: Setting) -> Entry:
+        rows = {"setting": setting.name, "default": setting.default, "values": setting.values, "meaning": setting.meaning}
+        return Entry(setting.name, f"{setting.default}: {setting.meaning}", lambda: iter((facts(rows),)))
+
+    return [entry(setting) for setting in settings()]
+
+
 CATALOGUES: dict[str, Catalogue] = {
     "critics": Catalogue(("commercial", "download", "about"), _critics, CRITICS),
     "models": Catalogue(("about",), _models, MODELS),
     "recipes": Catalogue(("needs", "about"), _recipes),
     "measures": Catalogue(("better", "meaning"), _measures),
+    "settings": Catalogue(("default and meaning",), _settings),
 }
 """What `videogpa list` takes as its first argument."""

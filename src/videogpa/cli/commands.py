@@ -268,15 +268,16 @@ class Report(RunArguments):
 
 @dataclass(frozen=True)
 class List:
-    """List critics, models, recipes, or measures with their directions; or print all that is known of one of them.
+    """List critics, models, recipes, measures with their directions, or settings; or print all that is known of one of them.
 
     videogpa list critics
     videogpa list critics vggt
+    videogpa list settings train
     """
 
-    what: Positional[Literal["critics", "models", "recipes", "measures"]]
+    what: Positional[Literal["critics", "models", "recipes", "measures", "settings"]]
     name: Positional[str | None] = None
-    """One of them, such as vggt: licence, memory, options, paper."""
+    """One of them, such as vggt (licence, memory, options, paper) or train.beta; of settings also a section, such as train."""
 
     def __call__(self) -> None:
         from videogpa.cli.catalogue import show
