@@ -15,12 +15,12 @@ from videogpa.world import controls
 
 pytestmark = pytest.mark.slow
 
-SMALL = controls.Film(10, 48, 64, "detailed", 0.6)
+SMALL = controls.ClipStyle(10, 48, 64, "detailed", 0.6)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(controls.FILMS, "detailed", SMALL)
+    monkeypatch.setitem(controls.CLIP_STYLES, "detailed", SMALL)
 
 
 class Inventive:
@@ -110,7 +110,7 @@ def test_the_baseline_is_a_still_picture() -> None:
 
 
 def test_the_plain_film_is_what_the_miniatures_know() -> None:
-    film = controls.FILMS["plain"]
+    film = controls.CLIP_STYLES["plain"]
     for name, control in controls.CONTROLS.items():
         assert control.make(film, 0).shape == (9, 3, 32, 32), name
     findings = check_critic.check_critic(ScoreConfig(critic="oracle", frames=10), 1, "plain")

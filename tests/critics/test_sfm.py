@@ -247,7 +247,7 @@ def test_a_real_clip_is_ok_and_two_processes_agree_to_the_bit(shared: Path):
 
 @pytest.mark.parametrize("name", ["rotation", "zoom"])
 def test_cameras_that_mappers_invent_for_a_turn_or_a_zoom_are_refused(name: str) -> None:
-    frames = controls.CONTROLS[name].make(controls.FILMS["detailed"], 0)
+    frames = controls.CONTROLS[name].make(controls.CLIP_STYLES["detailed"], 0)
     with pytest.raises(ReconstructionFailed, match="no parallax") as refused:
         SfmCritic().reconstruct(CriticInput(frames, tuple(sample_indices(len(frames), 10))))
     assert refused.value.status == "no_parallax"
@@ -256,7 +256,7 @@ def test_cameras_that_mappers_invent_for_a_turn_or_a_zoom_are_refused(name: str)
 
 def test_a_room_that_is_mostly_a_wall_is_scored_where_its_parallax_is_that_of_a_room() -> None:
     """Homographies explain 99 % of its matches, as of the zoom above."""
-    frames = controls.consistent(controls.FILMS["detailed"], 0, "orbit-left")
+    frames = controls.consistent(controls.CLIP_STYLES["detailed"], 0, "orbit-left")
     found = SfmCritic().reconstruct(CriticInput(frames, tuple(sample_indices(len(frames), 10))))
     assert found.status == "ok"
     assert found.measures["parallax"] > 20

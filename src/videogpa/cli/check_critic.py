@@ -36,7 +36,7 @@ class Finding:
 
 def check_critic(config: ScoreConfig, seeds: int, world: str = "detailed") -> list[Finding]:
     """Put the consistent clips and the negative controls of `seeds` scenes to a critic; `world` names how they are filmed."""
-    film = controls.FILMS[world]
+    film = controls.CLIP_STYLES[world]
     too_many = config.frames != "all" and config.frames > film.frames
     scorer = Scorer.from_config(config.model_copy(update={"frames": film.frames}) if too_many else config)
 

@@ -14,19 +14,19 @@ from torch.nn.functional import interpolate
 from videogpa.errors import UserError
 
 Part = Literal["text", "vae", "transformer"]
-"""What of a model is loaded. Training needs the transformer alone, encoding all but the transformer."""
+"""The parts of a model that can be loaded: training needs the transformer alone, encoding all but the transformer."""
 
 PARTS: tuple[Part, ...] = ("text", "vae", "transformer")
 TRAINED_PARTS: tuple[Part, ...] = ("transformer",)
 """What training loads: clips and texts are encoded before."""
 
 Expert = Literal["both", "high", "low"]
-"""Which transformer is trained of a model with one for high and one for low noise: a chosen one, or each at its timesteps."""
+"""Which transformer is trained, of a model with one for high and one for low noise; `both`: each at its timesteps."""
 
 
 @dataclass(frozen=True, eq=False)
 class GenerationRequest:
-    """One clip to make: what it shows, its first frame for image-to-video (RGB in [0, 1], any size), and its seed."""
+    """One clip to generate: its text, its first frame for image-to-video (RGB in [0, 1], any size), and its seed."""
 
     text: str
     image: Float[Tensor, "3 height width"] | None
@@ -35,7 +35,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How clips are sampled. A guidance of 1 is none."""
+    """How clips are sampled. `guidance_scale` = 1 turns classifier-free guidance off."""
 
     frames: int
     height: int
@@ -57,11 +57,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Memory:
-    """How a model saves the memory of a GPU, at a cost in time.
+    """How a model saves GPU memory, at a cost in time.
 
-    `offload` keeps every part on the CPU but the one at work: the same numbers. On a CPU there is nothing to move, and it does
-    nothing. `tiling` has the VAE work on overlapping tiles and on one clip at a time: slightly other numbers where a clip is
-    larger than a tile.
+    `offload` moves each part to the GPU only while it works; results are the same. Without a GPU it has no effect. `tiling`
+    runs the VAE on overlapping tiles and on one clip at a time; results differ slightly if a clip is larger than a tile.
     """
 
     offload: bool = False
@@ -80,11 +79,11 @@ class Published:
     commercial: str
     """Whether the licence allows commercial use: yes, no, or under which condition."""
     parameters: str
-    """Of the transformer, or of each if there are several."""
+    """The number of parameters of the transformer, or of each transformer."""
     memory: str
-    """What all parts take in bfloat16, in GB (10^9 bytes): weights only."""
+    """The memory of the weights of all parts in bfloat16, in GB (10^9 bytes)."""
     paper: str
-    """Where the model is described."""
+    """The paper that describes the model."""
 
 
 @runtime_checkable
@@ -133,36 +132,36 @@ class VideoModel(Protocol):
         ...
 
     def cache_text_embeddings(self, texts: Iterable[str]) -> None:
-        """Compute the text states of these texts, and of the empty one for guidance, keep them, and free the text encoder.
+        """Encode these texts and the empty one (for guidance), keep the embeddings, and free the text encoder.
 
-        From then on no other text can be asked for. The numbers stay what they would be.
+        Results do not change. Other texts raise a `UserError` afterwards.
         """
         ...
 
     def enable_gradient_checkpointing(self) -> None:
-        """Have `transformer` compute its activations again in the backward pass and not keep them: the same gradients."""
+        """Let `transformer` recompute its activations in the backward pass instead of keeping them. Gradients do not change."""
         ...
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
-        """Make one clip per request, in order. A clip depends on its own request only, not on its neighbours."""
+        """Generate one clip per request, in order. A clip depends on its own request only, not on the others."""
         ...
 
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
-        """Return the latents of a clip in the space that the transformer works in. Deterministic.
+        """Return the latents of a clip (RGB in [0, 1]) in the space of the transformer. Deterministic.
 
-        They have all the frames that the transformer is shown: those that a model pads a clip with, too.
+        They include the latent frames that a model pads a clip with.
         """
         ...
 
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
-        """Return the clip that the latents stand for: the way back of `encode_video`, and the last step of `generate`."""
+        """Decode latents to a clip, RGB in [0, 1]: the inverse of `encode_video`, and the last step of `generate`."""
         ...
 
     def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
-        """Return what the transformer is shown of a request besides noisy latents, by name and without a batch axis.
+        """Return the inputs of the transformer that depend on a request, by name and without a batch axis.
 
-        It is for clips of this size: some models fill a first frame up to their length before they encode it. Equal to what
-        `generate` shows it for the same request.
+        They hold for clips of this size, since some models pad the first frame to the length of the clip before encoding it.
+        They equal what `generate` passes to the transformer for the same request.
         """
         ...
 
@@ -191,10 +190,10 @@ class VideoModel(Protocol):
         noise: Float[Tensor, "batch latent_frames channels h w"],
         timesteps: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch latent_frames channels h w"]:
-        """Return the clean latents that a prediction implies for these latents, noised so. Float32, differentiable.
+        """Return the clean latents that a prediction implies. Float32, differentiable.
 
-        What `prediction_and_target` was given and has returned goes in. With `prediction = target` it is `latents`, up to
-        rounding; a penalty on the clip that the model has in mind is computed from it.
+        The arguments are those of `prediction_and_target`, and the prediction that it returned. For `prediction = target` the
+        result is `latents`, up to rounding; penalties on the predicted clip are computed from it.
         """
         ...
 

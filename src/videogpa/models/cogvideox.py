@@ -92,7 +92,6 @@ class _CogVideoX(ABC):
 
     @classmethod
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
-        """See `VideoModel.check_size`."""
         transformer, vae = _configurations(path, revision, images=cls.needs_image)
         _size_rule(transformer, vae).check(frames=frames, height=height, width=width)
 
@@ -108,7 +107,6 @@ class _CogVideoX(ABC):
         memory: Memory = PLENTY,
         expert: Expert = "both",
     ) -> "_CogVideoX":
-        """See `VideoModel.load`."""
         if expert != "both":
             raise UserError(f"CogVideoX has one transformer, and so no {expert}-noise expert; leave model.expert at both")
         transformer, vae = _configurations(path, revision, images=cls.needs_image)
@@ -125,16 +123,13 @@ class _CogVideoX(ABC):
         )
 
     def cache_text_embeddings(self, texts: Iterable[str]) -> None:
-        """See `VideoModel.cache_text_embeddings`."""
         self._texts.remember(texts)
         drop(self._pipeline, _COMPONENTS["text"], self._device, self._memory)
 
     def enable_gradient_checkpointing(self) -> None:
-        """See `VideoModel.enable_gradient_checkpointing`."""
         self._pipeline.transformer.enable_gradient_checkpointing()
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
-        """See `VideoModel.generate`."""
         self._sizes.check(frames=sampling.frames, height=sampling.height, width=sampling.width)
         for request in requests:
             yield self._generate_one(request, sampling)
@@ -151,7 +146,7 @@ class _CogVideoX(ABC):
 
     @torch.no_grad()
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
-        """See `VideoModel.encode_video`. The mean of the VAE's posterior, scaled as the transformer knows it."""
+        """Return the mean of the VAE's posterior, scaled as the transformer knows it."""
         self._sizes.check(frames=len(video), height=video.shape[2], width=video.shape[3])
         mean = self._pipeline.vae.encode(self._to_vae(video)).latent_dist.mode()
         latents = (self._scale * mean)[0].transpose(0, 1)
@@ -159,7 +154,6 @@ class _CogVideoX(ABC):
 
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
-        """See `VideoModel.decode_latents`."""
         kept = latents[None, self._padding :].to(self._device, self._pipeline.vae.dtype)
         frames = self._pipeline.decode_latents(kept)
         video: Tensor = self._pipeline.video_processor.postprocess_video(video=frames, output_type="pt")[0].float().cpu()
@@ -168,14 +162,13 @@ class _CogVideoX(ABC):
 
     @torch.no_grad()
     def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
-        """See `VideoModel.encode_condition`.
+        """Return the condition by name.
 
-        Returns `text` [tokens features]; for image-to-video also `image` [1 channels h w], the latents of the first frame.
+        The names are `text` [tokens features] and, for image-to-video, `image` [1 channels h w], the first frame's latents.
         """
         return {"text": self._texts(request.text), **self._encode_first_frame(request, height, width)}
 
     def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """See `VideoModel.timesteps_at`."""
         count: int = self._pipeline.scheduler.config.num_train_timesteps
         return (quantiles * count).long()
 
@@ -186,7 +179,7 @@ class _CogVideoX(ABC):
         timesteps: Int[Tensor, " batch"],
         conditions: Mapping[str, Tensor],
     ) -> tuple[Float[Tensor, "batch latent_frames channels h w"], Float[Tensor, "batch latent_frames channels h w"]]:
-        """See `VideoModel.prediction_and_target`. The space is that of v."""
+        """Return prediction and target in the space of the velocity v."""
         clean, noise = latents.float(), noise.float()
         alpha, sigma = self._mix(timesteps)
         noisy = add_noise(clean, noise, alpha=alpha, sigma=sigma)
@@ -200,7 +193,6 @@ class _CogVideoX(ABC):
         noise: Float[Tensor, "batch latent_frames channels h w"],
         timesteps: Int[Tensor, " batch"],
     ) -> Float[Tensor, "batch latent_frames channels h w"]:
-        """See `VideoModel.clean_from_prediction`."""
         alpha, sigma = self._mix(timesteps)
         noisy = add_noise(latents.float(), noise.float(), alpha=alpha, sigma=sigma)
         clean, _ = from_velocity(noisy, prediction.float(), alpha=alpha, sigma=sigma)
@@ -231,17 +223,17 @@ class _CogVideoX(ABC):
 
     @abstractmethod
     def _first_frame_arguments(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Tensor]:
-        """What the pipeline is told of the first frame."""
+        """Return the pipeline's arguments for the first frame."""
 
     @abstractmethod
     def _encode_first_frame(self, request: GenerationRequest, height: int, width: int) -> dict[str, Tensor]:
-        """What training keeps of the first frame."""
+        """Return the condition that training stores of the first frame."""
 
     @abstractmethod
     def _noisy_inputs(
         self, noisy: Float[Tensor, "batch frames channels h w"], conditions: Mapping[str, Tensor], dtype: torch.dtype
     ) -> dict[str, Any]:
-        """The arguments of the transformer that are made from the noisy latents and the first frame."""
+        """Return the transformer's arguments that depend on the noisy latents and the first frame."""
 
     @property
     def _scale(self) -> float:
@@ -263,7 +255,7 @@ class _CogVideoX(ABC):
 
 
 class CogVideoXTextToVideo(_CogVideoX):
-    """CogVideoX-2B (sines for positions, another schedule) and 5B (rotary positions), CogVideoX1.5-5B, and miniatures."""
+    """CogVideoX-2B (sines for positions, another schedule) and 5B (rotary positions), and CogVideoX1.5-5B."""
 
     published = (
         _published("CogVideoX-2b", parameters="1.7 B", memory="13 GB", free=True),
@@ -286,7 +278,7 @@ class CogVideoXTextToVideo(_CogVideoX):
 
 
 class CogVideoXImageToVideo(_CogVideoX):
-    """CogVideoX-5B-I2V, CogVideoX1.5-5B-I2V, and their miniatures."""
+    """CogVideoX-5B-I2V, CogVideoX1.5-5B-I2V, and small models of the class."""
 
     published = (_published("CogVideoX-5b-I2V"), _published("CogVideoX1.5-5B-I2V"))
     needs_image = True

@@ -1,4 +1,4 @@
-"""From a recipe's model section to a model: where its weights are, what identifies them, and how it is loaded."""
+"""From a recipe's `model` section to a model: where its weights are, their fingerprint, and loading."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -20,10 +20,10 @@ _TOY = "toy:"
 def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
     """Return the model's local folder, or its hub id.
 
-    `toy:NAME` is built into `<run folder>/model/NAME`, once; `mini:NAME` ships with the package.
+    `toy:NAME` (random weights) is built once, into `<run folder>/model/NAME`; `tiny:NAME` (trained) ships with the package.
 
     Raises:
-        UserError: If there is no such folder, and the name cannot be a hub id either; or no such toy or miniature.
+        UserError: If there is no such folder and the name cannot be a hub id either, or no such toy or tiny model.
     """
     if config.path.startswith(_TOY):
         return _toy_folder(config.path.removeprefix(_TOY), folder)
@@ -54,13 +54,13 @@ def _toy_folder(name: str, folder: RunFolder) -> Path:
 
 
 def with_absolute_path(config: ModelConfig, folder: RunFolder) -> ModelConfig:
-    """Return the same model under a name that holds in every working directory: an absolute path, or a hub id."""
+    """Return the settings with an absolute path or a hub id in place of `path`, valid in every working directory."""
     path = resolve_model_path(config, folder)
     return config if isinstance(path, str) else config.model_copy(update={"path": str(path.resolve())})
 
 
 def model_identity(config: ModelConfig, folder: RunFolder) -> str:
-    """Return a fingerprint of what decides the model's numbers: adapter class, weights, dtype and tiling, not the device."""
+    """Return a fingerprint of everything that changes the model's results: class, weights, dtype and tiling. Not the device."""
     path = resolve_model_path(config, folder)
     weights = path_fingerprint(path) if isinstance(path, Path) else path
     return fingerprint("model", config.name, weights, config.revision, config.dtype, config.tiling)

@@ -1,4 +1,4 @@
-"""What the families share in handling diffusers' pipelines: loading in parts, saving memory, text states."""
+"""What all families share in using diffusers' pipelines: loading parts, saving memory, caching text embeddings."""
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -42,7 +42,7 @@ def load_pipeline(
 
 
 def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
-    """Put the pipeline on the device, or have each of its parts put there while it works; see `Memory`."""
+    """Move the pipeline to the device, or let each part be moved there while it works; see `Memory`."""
     if memory.tiling and pipeline.vae is not None:
         pipeline.vae.enable_tiling()
         pipeline.vae.enable_slicing()
@@ -55,7 +55,7 @@ def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
 
 
 def drop(pipeline: Any, names: Iterable[str], device: torch.device, memory: Memory) -> None:
-    """Take components out of a pipeline for good, and give their memory back."""
+    """Remove components from a pipeline, and free their memory."""
     pipeline.register_modules(**dict.fromkeys(names))
     place(pipeline, device, memory)  # the hooks of offloading hold what they move: new ones are made
     gc.collect()  # a module that had hooks refers to itself
@@ -64,45 +64,45 @@ def drop(pipeline: Any, names: Iterable[str], device: torch.device, memory: Memo
 
 
 def check_finite(sample: Sample, request: GenerationRequest, dtype: torch.dtype) -> None:
-    """Check that a clip is made of numbers.
+    """Check that a clip contains neither NaN nor Inf.
 
     Raises:
-        UserError: If it is not.
+        UserError: If it does.
     """
     if not sample.video.isfinite().all():
         raise UserError(
-            f"the model made a clip some pixels of which are not a number (seed {request.seed}, {dtype}). "
+            f"the model generated a clip some pixels of which are not a number (seed {request.seed}, {dtype}). "
             "float16 overflows in some models: try model.dtype bfloat16 or float32."
         )
 
 
 class Texts:
-    """Text states by text: encoded as they are asked for, or remembered, when the encoder is gone."""
+    """Text embeddings by text: encoded when needed, or cached once the encoder is freed."""
 
     def __init__(self, encode: Callable[[str], Tensor], device: torch.device) -> None:
-        """Take what encodes one text, and the device on which the states are wanted."""
+        """Take the function that encodes one text, and the device for the embeddings."""
         self._encode: Callable[[str], Tensor] | None = encode
         self._device = device
         self._remembered: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, text: str) -> Tensor:
-        """Return the states of the text.
+        """Return the embeddings of a text.
 
         Raises:
-            UserError: If the encoder is gone and the text is not among those remembered.
+            UserError: If the encoder was freed and the text is not cached.
         """
         if text in self._remembered:
             return self._remembered[text].to(self._device)
         if self._encode is None:
-            raise UserError(f"the text encoder is gone, and the text {text!r} is not among those remembered before")
+            raise UserError(f"the text encoder was freed, and the text {text!r} is not among the cached ones")
         return self._encode(text).to(self._device)
 
     def remember(self, texts: Iterable[str]) -> None:
-        """Keep the states of these texts and of the empty one on the CPU, and forget what encodes.
+        """Cache the embeddings of these texts and of the empty one on the CPU, and drop the encoder.
 
         Raises:
-            UserError: If the encoder is gone already and one of the texts is not among those remembered then.
+            UserError: If the encoder was freed before and one of the texts is not cached.
         """
         self._remembered = {text: self(text).cpu() for text in dict.fromkeys(("", *texts))}
         self._encode = None

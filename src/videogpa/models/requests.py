@@ -1,4 +1,4 @@
-"""From a prompt's row to what a model is asked, and to what identifies it."""
+"""From a prompt's row to the request for a model, and to the fingerprint of what the model sees of it."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def prompt_identity(prompt: Prompt, images: Path) -> str:
 
 
 def request_for(prompt: Prompt, seed: int, images: Path) -> GenerationRequest:
-    """Return the request that the prompt and the seed stand for."""
+    """Return the request for a prompt and a seed. Image paths are relative to the folder `images`."""
     image = _image(prompt, images)
     return GenerationRequest(prompt.text, None if image is None else read_image(image), seed)
 

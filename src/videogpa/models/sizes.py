@@ -1,4 +1,4 @@
-"""Which sizes a model can make: checked before its weights load, and again by the model itself."""
+"""The sizes of clips that a model can generate: checked before its weights load, and again by the model itself."""
 
 from dataclasses import dataclass
 

@@ -1,11 +1,12 @@
 """The miniature world: scenes with exact geometry, in which the whole method runs on a laptop.
 
-- `records.Scene` names a clip: seed and style of the world, camera path, size; `moving` objects if wanted.
+- `records.Scene` describes a clip: the seed and style of its world, the camera path, the size, and how many objects move.
 - `prompts.world_prompts(config)` makes scenes with their texts; `prompts.view(scene)` renders images, depth and surfaces.
-- `words.request(camera, language, seed)` is the text that asks for a camera path, `words.requests(camera, language)` all that
-  may, `words.vocabulary()` every word in them.
-- `failures.Failure(kind, strength, seed)` is what goes wrong; `failures.render_failing(scene, failure)` renders that clip,
-  `failures.render_takes([failures.take(scene, failure or None), ...], height, width, device)` many at once.
-- `shots.shot(scene)` is the intended shot (worlds, cameras, placements), `raycast.render_shots` renders shots with depth and
-  surfaces, `raycast.exact_depth` the depth alone.
+- `words.request(camera, language, seed)` is a text that asks for a camera path, `words.requests(camera, language)` returns all
+  such texts, and `words.vocabulary()` every word in them.
+- `failures.Failure(kind, strength, seed)` describes a failure; `failures.render_failing(scene, failure)` renders the clip that
+  has it, and `failures.render_takes([failures.take(scene, failure or None), ...], height, width, device)` many at once.
+- `animation.shot(scene)` gives the world, the cameras and the poses of all objects in every frame; `raycast.render_shots`
+  renders shots with depth and surfaces, `raycast.exact_depth` the depth alone.
+- `controls.CONTROLS` are negative controls for critics: clips without one consistent 3D scene.
 """

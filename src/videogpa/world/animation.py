@@ -1,7 +1,7 @@
-"""Shots: a world, the camera of every frame, and where every object and every texture has got to by then.
+"""Shots: a world, and for every frame the camera, the poses of all objects and the phases of all textures.
 
-In a still shot nothing but the camera moves. Placements are affine maps, so that one description holds what is legitimate
-(rigid motion) and what is not (swelling, leaning, sliding: see failures.py). A texture rides on its object.
+In a still shot nothing but the camera moves. Poses are affine maps, so that they can describe legitimate rigid motion and
+failures (swelling, leaning, drifting: see failures.py) alike. A texture moves with its object.
 """
 
 import math
@@ -16,15 +16,15 @@ from videogpa.records import Scene
 from videogpa.world.paths import camera_path
 from videogpa.world.scenes import World, make_world
 
-STRIDE, TURN = 0.5, math.radians(60)  # how far a moving object goes and turns in the course of a clip, in metres and radians
+STRIDE, TURN = 0.5, math.radians(60)  # of a moving object over a whole clip, in metres and radians
 
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A world and what happens in every frame.
+    """A world and its animation.
 
-    `object_poses` takes an object's points from where the world has them to where they are in a frame. `waves` is added to
-    the phases of the textures, in radians.
+    `object_poses` maps an object's points from their places in the world to their places in a frame. `waves` is added to the
+    phases of the textures, in radians.
     """
 
     world: World
@@ -36,12 +36,12 @@ class Shot:
 def still(world: World, camera_from_world: Float[Tensor, "frames 4 4"]) -> Shot:
     """Return a shot in which only the camera moves."""
     frames = len(camera_from_world)
-    placements = torch.eye(4).expand(frames, len(world.kinds), 4, 4)
-    return Shot(world, camera_from_world, placements, world.textures.phases.new_zeros(frames, *world.textures.phases.shape))
+    poses = torch.eye(4).expand(frames, len(world.kinds), 4, 4)
+    return Shot(world, camera_from_world, poses, world.textures.phases.new_zeros(frames, *world.textures.phases.shape))
 
 
 def shot(scene: Scene) -> Shot:
-    """Return what a perfect model would film for a scene: still, but for the objects that are to move."""
+    """Return the shot that a perfect model would film for a scene: everything stands still but the objects that are to move."""
     world = make_world(scene.seed, scene.style)
     at_rest = still(world, camera_path(scene.camera, scene.frames))
     if scene.moving == 0:
@@ -56,19 +56,19 @@ def at_frames(shot: Shot, indices: Sequence[int]) -> Shot:
 
 
 def clock(frames: int) -> Float[Tensor, " frames"]:
-    """The share of the clip that has passed at every frame: 0 at the first, 1 at the last."""
+    """Return the share of the clip that has passed at every frame: 0 at the first, 1 at the last."""
     return torch.arange(frames) / max(frames - 1, 1)
 
 
 def translation(offset: Float[Tensor, "*any 3"]) -> Float[Tensor, "*any 4 4"]:
-    """The map that moves points by `offset`."""
+    """Return the map that moves points by `offset`, in metres."""
     matrix = torch.eye(4).repeat(*offset.shape[:-1], 1, 1)
     matrix[..., :3, 3] = offset
     return matrix
 
 
 def about(anchor: Float[Tensor, "*#any 3"], linear: Float[Tensor, "*#any 3 3"]) -> Float[Tensor, "*#any 4 4"]:
-    """The map that applies `linear` about the point `anchor`, which stays where it is."""
+    """Return the map that applies `linear` about the fixed point `anchor`."""
     matrix = torch.eye(4).repeat(*linear.shape[:-2], 1, 1)
     matrix[..., :3, :3] = linear
     matrix[..., :3, 3] = anchor - (linear @ anchor[..., None])[..., 0]
@@ -76,7 +76,7 @@ def about(anchor: Float[Tensor, "*#any 3"], linear: Float[Tensor, "*#any 3 3"]) 
 
 
 def _walks(world: World, scene: Scene) -> Float[Tensor, "frames objects 4 4"]:
-    """Rigid motion of the first `scene.moving` objects: outwards or along the ring on which they stand, and a turn."""
+    """Return the rigid motion of the first `scene.moving` objects: a walk that never approaches the camera, and a turn."""
     generator, objects = Generator().manual_seed(scene.seed), len(world.kinds)
     moves = (torch.arange(objects) < scene.moving).float()
     turns = TURN * (2 * torch.rand(objects, generator=generator) - 1) * moves
@@ -87,7 +87,7 @@ def _walks(world: World, scene: Scene) -> Float[Tensor, "frames objects 4 4"]:
 
 
 def yaw(angles: Float[Tensor, "*any"]) -> Float[Tensor, "*any 3 3"]:
-    """Rotations about the vertical axis, by radians."""
+    """Return rotations about the vertical axis, by angles in radians."""
     c, s, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     rows = [c, zero, s, zero, zero + 1, zero, -s, zero, c]
     return torch.stack(rows, dim=-1).view(*angles.shape, 3, 3)

@@ -1,8 +1,9 @@
-"""Negative controls: clips in which there is no 3D scene to be found, or not one, and what a critic should make of them.
+"""Negative controls for critics: clips without a 3D scene, or without a single one, that must not be scored as consistent.
 
-Learned critics invent dense geometry on such input (docs/science/critics.md), so that these clips tell what its scores are
-worth. Beside them stand clips of a scene that is what it seems, filmed by a moving camera. All come from the miniature world,
-deterministic by seed: in the `detailed` style and at a size at which features can be matched, or as the miniatures know it.
+Learned critics return dense geometry for such input (docs/science/critics.md), so that their scores are only as good as
+their answers to these clips. For comparison there are consistent clips, filmed by a moving camera. All come from the
+miniature world and depend on a seed alone: in the `detailed` style, whose features can be matched, or in the `plain` style of
+the tiny models.
 """
 
 from collections.abc import Callable
@@ -22,19 +23,18 @@ CONSISTENT = ("truck-right", "orbit-left", "dolly-in", "rise-up")  # paths on wh
 ZOOM = 1.6  # how much larger the last frame of a zoom is
 AT_ONCE = 5  # frames rendered together; a detailed surface takes 400 bytes a pixel
 
-Clip = Float[Tensor, "frames 3 height width"]
-
 
 @dataclass(frozen=True)
-class Film:
-    """How the clips of a check are filmed."""
+class ClipStyle:
+    """The size and look of the clips of a check."""
 
     frames: int
     height: int
     width: int
-    style: Style
+    world: Style
+    """The style of the world; see `world.scenes.make_world`."""
     sweep: float
-    """Share of a path that is walked in a clip."""
+    """The share of a camera path that a clip covers."""
 
     @property
     def half(self) -> int:
@@ -42,72 +42,72 @@ class Film:
         return self.frames // 2
 
 
-FILMS: dict[str, Film] = {
-    "detailed": Film(25, 288, 480, "detailed", 0.6),  # neighbouring frames are then as alike as those of a real film
-    "plain": Film(9, 32, 32, "plain", 1.0),  # what the miniatures were trained on
+CLIP_STYLES: dict[str, ClipStyle] = {
+    "detailed": ClipStyle(25, 288, 480, "detailed", 0.6),  # consecutive frames then differ as little as those of real footage
+    "plain": ClipStyle(9, 32, 32, "plain", 1.0),  # what the miniatures were trained on
 }
 
 
 @dataclass(frozen=True)
 class Control:
-    """A kind of clip, what is true of it, and how to make it for a film and a seed."""
+    """A kind of clip, what is true of it, and the function that makes it for a style and a seed."""
 
     truth: str
-    make: Callable[[Film, int], Clip]
+    make: Callable[[ClipStyle, int], Float[Tensor, "frames 3 height width"]]
 
 
-def consistent(film: Film, seed: int, camera: str) -> Clip:
-    """Film a still scene along a path. RGB in [0, 1]."""
-    scene = scene_of(film, seed, camera)
+def consistent(style: ClipStyle, seed: int, camera: str) -> Float[Tensor, "frames 3 height width"]:
+    """Return a consistent clip: a still scene, filmed along a camera path. RGB in [0, 1]."""
+    scene = scene_of(style, seed, camera)
     whole = shot(scene)
-    camera_matrix = intrinsics(film.height, film.width)
-    parts = [at_frames(whole, range(i, min(i + AT_ONCE, film.frames))) for i in range(0, film.frames, AT_ONCE)]
-    return torch.cat([render_shots([part], camera_matrix, height=film.height, width=film.width).images for part in parts])
+    camera_matrix = intrinsics(style.height, style.width)
+    parts = [at_frames(whole, range(i, min(i + AT_ONCE, style.frames))) for i in range(0, style.frames, AT_ONCE)]
+    return torch.cat([render_shots([part], camera_matrix, height=style.height, width=style.width).images for part in parts])
 
 
-def scene_of(film: Film, seed: int, camera: str) -> Scene:
-    """The scene of a control; its path may go on beyond what is filmed."""
-    frames = round(film.frames / film.sweep)
-    return Scene(seed=seed, camera=camera, frames=frames, height=film.height, width=film.width, style=film.style)
+def scene_of(style: ClipStyle, seed: int, camera: str) -> Scene:
+    """Return the scene of a control. Its camera path may be longer than the clip."""
+    frames = round(style.frames / style.sweep)
+    return Scene(seed=seed, camera=camera, frames=frames, height=style.height, width=style.width, style=style.world)
 
 
-def prompt_of(film: Film, seed: int, camera: str) -> Prompt:
-    """What the clip would have been asked for; the oracle judges by it."""
-    return Prompt(prompt=f"control-{seed}", text=PATHS[camera][2], scene=scene_of(film, seed, camera))
+def prompt_of(style: ClipStyle, seed: int, camera: str) -> Prompt:
+    """Return the prompt with the scene, from which the oracle takes the geometry."""
+    return Prompt(prompt=f"control-{seed}", text=PATHS[camera][2], scene=scene_of(style, seed, camera))
 
 
-def _noise(film: Film, seed: int) -> Clip:
-    return torch.rand(film.frames, 3, film.height, film.width, generator=torch.Generator().manual_seed(seed))
+def _noise(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    return torch.rand(style.frames, 3, style.height, style.width, generator=torch.Generator().manual_seed(seed))
 
 
-def _repeated(film: Film, seed: int) -> Clip:
-    return _frame(film, seed, 0).expand(film.frames, -1, -1, -1).contiguous()
+def _repeated(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    return _frame(style, seed, 0).expand(style.frames, -1, -1, -1).contiguous()
 
 
-def _shuffled(film: Film, seed: int) -> Clip:
-    """Every frame from a scene of its own."""
-    return torch.cat([_frame(film, 1000 * (seed + 1) + i, i) for i in range(film.frames)])
+def _shuffled(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    """Take every frame from a different scene."""
+    return torch.cat([_frame(style, 1000 * (seed + 1) + i, i) for i in range(style.frames)])
 
 
-def _rotation(film: Film, seed: int) -> Clip:
-    return consistent(film, seed, "pan-left")
+def _rotation(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    return consistent(style, seed, "pan-left")
 
 
-def _zoom(film: Film, seed: int) -> Clip:
-    """Enlarge the middle of one frame, by more in every frame."""
-    first = _frame(film, seed, 0)
-    factors = [ZOOM ** (i / (film.frames - 1)) for i in range(film.frames)]
+def _zoom(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    """Enlarge the middle of one frame more and more."""
+    first = _frame(style, seed, 0)
+    factors = [ZOOM ** (i / (style.frames - 1)) for i in range(style.frames)]
     return torch.cat([_enlarged(first, factor) for factor in factors])
 
 
-def _cut(film: Film, seed: int) -> Clip:
-    first, second = consistent(film, seed, CONSISTENT[0]), consistent(film, seed + 500, CONSISTENT[1])
-    return torch.cat([first[: film.half], second[film.half :]])
+def _cut(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    first, second = consistent(style, seed, CONSISTENT[0]), consistent(style, seed + 500, CONSISTENT[1])
+    return torch.cat([first[: style.half], second[style.half :]])
 
 
-def _mirrored(film: Film, seed: int) -> Clip:
-    clip = consistent(film, seed, CONSISTENT[0])
-    clip[film.half :] = clip[film.half :].flip(-1)
+def _mirrored(style: ClipStyle, seed: int) -> Float[Tensor, "frames 3 height width"]:
+    clip = consistent(style, seed, CONSISTENT[0])
+    clip[style.half :] = clip[style.half :].flip(-1)
     return clip
 
 
@@ -120,15 +120,15 @@ CONTROLS: dict[str, Control] = {
     "cut": Control("another scene from the middle on", _cut),
     "mirrored": Control("left and right change places from the middle on", _mirrored),
 }
-"""Name -> what a critic must not take for one consistent scene."""
+"""Name -> a kind of clip that a critic must not score as one consistent scene."""
 
 
-def _frame(film: Film, seed: int, index: int) -> Clip:
-    part = at_frames(shot(scene_of(film, seed, CONSISTENT[0])), [index])
-    return render_shots([part], intrinsics(film.height, film.width), height=film.height, width=film.width).images
+def _frame(style: ClipStyle, seed: int, index: int) -> Float[Tensor, "frames 3 height width"]:
+    part = at_frames(shot(scene_of(style, seed, CONSISTENT[0])), [index])
+    return render_shots([part], intrinsics(style.height, style.width), height=style.height, width=style.width).images
 
 
-def _enlarged(frame: Clip, factor: float) -> Clip:
+def _enlarged(frame: Float[Tensor, "1 3 height width"], factor: float) -> Float[Tensor, "frames 3 height width"]:
     height, width = frame.shape[-2:]
     size = (round(height * factor), round(width * factor))
     large = interpolate(frame, size, mode="bicubic", antialias=True).clamp(0, 1)

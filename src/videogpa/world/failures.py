@@ -1,8 +1,8 @@
-"""Failures that real video models show, done to a scene of the miniature world at a chosen strength.
+"""Failures of real video models, rendered in a scene of the miniature world at a chosen strength.
 
-A failure changes what is filmed, never what was asked for: the scene keeps its exact geometry, against which the failing clip
-can be judged. The first frame is always that of the true clip, as if given to an image-to-video model; strength 0 is the true
-clip, to the last bit. Everything follows from the scene, the strength and the seed.
+A failure changes the clip, not the scene: the scene's exact geometry stays known, and the failing clip can be compared with
+it. The first frame is always that of the consistent clip, as if given to an image-to-video model; at strength 0 the clip is
+bit for bit the consistent one. Everything depends on the scene, the strength and the seed alone.
 """
 
 import math
@@ -24,20 +24,20 @@ from videogpa.world.scenes import BOX, WALLS, Textures, World, make_world
 
 FailureKind = Literal["drift", "swell", "deform", "swim", "appear", "vanish", "jump", "fade"]
 
-DRIFT = 0.7  # metres that an object goes astray in the course of a clip; this and what follows at strength 1
+DRIFT = 0.7  # metres that an object drifts over a clip; this and the following constants hold at strength 1
 SWELL = math.log(1.6)  # logarithm of the factor by which an object grows
-LEAN, SQUASH = 0.5, math.log(1.5)  # metres that a metre of height leans over; logarithm of how much flatter it gets
-SWIM = 1.2 * math.pi  # radians by which the waves of a texture travel on
-STEP, TWIST = 0.35, math.radians(12)  # how far the camera is from where it should be after a jump, in metres and radians
-WINDOW = 0.3  # half the size of the region that fades into another scene, in widths of the frame
+LEAN, SQUASH = 0.5, math.log(1.5)  # metres of lean per metre of height; logarithm of the factor by which an object gets flatter
+SWIM = 1.2 * math.pi  # radians by which the waves of a texture travel
+STEP, TWIST = 0.35, math.radians(12)  # how far a jump moves and turns the camera, in metres and radians
+WINDOW = 0.3  # radius of the region that fades into another scene, in frame widths
 
 
 class Failure(BaseModel):
-    """What goes wrong in a clip, and how badly.
+    """A kind of failure, its strength in [0, 1] and a seed.
 
-    `drift`: objects slide away, each at its own pace. `swell`: they grow or shrink. `deform`: they lean over and go flat.
-    `swim`: textures travel over surfaces that stand still. `appear`: an object comes up that was not there. `vanish`: one
-    dissolves. `jump`: the camera suddenly stands and looks elsewhere. `fade`: a region turns into another scene.
+    `drift`: objects slide away, each at its own speed. `swell`: they grow or shrink. `deform`: they lean over and get flatter.
+    `swim`: textures travel over surfaces that stand still. `appear`: a new object fades in. `vanish`: one
+    fades out. `jump`: the camera suddenly has another pose. `fade`: a region turns into another scene.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +52,7 @@ FAILURES: tuple[FailureKind, ...] = get_args(FailureKind)
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """What is filmed, and what is laid over it: the share of the overlay at every frame and pixel, in [0, 1]."""
+    """A shot, and optionally a second shot blended over it with the weight `share`, in [0, 1], at every frame and pixel."""
 
     shot: Shot
     overlay: Shot | None = None
@@ -60,7 +60,7 @@ class Take:
 
 
 def take(scene: Scene, failure: Failure | None = None) -> Take:
-    """Return how a scene is filmed if this goes wrong; the true clip without a failure."""
+    """Return the take of a scene with a failure; the consistent take without one."""
     intended = shot(scene)
     if failure is None or failure.strength == 0:
         return Take(intended)
@@ -75,9 +75,18 @@ def render_failing(scene: Scene, failure: Failure | None) -> Float[Tensor, "fram
 def render_takes(
     takes: Sequence[Take], height: int, width: int, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "takes frames 3 height width"]:
-    """Render many takes of equal length in one go; the fast way to make training data. RGB in [0, 1], on `device`.
+    """Render many takes of equal length together, which is the fast way to make training data.
 
-    A clip is the same whichever others are rendered with it, on a CPU to the last bit.
+    A clip does not depend on the others that are rendered with it; on a CPU it is bit for bit the same.
+
+    Args:
+        takes: What to render; all have the same number of frames.
+        height: Height of the clips, in pixels.
+        width: Width of the clips, in pixels.
+        device: Where the clips are rendered, and returned.
+
+    Returns:
+        The clips, RGB in [0, 1].
     """
     over = [one for one in takes if one.overlay is not None]
     shots = [one.shot for one in takes] + [one.overlay for one in over if one.overlay is not None]
@@ -97,7 +106,7 @@ def _objects_placed(intended: Shot, maps: Float[Tensor, "frames objects 4 4"]) -
 
 def _drift(intended: Shot, scene: Scene, strength: float, generator: Generator) -> Take:
     count = len(intended.world.kinds)
-    angles = math.pi * torch.rand(count, generator=generator)  # never towards the camera, which they might swallow
+    angles = math.pi * torch.rand(count, generator=generator)  # never towards the camera, which an object could enclose
     ways = torch.stack([angles.cos(), torch.zeros(count), 0.7 * angles.sin()], dim=-1) * _paces(count, generator)[:, None]
     return _objects_placed(intended, translation(DRIFT * strength * clock(scene.frames)[:, None, None] * ways))
 
@@ -181,21 +190,21 @@ _FAIL: dict[FailureKind, Callable[[Shot, Scene, float, Generator], Take]] = {
 
 
 def _onset(scene: Scene, generator: Generator) -> Float[Tensor, "frames height width"]:
-    """0 until some time in the first half of the clip, 1 soon after, all over the picture."""
+    """Return a weight that rises from 0 to 1 at a random time in the first half of the clip, equal for all pixels."""
     start = 0.1 + 0.4 * torch.rand((), generator=generator)
     share = ((clock(scene.frames) - start) / 0.2).clamp(0, 1)
     return share[:, None, None].expand(-1, scene.height, scene.width)
 
 
 def _anchors(world: World) -> Float[Tensor, "objects 3"]:
-    """The point of every object's foot next to the cameras: what swells about it does not come nearer to them."""
+    """Return the point at the foot of every object that is nearest to the cameras: swelling about it, none comes nearer."""
     reach = torch.where(world.kinds == BOX, world.sizes[:, [0, 2]].norm(dim=-1), world.sizes[:, 0])
     x, _, z = world.centers.T
     return torch.stack([x, torch.zeros_like(x), z - reach], dim=-1)
 
 
 def _prominence(intended: Shot, scene: Scene) -> Float[Tensor, " objects"]:
-    """How much of the picture each object takes up, roughly, in the frames in whose middle part it is; never quite 0."""
+    """Return roughly how much of the picture each object covers, over the frames in which it is well inside; above 0."""
     centers = (
         intended.object_poses @ torch.cat([intended.world.centers, torch.ones(len(intended.world.kinds), 1)], 1)[..., None]
     )
@@ -207,19 +216,19 @@ def _prominence(intended: Shot, scene: Scene) -> Float[Tensor, " objects"]:
 
 
 def _free_place(world: World, generator: Generator) -> Float[Tensor, " 3"]:
-    """Of a few places before the target the one that lies farthest beside all objects as the cameras start; height 0."""
+    """Return, of a few random places on the floor, the one farthest beside all objects as seen from the start."""
     places = torch.rand(8, 3, generator=generator) * torch.tensor([1.6, 0, 0.5]) - torch.tensor([0.8, 0, 0.8])
     beside = (_bearing(places)[:, None] - _bearing(world.centers)).abs().amin(dim=1)
     return places[beside.argmax()]
 
 
 def _bearing(points: Float[Tensor, "points 3"]) -> Float[Tensor, " points"]:
-    """How far to the right of the first line of sight points lie, as a tangent."""
+    """Return the horizontal angle between the first line of sight and points, as a tangent; positive to the right."""
     return (points[:, 0] - START[0]) / (points[:, 2] - START[2])
 
 
 def _with_one_more(textures: Textures, donor: Textures) -> Textures:
-    """The textures, and the donor's of its first object."""
+    """Append the texture of the donor's first object."""
     names = [field.name for field in fields(Textures)]
     return Textures(*(torch.cat([getattr(textures, name), getattr(donor, name)[WALLS : WALLS + 1]]) for name in names))
 
@@ -229,7 +238,7 @@ def _another_seed(generator: Generator) -> int:
 
 
 def _paces(count: int, generator: Generator) -> Float[Tensor, " objects"]:
-    """Every object's own pace in [0.4, 1]; one of them is the fastest."""
+    """Return a random speed in [0.4, 1] for every object; one object has speed 1."""
     paces = 0.4 + 0.6 * torch.rand(count, generator=generator)
     paces[torch.randint(count, (1,), generator=generator)] = 1
     return paces

@@ -1,4 +1,4 @@
-"""Camera paths with names: where the camera stands and looks in every frame of a clip.
+"""Named camera paths: the pose of the camera in every frame of a clip.
 
 World axes are OpenCV's (x right, y down, z forward); the floor is at y = 0 and the subject of every path at `TARGET`.
 Lengths are metres, angles radians. Amplitudes let neighbouring frames of a nine-frame clip overlap by more than 90 %.
@@ -55,14 +55,19 @@ PATHS: dict[str, tuple[Callable[[float], _Pose], int, str]] = {
     "pan-left": (_pan, -1, "The camera turns to the left without moving."),
     "pan-right": (_pan, +1, "The camera turns to the right without moving."),
 }
-"""Name -> the pose at a share of the path, its direction, and the sentence that asks for it."""
+"""Name -> the pose as a function of the share of the path, its sign, and the sentence that describes the path."""
 
 
 @cache
 def camera_path(name: str, frames: int) -> Float[Tensor, "frames 4 4"]:
-    """Return `camera_from_world` for every frame: an even walk along the named path, from its start to its end.
+    """Return `camera_from_world` for every frame, evenly spaced along a path.
 
-    Callers share the tensor, and must not write to it.
+    Args:
+        name: A key of `PATHS`.
+        frames: The number of frames.
+
+    Returns:
+        The cameras. The tensor is cached and shared by all callers, who must not write to it.
 
     Raises:
         KeyError: If there is no path of that name; the message lists those there are.

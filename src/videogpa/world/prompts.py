@@ -1,18 +1,17 @@
-"""Prompts of the miniature world: a scene, a camera path, the sentence that asks for both, and the first frame."""
+"""Prompts of the miniature world: each has a scene with a camera path, a text that asks for it, and a first frame."""
 
 from videogpa.config import WorldPrompts
 from videogpa.records import Prompt, Scene
 from videogpa.world.animation import shot
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import View, render_shots
-from videogpa.world.words import STATIC as STATIC  # where it was before it moved beside the other words
 from videogpa.world.words import request
 
-HELD_OUT_SEED = 500_000  # held-out scenes are drawn from here on, so that more training scenes never reach them
+HELD_OUT_SEED = 500_000  # added to the seed for held-out scenes, so that no number of training scenes reaches them
 
 
 def world_prompts(config: WorldPrompts) -> list[Prompt]:
-    """Return the training prompts, then the held-out ones. No scene is in both; camera paths take turns."""
+    """Return the training prompts, then the held-out ones. No scene is in both splits; all camera paths are used in turn."""
     splits = [("train", config.train, config.seed), ("held_out", config.held_out, config.seed + HELD_OUT_SEED)]
     return [
         Prompt(
@@ -38,6 +37,6 @@ def _take_turns(count: int) -> list[str]:
 
 
 def view(scene: Scene) -> View:
-    """Render the true clip of a scene: what a perfect model would generate."""
+    """Render the clip of a scene that a perfect model would generate."""
     camera = intrinsics(scene.height, scene.width)
     return render_shots([shot(scene)], camera, height=scene.height, width=scene.width)

@@ -1,8 +1,8 @@
-"""Shots made ready for the ray caster: for every frame the camera, and all surfaces as tables of numbers.
+"""Tables of numbers for the ray caster, made from shots: the cameras of all frames, and the surfaces in them.
 
-Everything about a surface that a ray may ask is affine in the world point or in the pixel: the coordinates in which an object
-has unit size, and the phases of the waves of a texture. Placements are folded into these maps, so that moving, swelling and
-leaning objects cost no more than still ones.
+Everything that the ray caster needs to know of a surface is affine in the world point or in the pixel: the coordinates in
+which an object has unit size, and the phases of the waves of a texture. The poses of objects are multiplied into these maps,
+so that moving, swelling and leaning objects cost no more than still ones.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from videogpa.world.animation import Shot, yaw
 from videogpa.world.scenes import BOX, CYLINDER, SPHERE, WALLS
 
 LIGHT = (-0.6, -2.8, -0.8)
-NEAR = 0.05  # metres in front of a camera: what reaches nearer has no rectangle in the picture
-ABSENT = -1  # the kind of places that a world with fewer objects than the others of its batch leaves free
+NEAR = 0.05  # metres in front of a camera: objects that come nearer may cover the whole picture
+ABSENT = -1  # padding: worlds of a batch are filled up to the same number of objects
 ROWS_BESIDE_WAVES = 8  # of a surface's table: sharpness, two colours, facing; before them four rows per wave
 
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """Objects of one kind, every frame's on its own.
+    """The objects of one kind; an object counts once per frame.
 
     `origin` is the camera's centre in the object's coordinates, `columns` takes pixels (u, v, 1) to directions there: three
     columns of three components. `box` is the rectangle of pixels that the object may touch: left, top, width, height.
@@ -41,8 +41,8 @@ class Objects:
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
-    """What the ray caster reads.
+class RayTables:
+    """What the ray caster reads: the cameras, rooms and objects of all frames.
 
     `columns` takes pixels (u, v, 1) to directions: three columns of three components. `table` has a column per frame and
     surface; every frame has `surfaces` of them.
@@ -60,36 +60,44 @@ class Film:
 
 def build_tables(
     shots: Sequence[Shot], intrinsics: Float[Tensor, "3 3"], *, height: int, width: int, device: torch.device | str = "cpu"
-) -> Film:
-    """Fold worlds, placements and cameras into tables, and move these to the device."""
-    cut = _splice(shots)
-    rest_from_now = torch.linalg.inv(cut.object_poses)
-    camera_from_world = cut.camera_from_world
+) -> RayTables:
+    """Build the tables of some shots.
+
+    Args:
+        shots: The shots, whose frames follow each other.
+        intrinsics: The camera's intrinsics in pixels.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
+        device: Where the tables are moved to.
+    """
+    batch = _concatenate(shots)
+    rest_from_now = torch.linalg.inv(batch.object_poses)
+    camera_from_world = batch.camera_from_world
     rotation = camera_from_world[:, :3, :3]
     centers = -(rotation.mT @ camera_from_world[:, :3, 3:])[..., 0]
     world_from_pixel = rotation.mT @ torch.linalg.inv(intrinsics)
-    turned = yaw(-cut.yaws)
-    local = turned @ torch.cat([rest_from_now[..., :3, :3], (rest_from_now[..., :3, 3] - cut.centers)[..., None]], dim=-1)
-    local = local / cut.sizes[..., None]  # [frames, objects, 3, 4]: unit coordinates from world points
+    turned = yaw(-batch.yaws)
+    local = turned @ torch.cat([rest_from_now[..., :3, :3], (rest_from_now[..., :3, 3] - batch.centers)[..., None]], dim=-1)
+    local = local / batch.sizes[..., None]  # [frames, objects, 3, 4]: unit coordinates from world points
     corners = torch.tensor(list(product((-1.0, 1.0), repeat=3)))
-    corners = (corners * cut.sizes[..., None, :]) @ turned + cut.centers[..., None, :]
-    boxes = _boxes(corners, camera_from_world[:, None] @ cut.object_poses, intrinsics, height, width)
+    corners = (corners * batch.sizes[..., None, :]) @ turned + batch.centers[..., None, :]
+    boxes = _boxes(corners, camera_from_world[:, None] @ batch.object_poses, intrinsics, height, width)
     origin = (local[..., :3] @ centers[:, None, :, None])[..., 0] + local[..., 3]
     columns = (local[..., :3] @ world_from_pixel[:, None]).mT.flatten(-2)
     objects = []
     for kind in (SPHERE, BOX, CYLINDER):
-        frame, number = (cut.kinds == kind).nonzero(as_tuple=True)
+        frame, number = (batch.kinds == kind).nonzero(as_tuple=True)
         parts = (origin[frame, number].T, columns[frame, number].T, local[frame, number, :, :3].flatten(-2).T)
         tensors = (frame, (number + WALLS).to(torch.int32), *parts, boxes[frame, number].T)
         objects.append(Objects(kind, *(tensor.contiguous().to(device) for tensor in tensors)))
-    surfaces = WALLS + cut.kinds.shape[1]
-    rows = (centers.T, world_from_pixel.permute(2, 1, 0), cut.room.permute(1, 2, 0), _table(cut, rest_from_now))
-    return Film(height, width, surfaces, tuple(objects), *(tensor.contiguous().to(device) for tensor in rows))
+    surfaces = WALLS + batch.kinds.shape[1]
+    rows = (centers.T, world_from_pixel.permute(2, 1, 0), batch.room.permute(1, 2, 0), _table(batch, rest_from_now))
+    return RayTables(height, width, surfaces, tuple(objects), *(tensor.contiguous().to(device) for tensor in rows))
 
 
 @dataclass(frozen=True, eq=False)
-class _Cut:
-    """The frames of all shots one after the other; worlds with fewer objects are filled up with absent ones."""
+class _Batch:
+    """The frames of all shots, one after the other; worlds with fewer objects than others are padded with `ABSENT` ones."""
 
     camera_from_world: Float[Tensor, "frames 4 4"]
     object_poses: Float[Tensor, "frames objects 4 4"]
@@ -104,13 +112,13 @@ class _Cut:
     sharpness: Float[Tensor, "frames surfaces"]
 
 
-def _splice(shots: Sequence[Shot]) -> _Cut:
+def _concatenate(shots: Sequence[Shot]) -> _Batch:
     worlds = [shot.world for shot in shots]
     most = max(len(world.kinds) for world in worlds)
     missing = [most - len(world.kinds) for world in worlds]
     lengths = torch.tensor([len(shot.camera_from_world) for shot in shots])
     scene = torch.arange(len(shots)).repeat_interleave(lengths)
-    placements = [
+    poses = [
         torch.cat([shot.object_poses, torch.eye(4).expand(len(shot.object_poses), extra, 4, 4)], dim=1)
         for shot, extra in zip(shots, missing, strict=True)
     ]
@@ -123,9 +131,9 @@ def _splice(shots: Sequence[Shot]) -> _Cut:
         return torch.stack(last)[scene]
 
     textures = [world.textures for world in worlds]
-    return _Cut(
+    return _Batch(
         torch.cat([shot.camera_from_world for shot in shots]),
-        torch.cat(placements),
+        torch.cat(poses),
         torch.stack([world.room for world in worlds])[scene],
         stacked([world.kinds for world in worlds], fill=ABSENT),
         stacked([world.centers for world in worlds]),
@@ -141,7 +149,7 @@ def _splice(shots: Sequence[Shot]) -> _Cut:
 def _boxes(
     corners: Tensor, camera_from_rest: Tensor, intrinsics: Tensor, height: int, width: int
 ) -> Int[Tensor, "frames objects 4"]:
-    """The pixels that a body with these corners may touch, with half a pixel to spare for rays beside pixel centres."""
+    """Return the rectangle of pixels that an object may touch, half a pixel wider for rays beside pixel centres."""
     seen = corners @ camera_from_rest[..., :3, :3].mT + camera_from_rest[..., None, :3, 3]
     pixels = seen @ intrinsics.T
     pixels = pixels[..., :2] / pixels[..., 2:]
@@ -152,17 +160,17 @@ def _boxes(
     return torch.cat([low, (high - low + 1).clamp_min(0)], dim=-1).long()
 
 
-def _table(cut: _Cut, rest_from_now: Float[Tensor, "frames objects 4 4"]) -> Float[Tensor, "rows columns"]:
-    """Per surface: each wave's three factors and constant, sharpness, the first colour, the way to the second, facing.
+def _table(batch: _Batch, rest_from_now: Float[Tensor, "frames objects 4 4"]) -> Float[Tensor, "rows columns"]:
+    """Return per surface: three factors and a constant for each wave, sharpness, first colour, second minus first, facing.
 
-    `facing` is a wall's distance from the light, which is what the normal times the way to the light comes to anywhere on it.
+    `facing` is a wall's distance from the light: the dot product of its normal and the way to the light, equal anywhere on it.
     """
-    frames = len(cut.kinds)
+    frames = len(batch.kinds)
     linear = torch.cat([torch.eye(3).expand(frames, WALLS, 3, 3), rest_from_now[..., :3, :3]], dim=1)
-    offset = torch.cat([torch.zeros(frames, WALLS, 3), rest_from_now[..., :3, 3] - cut.centers], dim=1)
-    constants = (cut.frequencies @ offset[..., None])[..., 0] + cut.phases
-    waves = torch.cat([cut.frequencies @ linear, constants[..., None]], dim=-1).flatten(-2)
-    first, second = cut.colors.unbind(-2)
-    facing = pad((torch.tensor(LIGHT) - cut.room).abs().mT.flatten(1), (0, linear.shape[1] - WALLS))
-    rows = torch.cat([waves, cut.sharpness[..., None], first, second - first, facing[..., None]], dim=-1)
+    offset = torch.cat([torch.zeros(frames, WALLS, 3), rest_from_now[..., :3, 3] - batch.centers], dim=1)
+    constants = (batch.frequencies @ offset[..., None])[..., 0] + batch.phases
+    waves = torch.cat([batch.frequencies @ linear, constants[..., None]], dim=-1).flatten(-2)
+    first, second = batch.colors.unbind(-2)
+    facing = pad((torch.tensor(LIGHT) - batch.room).abs().mT.flatten(1), (0, linear.shape[1] - WALLS))
+    rows = torch.cat([waves, batch.sharpness[..., None], first, second - first, facing[..., None]], dim=-1)
     return rows.flatten(0, 1).T

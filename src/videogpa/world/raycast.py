@@ -2,7 +2,7 @@
 
 All frames of a batch are cast at once. Rays are kept component first, `[3, rays]`: sums over three components are then plain
 vector operations, five times faster on a CPU than with the components last. Directions have length 1 along the optical axis,
-so that distance is depth. A ray is tried only against the objects in whose rectangle of the picture it lies.
+so that distance is depth. A ray is tested only against objects whose bounding rectangle contains its pixel.
 """
 
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from videogpa.world.animation import Shot, still
-from videogpa.world.ray_tables import LIGHT, ROWS_BESIDE_WAVES, Film, Objects, build_tables
+from videogpa.world.ray_tables import LIGHT, ROWS_BESIDE_WAVES, Objects, RayTables, build_tables
 from videogpa.world.scenes import World
 from videogpa.world.solids import HITS, NORMALS
 
-_RAYS_AT_ONCE = {"cpu": 2**17, "cuda": 2**23}  # as many as a CPU's cache serves well; 2 GB of a GPU's memory
+_RAYS_AT_ONCE = {"cpu": 2**17, "cuda": 2**23}  # as many as fit a CPU's cache; 2 GB of a GPU's memory
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the cameras see. RGB in [0, 1]; depth along the optical axis in metres; surfaces numbered as in `World`."""
+    """Rendered frames: RGB in [0, 1], depth along the optical axis in metres, and surfaces numbered as in `World`."""
 
     images: Float[Tensor, "frames 3 height width"]
     depth: Float[Tensor, "frames height width"]
@@ -50,10 +50,17 @@ def render_shots(
     width: int,
     device: torch.device | str = "cpu",
 ) -> View:
-    """Render the frames of all shots, one shot after the other; the view is on `device`.
+    """Render the frames of all shots, one shot after the other.
 
-    Outlines are smoothed by four rays a pixel; depth is that of the pixel's centre. A frame does not depend on what else is
-    rendered with it.
+    Outlines are anti-aliased with four rays per pixel; depth is that of the pixel's centre. A frame does not depend on what
+    else is rendered with it.
+
+    Args:
+        shots: The shots to render.
+        intrinsics: The camera's intrinsics in pixels.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        device: Where the frames are rendered, and returned.
     """
     rays = height * width * max(len(shot.camera_from_world) for shot in shots)
     at_once = max(_RAYS_AT_ONCE[torch.device(device).type] // rays, 1)
@@ -65,29 +72,29 @@ def render_shots(
 def _render(
     shots: Sequence[Shot], intrinsics: Float[Tensor, "3 3"], height: int, width: int, device: torch.device | str
 ) -> View:
-    film = build_tables(shots, intrinsics, height=height, width=width, device=device)
-    rays = _all_rays(film)
-    seen = _cast(film, rays)
-    colors = _shade(film, rays, seen)
-    shape = (film.centers.shape[1], height, width)
+    tables = build_tables(shots, intrinsics, height=height, width=width, device=device)
+    rays = _all_rays(tables)
+    seen = _cast(tables, rays)
+    colors = _shade(tables, rays, seen)
+    shape = (tables.centers.shape[1], height, width)
     surface = seen.surface.view(shape)
     edge = _outlines(surface).view(-1).nonzero()[:, 0]
-    finer = _finer(film, rays, edge)
-    colors.view(3, -1).index_copy_(1, edge, _shade(film, finer, _cast(film, finer)).mean(dim=1))
+    finer = _finer(tables, rays, edge)
+    colors.view(3, -1).index_copy_(1, edge, _shade(tables, finer, _cast(tables, finer)).mean(dim=1))
     return View(colors.view(3, *shape).transpose(0, 1).contiguous(), seen.depth.view(shape), surface)
 
 
 def exact_depth(
     shot: Shot, intrinsics: Float[Tensor, "3 3"], *, height: int, width: int
 ) -> Float[Tensor, "frames height width"]:
-    """Return the depth alone, in metres along the optical axis, without colouring anything."""
-    film = build_tables([shot], intrinsics, height=height, width=width)
-    return _cast(film, _all_rays(film)).depth.view(-1, height, width)
+    """Return the depth of a shot, in metres along the optical axis, without rendering colours."""
+    tables = build_tables([shot], intrinsics, height=height, width=width)
+    return _cast(tables, _all_rays(tables)).depth.view(-1, height, width)
 
 
 @dataclass(frozen=True, eq=False)
 class _Tries:
-    """Which rays are tried against which objects of a kind: the number of the object, of the ray, and the ray's pixel."""
+    """Pairs of a ray and an object of one kind to test: the object's index, the ray's index, and the ray's pixel (u, v)."""
 
     objects: Objects
     number: Int[Tensor, " tries"]
@@ -109,7 +116,7 @@ class _Rays:
 
 @dataclass(frozen=True, eq=False)
 class _Hits:
-    """Where rays met objects of a kind: the number of the object, of the ray, and the point in the object's coordinates."""
+    """Hits of rays on objects of one kind: the object's index, the ray's index, and the point in the object's coordinates."""
 
     objects: Objects
     number: Int[Tensor, " hits"]
@@ -124,19 +131,19 @@ class _Seen:
     hits: list[_Hits]
 
 
-def _all_rays(film: Film) -> _Rays:
-    """One ray through every pixel of every frame: [3, frames, pixels]."""
-    device = film.centers.device
-    pixel = torch.arange(film.height * film.width, device=device)
-    u, v = (pixel % film.width).float(), (pixel // film.width).float()
-    columns, frame = film.columns[..., None], torch.arange(film.centers.shape[1], device=device)
+def _all_rays(tables: RayTables) -> _Rays:
+    """Return one ray through every pixel of every frame: [3, frames, pixels]."""
+    device = tables.centers.device
+    pixel = torch.arange(tables.height * tables.width, device=device)
+    u, v = (pixel % tables.width).float(), (pixel // tables.width).float()
+    columns, frame = tables.columns[..., None], torch.arange(tables.centers.shape[1], device=device)
     direction = columns[0] * u + columns[1] * v + columns[2]
-    tries = [_within_boxes(film, objects) for objects in film.objects]
-    return _Rays(film.centers[..., None], direction, film.room[..., None], frame[:, None], tries)
+    tries = [_within_boxes(tables, objects) for objects in tables.objects]
+    return _Rays(tables.centers[..., None], direction, tables.room[..., None], frame[:, None], tries)
 
 
-def _within_boxes(film: Film, objects: Objects) -> _Tries:
-    """Every pixel of every object's rectangle."""
+def _within_boxes(tables: RayTables, objects: Objects) -> _Tries:
+    """Return every pixel of every object's bounding rectangle."""
     left, top, width, height = objects.box
     area = width * height
     number = torch.arange(len(area), device=area.device).repeat_interleave(area)
@@ -145,26 +152,26 @@ def _within_boxes(film: Film, objects: Objects) -> _Tries:
     inside = torch.arange(len(number), device=area.device) - before
     row = inside // width
     u, v = left + inside - row * width, top + row
-    ray = (frame * film.height + v) * film.width + u
+    ray = (frame * tables.height + v) * tables.width + u
     return _Tries(objects, number, ray, u.float(), v.float())
 
 
-def _finer(film: Film, rays: _Rays, pixels: Int[Tensor, " pixels"]) -> _Rays:
-    """Four rays, spread evenly, through each of the given pixels of all frames: [3, 4, pixels]."""
+def _finer(tables: RayTables, rays: _Rays, pixels: Int[Tensor, " pixels"]) -> _Rays:
+    """Return four evenly spread rays through each of the given pixels: [3, 4, pixels]."""
     du, dv = torch.tensor(_SUBPIXELS, device=pixels.device).T[:, :, None]
-    frame = pixels // (film.height * film.width)
-    right, down = film.columns[:2].view(6, -1).index_select(1, frame).view(2, 3, 1, -1)
+    frame = pixels // (tables.height * tables.width)
+    right, down = tables.columns[:2].view(6, -1).index_select(1, frame).view(2, 3, 1, -1)
     direction = rays.direction.view(3, -1).index_select(1, pixels)[:, None] + right * du + down * dv
     place = torch.full((rays.direction[0].numel(),), -1, device=pixels.device)
     place[pixels] = torch.arange(len(pixels), device=pixels.device)
     tries = [_repeated(tried, place, len(pixels), du, dv) for tried in rays.tries]
-    centers = film.centers.index_select(1, frame)[:, None]
-    room = film.room.view(6, -1).index_select(1, frame).view(2, 3, 1, -1)
+    centers = tables.centers.index_select(1, frame)[:, None]
+    room = tables.room.view(6, -1).index_select(1, frame).view(2, 3, 1, -1)
     return _Rays(centers, direction, room, frame, tries)
 
 
 def _repeated(tried: _Tries, place: Tensor, pixels: int, du: Tensor, dv: Tensor) -> _Tries:
-    """The tries of those pixels that have a place among the given ones, once for each of the four rays."""
+    """Return the tries of the given pixels, once for each of the four rays."""
     here = place.index_select(0, tried.ray)
     kept = (here >= 0).nonzero()[:, 0]
     number, ray, u, v = (each.index_select(0, kept) for each in (tried.number, here, tried.u, tried.v))
@@ -172,7 +179,7 @@ def _repeated(tried: _Tries, place: Tensor, pixels: int, du: Tensor, dv: Tensor)
     return _Tries(tried.objects, number.repeat(len(du)), ray.view(-1), (u + du).view(-1), (v + dv).view(-1))
 
 
-def _cast(film: Film, rays: _Rays) -> _Seen:
+def _cast(tables: RayTables, rays: _Rays) -> _Seen:
     """Find the first hit of every ray."""
     depth, surface = _walls(rays)
     flat = depth.view(-1)
@@ -189,7 +196,7 @@ def _cast(film: Film, rays: _Rays) -> _Seen:
 
 
 def _walls(rays: _Rays) -> tuple[Float[Tensor, "..."], Int[Tensor, "..."]]:
-    """From inside a box every ray meets the nearest of the three walls it is heading for. Returns distance and wall."""
+    """Return the distance to the wall that every ray hits, and the wall: the nearest of the three that it is heading for."""
     pace = rays.direction.reciprocal()
     low, high = ((wall - rays.origin) * pace for wall in rays.room)
     x, y, z = torch.maximum(low, high)  # infinite for rays along a wall
@@ -209,12 +216,12 @@ def _met(tried: _Tries) -> tuple[Float[Tensor, " tries"], Float[Tensor, "3 tries
 
 
 def _outlines(surface: Int[Tensor, "frames height width"]) -> Bool[Tensor, "frames height width"]:
-    """Pixels with another surface among the eight around them."""
+    """Return the pixels that have another surface among their eight neighbours."""
     return _widest(_widest(surface, 2), 1) != -_widest(_widest(-surface, 2), 1)
 
 
 def _widest(numbers: Int[Tensor, "frames height width"], axis: int) -> Int[Tensor, "frames height width"]:
-    """The largest of every number and its two neighbours along an axis."""
+    """Return the largest of every number and its two neighbours along an axis."""
     length = numbers.shape[axis] - 1
     larger = torch.maximum(numbers.narrow(axis, 0, length), numbers.narrow(axis, 1, length))
     result = numbers.clone()
@@ -224,11 +231,11 @@ def _widest(numbers: Int[Tensor, "frames height width"], axis: int) -> Int[Tenso
     return result
 
 
-def _shade(film: Film, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
-    """Colour the points seen: solid texture times a light that hangs in the room, the same for every camera."""
+def _shade(tables: RayTables, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
+    """Colour the hit points: solid texture times diffuse light from a lamp in the room, the same for every camera."""
     x, y, z = points = rays.origin + seen.depth * rays.direction
-    column = seen.surface + (rays.frame * film.surfaces).to(torch.int32)
-    values = film.table.index_select(1, column.view(-1)).view(-1, *column.shape)
+    column = seen.surface + (rays.frame * tables.surfaces).to(torch.int32)
+    values = tables.table.index_select(1, column.view(-1)).view(-1, *column.shape)
     waves, beside = values[:-ROWS_BESIDE_WAVES], values[-ROWS_BESIDE_WAVES:]
     wave = [(a * x + b * y + c * z + d).sin_() for a, b, c, d in waves.view(-1, 4, *x.shape)]
     sharpness, first, way, facing = beside[0], beside[1:4], beside[4:7], beside[7]
@@ -242,7 +249,7 @@ def _shade(film: Film, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
 
 
 def _facing(hits: _Hits, light: Float[Tensor, "3 hits"]) -> Float[Tensor, " hits"]:
-    """The normal at the hits, of length 1, times the way to the light."""
+    """Return the dot product of the unit normal at the hits and the way to the light."""
     local = hits.objects.local_from_world.index_select(1, hits.number).view(3, 3, -1)
     normal = (local * NORMALS[hits.objects.kind](hits.point)[:, None]).sum(0)  # normals map by the transposed inverse
     facing: Tensor = (normal * light).sum(0) * normal.square().sum(0).rsqrt()

@@ -48,11 +48,13 @@ class World:
 
 
 def make_world(seed: int, style: Style = "rich") -> World:
-    """Make the scene of a seed, no two alike.
+    """Make the world of a seed.
 
-    `rich`: three to five objects, apart from each other, all surfaces patterned. `plain`: one or two objects of strong colours
-    in a room of pale walls that hardly vary, for models so small that patterns are beyond them. `detailed`: the rich room with
-    fine-grained patterns, as a camera of hundreds of lines sees them: what finds and matches features needs detail.
+    Args:
+        seed: Determines the world.
+        style: `rich`: three to five objects that stand apart, with patterns on all surfaces. `plain`: one or two objects of
+            strong colours in a room of pale, almost uniform walls, for models too small to learn patterns. `detailed`: the rich
+            world with fine patterns, for critics that detect and match features.
     """
     generator = Generator().manual_seed(seed)
     return _STYLES[style](generator)

@@ -1,4 +1,4 @@
-"""The shapes that objects are made of, at unit size: where rays meet them, and their normals.
+"""The shapes of objects at unit size: their intersections with rays, and their normals.
 
 Rays come in an object's own coordinates, in which a sphere has radius 1, a box reaches from -1 to 1 along every axis, and a
 cylinder has radius 1 and stands upright from y = 1 up to its lid at y = -1. A ray is at `origin + t * direction`; `t` is the

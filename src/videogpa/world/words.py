@@ -1,6 +1,7 @@
-"""What scenes and camera paths are called: one scripted sentence for each path, and several ways in which people would put it.
+"""Texts for scenes and camera paths: one scripted sentence for each path, and several natural wordings.
 
-A model trained on the scripted sentences can be asked in natural ones: whether alignment carries over to words it never saw.
+A model trained on the scripted sentences can be tested with natural ones, to see whether alignment carries over to unseen
+words.
 """
 
 import re
@@ -18,7 +19,7 @@ OPENINGS = (
     "A plain interior where every object stays exactly in its place.",
     "We are in a small hall; whatever stands there is at rest.",
 )
-"""Natural words for what `STATIC` says."""
+"""Natural wordings of `STATIC`."""
 
 PARAPHRASES: dict[str, tuple[str, ...]] = {
     "orbit-left": (
@@ -95,7 +96,7 @@ PARAPHRASES: dict[str, tuple[str, ...]] = {
 
 
 def request(camera: str, language: Language, seed: int) -> str:
-    """Return the text that asks for a still room seen along a camera path; the seed chooses among natural wordings."""
+    """Return a text that asks for a static room seen along a camera path; the seed chooses among natural wordings."""
     if language == "scripted":
         return f"{STATIC} {PATHS[camera][2]}"
     choose = Random(seed)

@@ -1,6 +1,7 @@
-"""Miniature diffusers folders: the real classes at toy size, with random weights that a seed fixes.
+"""Toy models: the real diffusers classes at a very small size, with random weights that depend on a seed.
 
-They take the code path of the models they stand for, on a CPU in a fraction of a second a clip. What they show is noise.
+They take the same code path as the published models and need a fraction of a second per clip on a CPU; their clips are noise.
+The small trained models are elsewhere: see `videogpa.bundled`.
 """
 
 from importlib import import_module
@@ -19,17 +20,21 @@ TOYS = {
     "wan2.2-t2v-a14b": "wan:two_expert_text_to_video",
     "wan2.2-i2v-a14b": "wan:two_expert_image_to_video",
 }
-"""The miniatures: name -> module and function that builds its pipeline."""
+"""Name of a toy -> the module and the function that builds its pipeline."""
 
 
 def build(name: str, path: Path) -> None:
-    """Write the miniature called `name` to the folder `path`, whole or not at all.
+    """Write a toy model to a folder in diffusers format, atomically.
+
+    Args:
+        name: A key of `TOYS`.
+        path: The folder to write.
 
     Raises:
-        KeyError: If there is no such miniature; the message lists those there are.
+        KeyError: If there is no toy of that name; the message lists those there are.
     """
     if name not in TOYS:
-        raise KeyError(f"no miniature called {name!r}; there are: {', '.join(sorted(TOYS))}")
+        raise KeyError(f"no toy model called {name!r}; there are: {', '.join(sorted(TOYS))}")
     module, function = TOYS[name].split(":")
     pipeline = getattr(import_module(f"videogpa.models.toys.{module}"), function)()
     with atomic_folder(path) as temporary:

@@ -1,4 +1,4 @@
-"""Miniatures of CogVideoX and CogVideoX1.5 at 0.2 M parameters and 64x64."""
+"""Toys of CogVideoX and CogVideoX1.5 at 0.2 M parameters and 64x64."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _LATENT_CHANNELS = 16  # the real VAE's
 
 
 def text_to_video(*, seed: int = 0, rotary: bool = True) -> CogVideoXPipeline:
-    """Build a miniature of CogVideoX-5B; of the 2B model, positions and schedule, if not `rotary`."""
+    """Build a toy of CogVideoX-5B; of the 2B model, positions and schedule, if not `rotary`."""
     parts = _parts(seed, use_rotary_positional_embeddings=rotary)
     # The schedules of the published models: that of the 2B model is shifted towards noise.
     scheduler = _scheduler() if rotary else CogVideoXDDIMScheduler(**_SCHEDULE, snr_shift_scale=3.0)
@@ -26,14 +26,14 @@ def text_to_video(*, seed: int = 0, rotary: bool = True) -> CogVideoXPipeline:
 
 
 def text_to_video_1_5(*, seed: int = 0) -> CogVideoXPipeline:
-    """Build a miniature of CogVideoX1.5-5B."""
+    """Build a toy of CogVideoX1.5-5B."""
     return CogVideoXPipeline(**_parts(seed, **_VERSION_1_5), scheduler=_scheduler())
 
 
 def image_to_video(
     *, seed: int = 0, rotary: bool = True, learned_positions: bool = False, invert_scale_latents: bool = False
 ) -> CogVideoXImageToVideoPipeline:
-    """Build a miniature of CogVideoX-5B-I2V; other sizes than 64x64 work too, unless positions are learned.
+    """Build a toy of CogVideoX-5B-I2V; other sizes than 64x64 work too, unless positions are learned.
 
     The 5B model has rotary and learned positions, and does not invert the scale.
     """
@@ -48,7 +48,7 @@ def image_to_video(
 
 
 def image_to_video_1_5(*, seed: int = 0) -> CogVideoXImageToVideoPipeline:
-    """Build a miniature of CogVideoX1.5-5B-I2V."""
+    """Build a toy of CogVideoX1.5-5B-I2V."""
     parts = _parts(seed, invert_scale_latents=True, in_channels=2 * _LATENT_CHANNELS, ofs_embed_dim=64, **_VERSION_1_5)
     return CogVideoXImageToVideoPipeline(**parts, scheduler=_scheduler())
 

@@ -1,4 +1,4 @@
-"""What the miniatures of all families share: a text encoder with the vocabulary of the miniature world, and a seed."""
+"""What the toys of all families share: a text encoder with the vocabulary of the miniature world, and a seed."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Miniatures of Wan2.1 and Wan2.2 at 0.2 M parameters a transformer, for clips of 32x32 (Wan2.2 TI2V-5B: 64x64) and larger."""
+"""Toys of Wan2.1 and Wan2.2 at 0.2 M parameters a transformer, for clips of 32x32 (Wan2.2 TI2V-5B: 64x64) and larger."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ _IMAGE_FEATURES, _IMAGE_SIZE = 32, 32
 
 
 def text_to_video(*, seed: int = 0, flow_shift: float = 3.0) -> WanPipeline:
-    """Build a miniature of Wan2.1-T2V."""
+    """Build a toy of Wan2.1-T2V."""
     with quietly_seeded(seed):
         return WanPipeline(**_shared(_vae(), flow_shift), transformer=_transformer())
 
 
 def image_to_video(*, seed: int = 0) -> Any:
-    """Build a miniature of Wan2.1-I2V, which sees its first frame twice: as latents and through CLIP."""
+    """Build a toy of Wan2.1-I2V, which sees its first frame twice: as latents and through CLIP."""
     with quietly_seeded(seed):
         return ImageToVideoPipeline(
             **_shared(_vae(), flow_shift=3.0),
@@ -40,7 +40,7 @@ def image_to_video(*, seed: int = 0) -> Any:
 
 
 def text_image_to_video(*, seed: int = 0) -> WanPipeline:
-    """Build a miniature of Wan2.2-TI2V-5B: a timestep for every token, and a VAE that halves the size once more."""
+    """Build a toy of Wan2.2-TI2V-5B: a timestep for every token, and a VAE that halves the size once more."""
     with quietly_seeded(seed):
         return WanPipeline(
             **_shared(_vae_5b(), flow_shift=5.0),
@@ -50,7 +50,7 @@ def text_image_to_video(*, seed: int = 0) -> WanPipeline:
 
 
 def two_expert_text_to_video(*, seed: int = 0) -> WanPipeline:
-    """Build a miniature of Wan2.2-T2V-A14B: one transformer for much noise, another for little."""
+    """Build a toy of Wan2.2-T2V-A14B: one transformer for much noise, another for little."""
     with quietly_seeded(seed):
         return WanPipeline(
             **_shared(_vae(), flow_shift=3.0),
@@ -61,7 +61,7 @@ def two_expert_text_to_video(*, seed: int = 0) -> WanPipeline:
 
 
 def two_expert_image_to_video(*, seed: int = 0) -> Any:
-    """Build a miniature of Wan2.2-I2V-A14B, which sees its first frame as latents only."""
+    """Build a toy of Wan2.2-I2V-A14B, which sees its first frame as latents only."""
     with quietly_seeded(seed):
         return ImageToVideoPipeline(
             **_shared(_vae(), flow_shift=3.0),

@@ -86,7 +86,6 @@ class Wan(ABC):
 
     @classmethod
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
-        """See `VideoModel.check_size`."""
         configuration = read_configuration(path, revision)
         configuration.check_kind(cls.kind)
         configuration.sizes.check(frames=frames, height=height, width=width)
@@ -103,7 +102,7 @@ class Wan(ABC):
         memory: Memory = PLENTY,
         expert: Expert = "both",
     ) -> "Wan":
-        """See `VideoModel.load`. What encodes pixels is float32 whatever the dtype, as its authors and diffusers have it."""
+        """Load the model; VAE and image encoder are float32 whatever the dtype, as its authors and diffusers have it."""
         configuration = read_configuration(path, revision)
         configuration.check_kind(cls.kind, expert)
         components: Components = {
@@ -124,17 +123,14 @@ class Wan(ABC):
         return cls(pipeline, configuration, expert=expert, device=device, dtype=dtype, memory=memory)
 
     def cache_text_embeddings(self, texts: Iterable[str]) -> None:
-        """See `VideoModel.cache_text_embeddings`."""
         self._texts.remember(texts)
         drop(self._pipeline, ("text_encoder", "tokenizer"), self._device, self._memory)
 
     def enable_gradient_checkpointing(self) -> None:
-        """See `VideoModel.enable_gradient_checkpointing`."""
         for network in self._networks:
             network.enable_gradient_checkpointing()
 
     def generate(self, requests: Iterable[GenerationRequest], sampling: Sampling) -> Iterator[Sample]:
-        """See `VideoModel.generate`."""
         self._sizes.check(frames=sampling.frames, height=sampling.height, width=sampling.width)
         for request in requests:
             yield self._generate_one(request, sampling)
@@ -152,7 +148,7 @@ class Wan(ABC):
 
     @torch.no_grad()
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
-        """See `VideoModel.encode_video`. The mean of the VAE's posterior, normalised."""
+        """Return the mean of the VAE's posterior, normalised."""
         self._sizes.check(frames=len(video), height=video.shape[2], width=video.shape[3])
         vae = self._pipeline.vae
         mean = vae.encode((2 * video - 1).transpose(0, 1)[None].to(self._device, vae.dtype)).latent_dist.mode()
@@ -162,7 +158,6 @@ class Wan(ABC):
 
     @torch.no_grad()
     def decode_latents(self, latents: Float[Tensor, "latent_frames channels h w"]) -> Float[Tensor, "frames 3 height width"]:
-        """See `VideoModel.decode_latents`."""
         vae = self._pipeline.vae
         normalised = latents.transpose(0, 1)[None].to(self._device, vae.dtype)
         centre, inverse_spread = self._statistics(normalised)
@@ -209,13 +204,13 @@ class Wan(ABC):
         return pipeline
 
     def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """See `VideoModel.timesteps_at`. If one of two experts is trained, the range is that expert's."""
+        """Return the timesteps at quantiles of the range that is trained: if one of two experts is trained, that expert's."""
         return timestep_in(self._timesteps, quantiles)
 
     def prediction_and_target(
         self, latents: Latents, noise: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
     ) -> tuple[Latents, Latents]:
-        """See `VideoModel.prediction_and_target`. The space is that of the flow, noise minus clean."""
+        """Return prediction and target in the space of the flow, noise minus clean."""
         clean, noise = latents.float(), noise.float()
         noisy = self._noised(clean, noise, timesteps)
         target = flow_target(clean, noise)
@@ -229,7 +224,6 @@ class Wan(ABC):
     def clean_from_prediction(
         self, prediction: Latents, latents: Latents, noise: Latents, timesteps: Int[Tensor, " batch"]
     ) -> Latents:
-        """See `VideoModel.clean_from_prediction`."""
         noisy = self._noised(latents.float(), noise.float(), timesteps)
         clean, _ = from_flow(noisy, prediction.float(), sigma=self._schedule.sigma_at(timesteps))
         return clean

@@ -45,7 +45,6 @@ class WanImageToVideo(Wan):
     def transformer_inputs(
         self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """See `Wan.transformer_inputs`."""
         states = conditions.get("image_states")
         return self._inputs(
             torch.cat([noisy, conditions["image"]], dim=2),

@@ -48,7 +48,6 @@ class WanTextImageToVideo(Wan):
     def transformer_inputs(
         self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """See `Wan.transformer_inputs`."""
         to_make = 1 - _given(conditions, noisy)
         hidden = to_make * noisy
         hidden[:, :1] += (1 - to_make[:, :1]) * conditions["image"]
@@ -57,7 +56,7 @@ class WanTextImageToVideo(Wan):
         return self._inputs(hidden, tokens, conditions)
 
     def _without_given(self, prediction: Latents, target: Latents, conditions: Mapping[str, Tensor]) -> Latents:
-        """See `Wan._without_given`: the pipeline throws away what is predicted for a first frame that is given."""
+        """Return the target where a first frame is given: the pipeline discards the prediction there."""
         return torch.where(_given(conditions, prediction) > 0, target, prediction)
 
 

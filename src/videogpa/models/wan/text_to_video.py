@@ -33,5 +33,4 @@ class WanTextToVideo(Wan):
     def transformer_inputs(
         self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """See `Wan.transformer_inputs`."""
         return self._inputs(noisy, timesteps.to(self._schedule.dtype), conditions)
