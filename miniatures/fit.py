@@ -50,7 +50,7 @@ def fit(
     makes the same steps as one that was not.
     """
     run = _Run(module, rate)
-    run.drop_stale(path)
+    run.resume(path)
     started = time.monotonic() - run.seconds
     saved = logged = time.monotonic()
     losses: list[float] = []
@@ -117,7 +117,7 @@ class _Run:
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
 
-    def drop_stale(self, path: Path) -> None:
+    def resume(self, path: Path) -> None:
         """Go on from the checkpoint, if there is one."""
         if not path.exists():
             return

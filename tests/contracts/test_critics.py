@@ -57,7 +57,7 @@ class Case:
         return critic
 
     def clip(self, control: str | None = None) -> CriticInput:
-        film = controls.FILMS[self.world]
+        film = controls.CLIP_STYLES[self.world]
         return CriticInput(
             frames_of(self.world, control),
             scene=controls.scene_of(film, 0, CAMERA),
@@ -67,7 +67,7 @@ class Case:
 
 @cache
 def frames_of(world: str, control: str | None) -> Tensor:
-    film = controls.FILMS[world]
+    film = controls.CLIP_STYLES[world]
     return controls.CONTROLS[control].make(film, 0) if control else controls.consistent(film, 0, CAMERA)
 
 
@@ -165,7 +165,7 @@ def test_what_has_no_geometry_never_scores_like_a_consistent_clip(
     case = CASES[name]
     monkeypatch.setattr(controls, "CONSISTENT", (CAMERA,))
     monkeypatch.setattr(controls, "CONTROLS", {control: controls.CONTROLS[control] for control in IMPOSSIBLE})
-    frames = min(10, controls.FILMS[case.world].frames)
+    frames = min(10, controls.CLIP_STYLES[case.world].frames)
     config = ScoreConfig(critic=name, frames=frames, options=case.options(folder))
     findings = check_critic.check_critic(config, 1, case.world)
     assert [finding.control for finding in findings] == [None, *IMPOSSIBLE]
