@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pages import DOCS, PAGES, ROOT, anchors, blocks, commands, prose
@@ -52,17 +53,12 @@ def is_setting(name: str) -> bool:
     for section in sections:
         if section not in model.model_fields:
             return False
-        found = re.search(r"\b(\w+(?:Config|Prompts))\b", str(model.model_fields[section].annotation))
-        if found is None:
+        annotation = model.model_fields[section].annotation
+        known = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not known:
             return True
-        model = next(kind for kind in known_sections() if kind.__name__ == found[1])
+        model = known[0]
     return last in model.model_fields
-
-
-def known_sections() -> list[type[BaseModel]]:
-    import videogpa.config
-
-    return [kind for kind in vars(videogpa.config).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
 def test_every_command_and_flag_in_the_docs_exists() -> None:
