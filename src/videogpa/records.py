@@ -1,7 +1,7 @@
 """What the stages hand to each other: rows of the manifests, and tensors with named axes.
 
-A row is one line of a JSONL manifest (docs/conventions.md, "The run folder"). Tensors travel in frozen dataclasses at the
-borders only; the maths takes them one by one, so that axis names bind across all arguments.
+A row is one line of a JSONL manifest (docs/reference/conventions.md, "The run folder"). Tensors travel in frozen dataclasses
+at the borders only; the maths takes them one by one, so that axis names bind across all arguments.
 """
 
 from collections.abc import Mapping
@@ -149,7 +149,7 @@ class Reconstruction:
 
     `images` are the pixels the critic saw (resized, cropped), so that no metric compares two framings. RGB in [0, 1].
     `depth` is along the optical axis, in the arbitrary unit of the translations; 0 where unknown. `confidence` is >= 0, and
-    0 where the depth must not be used. Cameras follow docs/conventions.md: OpenCV axes, integer pixel = pixel centre.
+    0 where the depth must not be used. Cameras follow docs/reference/conventions.md: OpenCV axes, integer pixel = pixel centre.
     """
 
     images: Float[Tensor, "frames 3 height width"]
