@@ -11,7 +11,6 @@ from videogpa.records import Pair
 from videogpa.stages import encode, generate, prompts, train
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
-from videogpa.workers import fill
 
 
 def toy_recipe(**changes: object) -> Recipe:
@@ -36,7 +35,7 @@ def pair_up(recipe: Recipe, folder: RunFolder) -> None:
     names = [prompt.prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
     chosen = [Pair(prompt=name, winner=f"{name}/0", loser=f"{name}/1", gap=0.1) for name in names]
     by_key = {rows.key(row): row for row in chosen}
-    fill(rows, dict.fromkeys(by_key, ""), lambda keys: [by_key[key] for key in keys])
+    rows.update(dict.fromkeys(by_key, ""), lambda keys: [by_key[key] for key in keys])
 
 
 def run_all(path: Path, recipe: Recipe) -> None:

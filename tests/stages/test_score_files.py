@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,39 @@ def test_scoring_again_keeps_what_is_there_and_redoes_what_changed(results: tupl
     again = {Path(row.clip).stem: row for row in score_files([str(clips)], ScoreConfig(), out)}
     assert again["short"].reason == again["empty"].reason
     assert again["real"] == next(row for row in rows if row.clip.endswith("real.mp4"))
+
+
+def test_rows_and_pictures_of_clips_that_are_not_asked_for_stay(
+    results: tuple[Path, list[Score]], clips: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "scores"
+    shutil.copytree(results[0], out)
+    before = {row.clip for row in results[1]}
+    other = tmp_path / "other.mp4"
+    other.write_text("this is no video either")
+    [row] = score_files([str(other)], ScoreConfig(), out)
+    assert row.clip == str(other)  # what is returned is what was asked for
+    other.unlink()
+    score_files([str(clips / "text.mp4")], ScoreConfig(), out)
+    lines = [json.loads(line)["clip"] for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert sorted(lines) == sorted({*before, str(other)})  # each once, and also the one whose file is gone
+    with (out / "scores.csv").open() as stream:
+        assert sorted(line["clip"] for line in csv.DictReader(stream)) == sorted(lines)
+    page = (out / "report.html").read_text()
+    assert "other.mp4" in page
+    assert page.count("data:image/jpeg;base64") == (results[0] / "report.html").read_text().count("data:image/jpeg;base64") > 0
+
+
+def test_two_critics_share_a_folder_and_are_ranked_apart(clips: Path, tmp_path: Path) -> None:
+    clip = str(clips / "text.mp4")
+    for critic in ("sfm", "oracle", "sfm"):
+        [row] = score_files([clip], ScoreConfig(critic=critic), tmp_path)
+        assert row.critic == critic
+    rows = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    assert [row["critic"] for row in rows] == ["oracle", "sfm"]
+    assert "1 clips scored by oracle, sfm" in (tmp_path / "report.html").read_text()
+    ranking = [Score(clip=f"{critic}{n}", critic=critic, status="ok", loo_error=n) for n in (2, 1) for critic in ("b", "a")]
+    assert [row.clip for row in ranked(ranking)] == ["a1", "a2", "b1", "b2"]
 
 
 def test_from_python_a_path_and_a_tensor_give_the_row_of_the_command(results: tuple[Path, list[Score]], clips: Path) -> None:

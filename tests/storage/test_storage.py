@@ -2,6 +2,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,29 @@ def test_resume_drops_stale_unwanted_and_fileless_rows(tmp_path: Path) -> None:
     (tmp_path / "fileless.mp4").unlink()
     assert rows.drop_stale({"new": "a", "kept": "a", "stale": "b", "fileless": "a"}) == ["new", "stale", "fileless"]
     assert [row.clip for row in rows.rows()] == ["kept"]
+
+
+def test_a_row_that_others_keep_stays_until_a_newer_one_replaces_it(tmp_path: Path) -> None:
+    rows = manifest(tmp_path)
+    for name in ("other", "stale", "current"):
+        rows.append(clip(name))
+
+    def make(keys: list[str]) -> Iterator[Clip]:
+        assert keys == ["stale", "new"]
+        yield clip("new")
+        assert [row.clip for row in rows.rows()] == ["other", "stale", "current", "new"]  # the stale one is still there
+        yield clip("stale")
+
+    wanted = {"stale": "b", "new": "a", "current": "a"}
+    made = rows.update(wanted, make, keep_others=True)
+    assert [(row.clip, row.fingerprint) for row in made] == list(wanted.items())
+    assert [row.clip for row in rows.rows()] == ["other", "stale", "new", "current"]
+    before = rows.path.read_bytes()
+    assert rows.update(wanted, lambda keys: pytest.fail("nothing is left"), keep_others=True) == made
+    assert rows.path.read_bytes() == before
+    rows.append(clip("current", "b"))  # as a killed writer leaves it: the newer row of a key counts
+    assert rows.drop_stale(wanted, keep_others=True) == ["current"]
+    assert rows.drop_stale({**wanted, "current": "b"}, keep_others=True) == []
 
 
 def test_settle_restores_the_order_of_the_work_list(tmp_path: Path) -> None:

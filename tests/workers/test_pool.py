@@ -13,7 +13,7 @@ import pytest
 from videogpa.config import WorkersConfig
 from videogpa.records import Pair
 from videogpa.storage.manifests import Manifest
-from videogpa.workers import fill, map_items, open_pool, progress
+from videogpa.workers import map_items, open_pool, progress
 
 progress_module = import_module("videogpa.workers.progress")
 
@@ -94,12 +94,12 @@ def test_rows_are_written_as_they_come_and_settled_in_the_order_of_the_list(tmp_
             assert len(rows.rows()) == number  # the one before is on disk
             yield Pair(prompt=key)
 
-    assert [(row.prompt, row.fingerprint) for row in fill(rows, wanted, make)] == list(wanted.items())
+    assert [(row.prompt, row.fingerprint) for row in rows.update(wanted, make)] == list(wanted.items())
     assert [row.prompt for row in rows.rows()] == ["a", "b", "c"]
     with pytest.raises(ZeroDivisionError):
-        fill(rows, {**wanted, "b": "4"}, lambda keys: [Pair(prompt=key, gap=1 / (len(keys) - 1)) for key in keys])
+        rows.update({**wanted, "b": "4"}, lambda keys: [Pair(prompt=key, gap=1 / (len(keys) - 1)) for key in keys])
     assert [row.prompt for row in rows.rows()] == ["a", "c"]
-    fill(rows, {"c": "3", "a": "1"}, lambda keys: pytest.fail("nothing is left"))
+    rows.update({"c": "3", "a": "1"}, lambda keys: pytest.fail("nothing is left"))
     assert [row.prompt for row in rows.rows()] == ["c", "a"]
 
 

@@ -185,7 +185,7 @@ def _wrapped(block: str) -> str:
     indent = " " * (len(block) - len(block.lstrip()) + 2 * block.lstrip().startswith("- "))
     if len(indent) >= 4 and _OWN_LINE.match(block):
         indent += "    "
-    return block if len(block) <= WIDTH else textwrap.fill(block, WIDTH, subsequent_indent=indent)
+    return block if len(block) <= WIDTH else textwrap.block.update(WIDTH, subsequent_indent=indent)
 
 
 def _origin(plugin: Plugin) -> str:

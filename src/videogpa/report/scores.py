@@ -45,7 +45,7 @@ class ClipCard:
 def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> None:
     """Write the report of scored clips into one HTML file that opens offline.
 
-    The clips are ranked by `loo_error`; partially scored clips follow, unranked, and those without a score are listed with
+    The clips of one critic after the other are ranked by `loo_error`; partially scored clips follow, unranked, and those without a score are listed with
     their reasons. Nothing in the file depends on the time or the machine.
 
     Args:
@@ -53,7 +53,7 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
         cards: The clips, in any order.
         title: The heading of the page.
     """
-    ordered = sorted(cards, key=lambda card: (_STATUSES.index(card.score.status), card.score.loo_error or 0.0, card.score.clip))
+    ordered = sorted(cards, key=_rank)
     scored = [card for card in ordered if card.score.loo_error is not None]
     anchors = {id(card): f"clip-{number}" for number, card in enumerate(scored, start=1)}
     counts = Counter(str(card.score.status) for card in cards)
@@ -71,7 +71,13 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
         chart=_scatter(scored, anchors),
         gradient=legend_gradient(),
         error_scale=ERROR_SCALE,
+        several_critics=len({card.score.critic for card in cards}) > 1,
     )
+
+
+def _rank(card: ClipCard) -> tuple[str, int, float, str]:
+    row = card.score
+    return row.critic, _STATUSES.index(row.status), row.loo_error or 0.0, row.clip
 
 
 def _facts(cards: Sequence[ClipCard]) -> dict[str, str]:

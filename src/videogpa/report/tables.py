@@ -20,9 +20,12 @@ ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 
 
 def ranked(scores: Sequence[Score]) -> list[Score]:
-    """Sort rows best first by their leave-one-out score. Rows that must not be ranked follow, the partial ones first."""
+    """Sort rows best first by their leave-one-out error, one critic after the other: errors of two critics do not compare.
+
+    Rows that must not be ranked follow those with status `ok`, the partial ones first.
+    """
     statuses = {"ok": 0, "partial": 1}
-    return sorted(scores, key=lambda row: (statuses.get(row.status, 2), row.loo_error or 0.0, row.clip))
+    return sorted(scores, key=lambda row: (row.critic, statuses.get(row.status, 2), row.loo_error or 0.0, row.clip))
 
 
 def write_columns(path: Path) -> None:

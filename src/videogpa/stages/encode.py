@@ -23,7 +23,7 @@ from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.storage.tensors import read_fingerprint, save_tensors
 from videogpa.video import read_frames
-from videogpa.workers import fill, open_pool
+from videogpa.workers import open_pool
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
@@ -53,7 +53,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
             for rows in pool.map(task, _left(jobs, set(names)), label="encode"):
                 yield from rows
 
-        return fill(manifests.latents(folder), wanted, make)
+        return manifests.latents(folder).update(wanted, make)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.storage.tensors import save_tensors
 from videogpa.video import UnreadableVideo, probe, write_video
-from videogpa.workers import WorkerPool, fill, map_items, open_pool
+from videogpa.workers import WorkerPool, map_items, open_pool
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def make_clips(
         yield from map_items(import_clip, [job for job in left if isinstance(job, UserClip)], label="your clips")
         yield from pool.map(task, [job for job in left if isinstance(job, GenerateJob)], label="generate")
 
-    return fill(manifests.clips(into), wanted, make)
+    return manifests.clips(into).update(wanted, make)
 
 
 # Clips that are generated.

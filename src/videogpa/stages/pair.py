@@ -20,7 +20,6 @@ from videogpa.records import Pair, Score
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.workers import fill
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
@@ -41,7 +40,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Pair]:
         for pair in choose_pairs(prompt, group, recipe.pair):
             chosen[pairs.key(pair)] = pair
             wanted[pairs.key(pair)] = made_from
-    return fill(pairs, wanted, lambda keys: [chosen[key] for key in keys])
+    return pairs.update(wanted, lambda keys: [chosen[key] for key in keys])
 
 
 def _candidates(critic: str, folder: RunFolder) -> dict[str, list[Score]]:

@@ -17,7 +17,7 @@ from videogpa.storage.files import atomic_path
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.video import write_image
-from videogpa.workers import fill, map_items
+from videogpa.workers import map_items
 from videogpa.world.prompts import view, world_prompts
 
 
@@ -42,7 +42,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     def make(names: list[str]) -> Iterator[Prompt]:
         return map_items(lambda name: _with_image(prompts[name], folder), names, label="prompts")
 
-    return fill(manifests.prompts(folder), wanted, make)
+    return manifests.prompts(folder).update(wanted, make)
 
 
 def plan(config: PromptsConfig) -> list[Prompt]:

@@ -17,7 +17,7 @@ from videogpa.storage import manifests
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest
 from videogpa.storage.run_folder import RunFolder
-from videogpa.workers import WorkerPool, fill, open_pool
+from videogpa.workers import WorkerPool, open_pool
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def score_clips(
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
             wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene)
     work = ScoreTask(tuple(configs))
-    return fill(manifests.scores(folder), wanted, lambda keys: crew.map(work, [jobs[key] for key in keys], label="score"))
+    return manifests.scores(folder).update(wanted, lambda keys: crew.map(work, [jobs[key] for key in keys], label="score"))
 
 
 STRIPS = "strips"
@@ -86,7 +86,8 @@ VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg
 def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE) -> list[Score]:
     """Score video files into the folder `out`; those that it holds already, for the same settings and files, are kept.
 
-    Returns the rows, best first.
+    Rows of other clips and critics that the folder holds stay, also those of files that are gone. Returns the rows of `paths`,
+    best first.
 
     Raises:
         UserError: If a path names nothing.
@@ -104,12 +105,18 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
 
     with folder.lock(), open_pool(workers) as crew:
         rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
-        scores = ranked(fill(rows, wanted, score))
-        write_columns(folder / "columns.json")
-        write_csv(folder / "scores.csv", scores)
-        cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
-        write_score_report(folder / "report.html", cards, title=f"{len(scores)} clips scored by {config.critic}")
+        scores = ranked(rows.update(wanted, score, keep_others=True))
+        _write_results(folder, ranked(rows.rows()))
     return scores
+
+
+def _write_results(folder: RunFolder, scores: Sequence[Score]) -> None:
+    """Write what stands beside scores.jsonl: the same rows as CSV, what the columns mean, and the report."""
+    write_columns(folder / "columns.json")
+    write_csv(folder / "scores.csv", scores)
+    cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
+    clips, critics = (len({row.clip for row in scores}), ", ".join(sorted({row.critic for row in scores})))
+    write_score_report(folder / "report.html", cards, title=f"{clips} clips scored by {critics}")
 
 
 def _strips_of(row: Score, folder: RunFolder) -> list[Path]:

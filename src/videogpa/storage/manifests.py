@@ -1,13 +1,13 @@
 """Manifests: JSONL files with one row per item, resumed by key and fingerprint; and the manifests of a run folder.
 
-A stage brings its manifest up to date in three steps, so that a killed run continues where it was and ends with the same
-result: `Manifest.drop_stale` removes stale rows and returns the keys left to make, `Manifest.append` adds each row once its
-files are on disk, and `Manifest.finalize` sorts the rows in the order of the work list.
+Every stage calls `Manifest.update`, so that a killed run continues where it was and ends with the same result: stale rows are
+dropped (`drop_stale`), each new row is added once its files are on disk (`append`), and at the end the rows are put in the
+order of the work list (`finalize`).
 """
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -74,23 +74,41 @@ class Manifest(Generic[R]):
         except ValueError:  # neither JSON nor a row
             return None
 
-    def drop_stale(self, wanted: Mapping[str, str]) -> list[str]:
-        """Remove the rows that are no longer wanted.
+    def update(
+        self, wanted: Mapping[str, str], make: Callable[[list[str]], Iterable[R]], *, keep_others: bool = False
+    ) -> list[R]:
+        """Keep the rows that are wanted and current, make the others, and return all wanted rows in order.
 
         Args:
-            wanted: The fingerprint of every wanted key. A row stays if its key and fingerprint are wanted and its files exist.
+            wanted: Key -> fingerprint of every row that there is to be, in the order in which they are returned.
+            make: Called with the keys that are left to make; not called if there are none. It yields their rows in any
+                order, each once the files that the row names are on disk. Rows get their fingerprints here.
+            keep_others: By default the manifest ends with the wanted rows alone. If true, rows with other keys stay, before
+                the wanted ones, and a stale row stays until the row that replaces it has been made.
 
-        Returns:
-            The wanted keys that have no row, in their order.
+        Raises:
+            UserError: If the file holds a line that is not a row of this kind.
+            OSError: If the disk is full; the rows that were written are whole.
         """
-        kept: dict[str, R] = {}
-        for row in self.rows():
-            current = wanted.get(self.key(row)) == row.fingerprint
-            if current and all(file.exists() for file in self._files(row)):
-                kept[self.key(row)] = row
+        left = self.drop_stale(wanted, keep_others=keep_others)
+        for row in make(left) if left else ():
+            self.append(row.model_copy(update={"fingerprint": wanted[self.key(row)]}))
+        return self.finalize(wanted, keep_others=keep_others)
+
+    def drop_stale(self, wanted: Mapping[str, str], *, keep_others: bool = False) -> list[str]:
+        """Keep the rows whose key and fingerprint are wanted and whose files exist; return the keys still to be made.
+
+        With `keep_others` no row is dropped.
+        """
+        newest = {self.key(row): row for row in self.rows()}
+        current = {
+            key: row
+            for key, row in newest.items()
+            if wanted.get(key) == row.fingerprint and all(file.exists() for file in self._files(row))
+        }
         if self.path.exists():
-            self._rewrite(list(kept.values()))
-        return [key for key in wanted if key not in kept]
+            self._rewrite(list((newest if keep_others else current).values()))
+        return [key for key in wanted if key not in current]
 
     def append(self, row: R) -> None:
         """Add one row. Its files must be on disk already.
@@ -110,14 +128,16 @@ class Manifest(Generic[R]):
                 stream.truncate(before)
                 raise
 
-    def finalize(self, order: Mapping[str, str]) -> list[R]:
-        """Sort the rows in the order of the work list, and return them. To be called when all are made.
+    def finalize(self, order: Mapping[str, str], *, keep_others: bool = False) -> list[R]:
+        """Put the rows in the order of the work list, and return those on it. To be called when all are made.
 
-        Leaves a file even without rows: the next stage can then tell "nothing was found" from "was not run".
+        Rows that are not on the list are dropped, or stand before the others with `keep_others`. Leaves a file even without
+        rows: the next stage can then tell "nothing was found" from "was not run".
         """
         by_key = {self.key(row): row for row in self.rows()}
         rows = [by_key[key] for key in order if key in by_key]
-        self._rewrite(rows)
+        others = [row for key, row in by_key.items() if key not in order] if keep_others else []
+        self._rewrite(others + rows)
         return rows
 
     def _rewrite(self, rows: list[R]) -> None:

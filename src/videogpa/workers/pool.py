@@ -3,20 +3,17 @@
 A stage describes its work as a `Task`, opens a pool with `open_pool`, and iterates over the results of `pool.map`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from videogpa.config import WorkersConfig
-from videogpa.records import Row
-from videogpa.storage.manifests import Manifest
 from videogpa.workers.progress import progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Result_co = TypeVar("Result_co", covariant=True)
-Made = TypeVar("Made", bound=Row)
 
 
 @runtime_checkable
@@ -98,15 +95,3 @@ def map_items(function: Callable[[Item], Result], items: Sequence[Item], *, labe
             result = function(item)
             advance("")
             yield result
-
-
-def fill(rows: Manifest[Made], wanted: Mapping[str, str], make: Callable[[list[str]], Iterable[Made]]) -> list[Made]:
-    """Bring a manifest up to date: keep its rows that are `wanted` (key -> fingerprint), make the others, and return all.
-
-    `make(keys)` yields the rows of the keys that are left, in any order, each once the files that it promises are there. It
-    is not called if none is left. Rows are given their fingerprints here, and written at once.
-    """
-    left = rows.drop_stale(wanted)
-    for row in make(left) if left else ():
-        rows.append(row.model_copy(update={"fingerprint": wanted[rows.key(row)]}))
-    return rows.finalize(wanted)
