@@ -19,9 +19,10 @@ from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
 
+from videogpa.bundled import recipes_folder
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
-from videogpa.pipeline import recipes_folder, run_stage
+from videogpa.pipeline import STAGES
 from videogpa.records import Evaluation, Outcome, Pair
 from videogpa.report.verdict import VERDICTS
 from videogpa.storage import manifests
@@ -226,7 +227,7 @@ def candidates(base: Recipe, folder: RunFolder) -> None:
     """Make the prompts, candidates and scores that most cells share."""
     with folder.lock():
         for stage in ("prompts", "generate", "score"):
-            run_stage(stage, base, folder)
+            STAGES[stage].run(base, folder)
 
 
 def made(cell: Cell, base: Recipe, shared: Path) -> Result:
@@ -234,17 +235,17 @@ def made(cell: Cell, base: Recipe, shared: Path) -> Result:
     share(shared, cell.folder.path)
     with cell.folder.lock():
         for stage in ("prompts", "generate", "score"):
-            run_stage(stage, cell.recipe, cell.folder)
+            STAGES[stage].run(cell.recipe, cell.folder)
         if cell.variant.at_random:
             draw_pairs(cell)
         else:
-            run_stage("pair", cell.recipe, cell.folder)
+            STAGES["pair"].run(cell.recipe, cell.folder)
         pairs = sum(row.dropped is None for row in manifests.pairs(cell.folder).rows())
         if pairs == 0:
             return Result(0, None, "no pair: " + most_common_reason(cell.folder))
         try:
             for stage in ("encode", "train"):
-                run_stage(stage, cell.recipe, cell.folder)
+                STAGES[stage].run(cell.recipe, cell.folder)
         except UserError as error:  # such as a loss that exploded: a finding
             return Result(pairs, None, str(error).splitlines()[0])
         found = judged(cell, base)
@@ -264,8 +265,8 @@ def judged(cell: Cell, base: Recipe) -> Outcome | None:
         prompts = cell.recipe.prompts.model_copy(update={"world": world.model_copy(update={"language": language})})
         judge = judge.model_copy(update={"prompts": prompts})
         share(cell.folder.path, folder.path, ("adapter", "model"))
-        run_stage("prompts", judge, folder)
-    evaluation: Evaluation = run_stage("evaluate", judge, folder)
+        STAGES["prompts"].run(judge, folder)
+    evaluation: Evaluation = STAGES["evaluate"].run(judge, folder)
     return evaluation.critics[JUDGE].outcome
 
 

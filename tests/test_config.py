@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from videogpa.bundled import recipes_folder
 from videogpa.config import load_recipe
 from videogpa.errors import UserError
-from videogpa.pipeline import open_run, recipes_folder
+from videogpa.pipeline import open_run
 
 MINI = recipes_folder() / "smoke-test.yaml"
 SHIPPED = sorted(

@@ -5,8 +5,8 @@ from pathlib import Path
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 
+from videogpa.bundled import recipes_folder
 from videogpa.config import GenerateConfig, ModelConfig, PromptsConfig, Recipe, TrainConfig, WorldPrompts
-from videogpa.pipeline import recipes_folder
 from videogpa.records import Pair
 from videogpa.stages import encode, generate, prompts, train
 from videogpa.storage import manifests

@@ -1,4 +1,4 @@
-"""The small trained models that ship with the package, under names such as `tiny:i2v`."""
+"""What ships with the package beside its code: small trained models, under names such as `tiny:i2v`, and the recipes."""
 
 from pathlib import Path
 
@@ -24,3 +24,10 @@ def bundled_folder(name: str) -> Path:
         known = ", ".join(f"{TINY}{path.name}" for path in sorted(BUNDLED.iterdir()))
         raise UserError(f"{name}: no trained model of that name ships with the package; available are: {known}")
     return folder
+
+
+def recipes_folder() -> Path:
+    """Return the folder of the recipes that come with the package: in an installed package, or in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parents[1] / "recipes"

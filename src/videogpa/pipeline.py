@@ -1,81 +1,200 @@
-"""The whole method: prompts -> candidates -> scores -> pairs -> latents -> adapter -> base against aligned -> report."""
+"""The whole method: prompts -> candidates -> scores -> pairs -> latents -> adapter -> base against aligned -> report.
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from functools import partial
+Every stage reads the files that the stages before it left in the run folder, and writes its own. What is there already for the
+same settings is kept. A stage's module is imported when its turn comes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from videogpa import processes
-from videogpa.config import Recipe, load_recipe
-from videogpa.errors import UserError
-from videogpa.renames import upgrade_recipe_name
+from videogpa.config import Recipe, load_recipe, with_settings
+from videogpa.defaults import Settings
+from videogpa.errors import InvalidInput, MissingInput
+from videogpa.records import Clip, Evaluation, Latents, Pair, Prompt, Score
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
 
-STAGES: dict[str, tuple[str, str | None]] = {
-    "prompts": ("videogpa.stages.prompts", None),
-    "generate": ("videogpa.stages.generate", "prompts.jsonl"),
-    "score": ("videogpa.stages.score", "clips.jsonl"),
-    "pair": ("videogpa.stages.pair", "scores.jsonl"),
-    "encode": ("videogpa.stages.encode", "pairs.jsonl"),
-    "train": ("videogpa.stages.train", "latents.jsonl"),
-    "evaluate": ("videogpa.stages.evaluate", "adapter/adapter_config.json"),
-    "report": ("videogpa.stages.report", "evaluation.json"),
-}
-"""Stage -> its module, imported when its turn comes, and the file of the stage before that it cannot do without."""
+T = TypeVar("T")
 
 
-def run(recipe: Recipe, folder: RunFolder, stages: list[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield every stage with the call that runs it in the run folder, which is held from the first to the last.
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made: the rows of its manifests, and where the rest lies."""
 
-    What is there already for the same settings is kept.
+    folder: Path
+    """The run folder (docs/conventions.md)."""
+    prompts: list[Prompt]
+    clips: list[Clip]
+    """The candidates of the training prompts."""
+    scores: list[Score]
+    pairs: list[Pair]
+    """The preference pairs, and the groups that gave none with the reason."""
+    latents: list[Latents]
+    adapter: Path
+    """The folder of the trained LoRA, in PEFT's format."""
+    evaluation: Evaluation
+    """Base against aligned model, per critic."""
+    report: Path
+    """report.html: one file that opens offline."""
+
+
+def run(recipe: Recipe, folder: RunFolder) -> RunResult:
+    """Run all stages in the run folder, which is locked from the first to the last.
 
     Raises:
         RunFolderBusy: If another process works in the folder.
-        UserError: If an earlier stage has not been run, or several processes were launched for what is not training.
+        UserError: If a stage cannot use its settings or its input, or several processes were launched.
     """
-    if processes.world_size() > 1 and stages != ["train"]:
-        raise UserError(
+    with hold(recipe, folder):
+        return RunResult(
+            folder=folder.path,
+            prompts=prompts.run(recipe, folder),
+            clips=generate.run(recipe, folder),
+            scores=score.run(recipe, folder),
+            pairs=pair.run(recipe, folder),
+            latents=encode.run(recipe, folder),
+            adapter=train.run(recipe, folder),
+            evaluation=evaluate.run(recipe, folder),
+            report=report.run(recipe, folder),
+        )
+
+
+@dataclass(frozen=True)
+class Stage(Generic[T]):
+    """A stage by its name: its module is `videogpa.stages.<name>`."""
+
+    name: str
+    needs: str | None = None
+    """The file of the stage before, which this one cannot do without."""
+
+    def run(self, recipe: Recipe, folder: RunFolder) -> T:
+        """Run the stage in the run folder, and return what its `run` returns.
+
+        Raises:
+            MissingInput: If the stage before has not been run.
+        """
+        if self.needs is not None and not (folder / self.needs).exists():
+            names = list(STAGES)
+            before = _COMMANDS.get(names[names.index(self.name) - 1], names[names.index(self.name) - 1])
+            raise MissingInput(
+                f"{folder.path} has no {self.needs}: run `videogpa {before}` first, or `videogpa run` for all stages"
+            )
+        watcher = _watcher.get()
+        watcher.begin(self.name)
+        result = cast(T, import_module(f"videogpa.stages.{self.name}").run(recipe, folder))
+        watcher.end(self.name, result)
+        return result
+
+
+prompts: Stage[list[Prompt]] = Stage("prompts")
+generate: Stage[list[Clip]] = Stage("generate", needs="prompts.jsonl")
+score: Stage[list[Score]] = Stage("score", needs="clips.jsonl")
+pair: Stage[list[Pair]] = Stage("pair", needs="scores.jsonl")
+encode: Stage[list[Latents]] = Stage("encode", needs="pairs.jsonl")
+train: Stage[Path] = Stage("train", needs="latents.jsonl")
+evaluate: Stage[Evaluation] = Stage("evaluate", needs="adapter/adapter_config.json")
+report: Stage[Path] = Stage("report", needs="evaluation.json")
+
+STAGES: dict[str, Stage[Any]] = {
+    stage.name: stage for stage in (prompts, generate, score, pair, encode, train, evaluate, report)
+}
+"""All stages in their order, by name."""
+
+_COMMANDS = {"prompts": "generate", "score": "score-run"}
+"""Commands that run a stage under another name than its own."""
+
+
+@contextmanager
+def hold(recipe: Recipe, folder: RunFolder, *, several_processes: bool = False) -> Iterator[None]:
+    """Hold the run folder's lock while stages run, and write the resolved recipe into the folder.
+
+    Args:
+        recipe: What is to be run.
+        folder: The run folder; it is made if it is not there.
+        several_processes: Whether the stages can be run by several processes that were launched together: training alone
+            can. The main process then holds the folder for the others.
+
+    Raises:
+        RunFolderBusy: If another process works in the folder.
+        InvalidInput: If several processes were launched for other stages.
+    """
+    if processes.world_size() > 1 and not several_processes:
+        raise InvalidInput(
             f"{processes.world_size()} processes were launched, but training alone is done by several: `videogpa train`"
         )
-    # The main process holds the folder for those that were launched with it.
     with folder.lock() if processes.is_main_process() else nullcontext():
         if processes.is_main_process():
             write_recipe(recipe, folder)
-        for stage in stages:
-            yield stage, partial(run_stage, stage, recipe, folder)
+        yield
 
 
-def run_stage(stage: str, recipe: Recipe, folder: RunFolder) -> Any:
-    """Run one stage, and return what it returns."""
-    module, needed = STAGES[stage]
-    if needed is not None and not (folder / needed).exists():
-        names = list(STAGES)
-        before = names[names.index(stage) - 1]
-        raise UserError(f"{folder.path} has no {needed}: run `videogpa {before}` first, or `videogpa run` for all stages")
-    return import_module(module).run(recipe, folder)
+@contextmanager
+def opened(
+    target: str | Path | Recipe, settings: Settings, out: str | Path | None, *, several_processes: bool = False
+) -> Iterator[tuple[Recipe, RunFolder]]:
+    """Find recipe and run folder as `open_run` does, and hold the folder while stages run: see `hold`."""
+    recipe, folder = open_run(target, settings, out)
+    with hold(recipe, folder, several_processes=several_processes):
+        yield recipe, folder
 
 
-def recipes_folder() -> Path:
-    """Where the recipes that come with the package lie: in an installed package, or in a checkout."""
-    package = Path(__file__).parent
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parents[1] / "recipes"
+class Watcher(Protocol):
+    """Is told of every stage that begins and ends: the command line prints it."""
+
+    def begin(self, stage: str) -> None:
+        """Called before a stage runs."""
+        ...
+
+    def end(self, stage: str, result: Any) -> None:
+        """Called with what the stage returned."""
+        ...
 
 
-def open_run(target: str, overrides: tuple[str, ...], out: Path | None) -> tuple[Recipe, RunFolder]:
-    """Find what a command is about: a run folder, a recipe file, or the name of a recipe that comes with the package.
+class _Silent:
+    def begin(self, stage: str) -> None:
+        pass
+
+    def end(self, stage: str, result: Any) -> None:
+        pass
+
+
+_watcher: ContextVar[Watcher] = ContextVar("watcher", default=_Silent())  # noqa: B039 - it has no state
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Tell `watcher` of the stages that run in the `with` block."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def open_run(target: str | Path | Recipe, settings: Settings, out: str | Path | None) -> tuple[Recipe, RunFolder]:
+    """Find the recipe and the run folder of a run.
+
+    Args:
+        target: A run folder, a recipe file, the name of a recipe that comes with the package, or a recipe.
+        settings: Settings of the recipe to override: `{"train.steps": 20}`, or `["train.steps=20"]` with values in YAML.
+        out: The run folder. By default `target` if that is one, else `runs/<name of the recipe>`.
 
     Raises:
-        UserError: If it is none of these, or the recipe cannot be used.
+        MissingInput: If there is no such recipe, or the folder is not that of a run.
+        InvalidInput: If the recipe cannot be used.
     """
-    path = Path(target if Path(target).exists() else upgrade_recipe_name(target))
-    if path.is_dir():
-        if not (path / "recipe.yaml").exists():
-            raise UserError(f"{path} is no run folder: it has no recipe.yaml")
-        return load_recipe(path / "recipe.yaml", overrides), RunFolder(out or path)
-    shipped = recipes_folder() / f"{path}.yaml"
-    recipe = load_recipe(shipped if not path.exists() and shipped.exists() else path, overrides)
-    return recipe, RunFolder(out or Path("runs") / recipe.name)
+    if isinstance(target, Recipe):
+        recipe = with_settings(target, settings)
+    elif Path(target).is_dir():
+        if not (Path(target) / "recipe.yaml").exists():
+            raise MissingInput(f"{target} is no run folder: it has no recipe.yaml")
+        return load_recipe(Path(target) / "recipe.yaml", settings), RunFolder(Path(out or target))
+    else:
+        recipe = load_recipe(target, settings)
+    return recipe, RunFolder(Path(out or Path("runs") / recipe.name))

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
+from videogpa.bundled import recipes_folder
 from videogpa.cli import catalogue
 from videogpa.cli.commands import main
 from videogpa.critics.cards import CARDS, cards_of
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
-from videogpa.pipeline import recipes_folder
 from videogpa.registry import CRITICS, MODELS, load
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from videogpa.cli import check_critic
-from videogpa.cli.commands import main
+from videogpa.cli import check_critic, main
 from videogpa.config import ScoreConfig
 from videogpa.critics.base import CriticInput
 from videogpa.critics.oracle import OracleCritic

@@ -4,17 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from videogpa.cli.commands import main
+from videogpa.bundled import recipes_folder
+from videogpa.cli import main
 from videogpa.cli.doctor import GIB, shortfalls
+from videogpa.cli.shell import COMMANDS
 from videogpa.config import load_recipe
 from videogpa.measures import MEASURES
-from videogpa.pipeline import STAGES, recipes_folder
 from videogpa.records import Score
 
-COMMANDS = ["", "run", "demo", "score", "list", "doctor", "check-critic", *(s for s in STAGES if s != "prompts")]
 
-
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import videogpa
-from videogpa.cli.commands import main
+from videogpa.cli import main
 from videogpa.config import ScoreConfig
 from videogpa.critics.base import CriticInput, ReconstructionFailed
 from videogpa.critics.networks.framing import frame_for_network

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from toys import encoded_run, toy_recipe
 from videogpa.errors import UserError
-from videogpa.pipeline import run
+from videogpa.pipeline import hold, run
 from videogpa.stages import train
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
@@ -100,16 +100,17 @@ def test_means_are_over_what_was_measured() -> None:
 def test_other_stages_are_refused(encoded: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="2 processes were launched, but training alone"):
-        next(run(RECIPE, encoded, ["prompts", "generate"]))
+        run(RECIPE, encoded)
 
 
 def test_the_main_process_holds_the_folder_for_its_siblings(encoded: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with encoded.lock():
-        with pytest.raises(UserError, match="being worked on"):
-            next(run(RECIPE, encoded, ["train"]))
+        with pytest.raises(UserError, match="being worked on"), hold(RECIPE, encoded, several_processes=True):
+            pass
         monkeypatch.setenv("RANK", "1")
-        assert next(run(RECIPE, encoded, ["train"]))[0] == "train"
+        with hold(RECIPE, encoded, several_processes=True):
+            pass
 
 
 def test_deepspeed_is_refused_and_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

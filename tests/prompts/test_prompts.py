@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from videogpa.bundled import recipes_folder
 from videogpa.config import CameraPrompts, PromptsConfig, Recipe, load_recipe
 from videogpa.errors import UserError
-from videogpa.pipeline import recipes_folder
 from videogpa.prompts.camera_moves import STATIC, TRAVELS, Move, camera_text, choose_moves
 from videogpa.prompts.output import write_prompts
 from videogpa.records import Prompt

@@ -3,9 +3,9 @@
 import io
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from videogpa.cli.summary import summarise
+from videogpa.cli import summary
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.records import CriticFindings, Evaluation, Pair, Score
 from videogpa.report.verdict import headline
@@ -83,27 +83,28 @@ def test_without_geometry_there_is_no_outcome() -> None:
     assert compare(failed, failed, chose_pairs=False).outcome is None
 
 
-def printed(result: object) -> list[str]:
+def printed(shown: RenderableType) -> list[str]:
     text = io.StringIO()
-    Console(file=text, width=80).print(summarise(result))
+    Console(file=text, width=80).print(shown)
     return text.getvalue().splitlines()
 
 
 def shown(findings: CriticFindings) -> list[str]:
-    return printed(Evaluation(critics={"oracle": findings}))
+    return printed(summary.evaluation(Evaluation(critics={"oracle": findings})))
 
 
 def test_the_terminal_says_it_in_80_columns() -> None:
     bought = compare(rows(0.1, failing=1.0), rows(0.07, flow=0.017), chose_pairs=True)
     lines = [line.rstrip() for line in shown(bought)]
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "judged by oracle, which also taught"
+    assert lines[0] == "critic oracle (also chose the training pairs)"
     assert not any("…" in line for line in lines)
     [row] = [line for line in lines if "loo_error↓" in line and "│" in line]
     assert "better" in row
     assert "explained by less motion" in " ".join(lines)
     assert "reward over-optimisation" in " ".join(lines).replace("\n", " ")
-    assert shown(compare(rows(0.1), rows(0.07), chose_pairs=False))[0].rstrip() == "judged by oracle, which did not teach"
+    other = shown(compare(rows(0.1), rows(0.07), chose_pairs=False))
+    assert other[0].rstrip() == "critic oracle (did not choose the training pairs)"
 
 
 def test_the_headline_has_both_halves() -> None:
@@ -118,7 +119,7 @@ def test_the_headline_has_both_halves() -> None:
 def test_the_funnel_fits_80_columns_too() -> None:
     numbers = {"winner_score": 0.0101, "loser_score": 0.0654, "gap": 0.00553, "spread": 0.00712, "motion_ratio": 0.9512}
     pairs = [Pair(prompt=f"p{n}", winner="a", loser="b", **numbers) for n in range(120)]
-    lines = printed(pairs)
+    lines = printed(summary.pairs(pairs))
     assert max(map(len, lines)) <= 80
     assert not any("…" in line for line in lines)
     [row] = [line for line in lines if line.strip().startswith("motion_ratio ")]

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from videogpa.cli.summary import summarise
+from videogpa.bundled import recipes_folder
+from videogpa.cli import summary
 from videogpa.config import PairConfig, load_recipe
-from videogpa.pipeline import recipes_folder
 from videogpa.records import Clip, Pair, Score, Status
 from videogpa.stages import pair
 from videogpa.stages.pair import FEW_MOVING, FEW_SCORED, MOTION_LOST, NO_WINNER, SMALL_GAP, choose_pairs, distribution
@@ -130,7 +130,7 @@ def test_the_terminal_shows_the_funnel_and_the_distributions() -> None:
     assert distribution(rows, "gap") == pytest.approx([0.2, 0.4])
     assert distribution(rows, "spread") == pytest.approx([0.01, 0.4])
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(summarise(rows))
+    console.print(summary.pairs(rows))
     shown = console.export_text()
     assert re.search(r"a gap wide enough +│ 1 │", shown)
     assert re.search(r"gap +0\.2 .*0\.4 .* 2 *$", shown, re.MULTILINE)

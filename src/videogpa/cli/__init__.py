@@ -1,5 +1,5 @@
 """The command line: `videogpa COMMAND`."""
 
-from videogpa.cli.commands import main
+from videogpa.cli.shell import main
 
 __all__ = ["main"]

@@ -1,5 +1,5 @@
 """`python -m videogpa.cli`, as `accelerate launch -m` needs it."""
 
-from videogpa.cli.commands import main
+from videogpa.cli.shell import main
 
 main()

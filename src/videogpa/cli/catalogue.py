@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -185,7 +186,7 @@ def _wrapped(block: str) -> str:
     indent = " " * (len(block) - len(block.lstrip()) + 2 * block.lstrip().startswith("- "))
     if len(indent) >= 4 and _OWN_LINE.match(block):
         indent += "    "
-    return block if len(block) <= WIDTH else textwrap.block.update(WIDTH, subsequent_indent=indent)
+    return block if len(block) <= WIDTH else textwrap.fill(block, WIDTH, subsequent_indent=indent)
 
 
 def _origin(plugin: Plugin) -> str:
@@ -196,7 +197,7 @@ def _origin(plugin: Plugin) -> str:
 def _recipes() -> list[Entry]:
     import yaml
 
-    from videogpa.pipeline import recipes_folder
+    from videogpa.bundled import recipes_folder
 
     entries = []
     for path in sorted(recipes_folder().glob("*.yaml")):

@@ -10,11 +10,10 @@ import psutil
 from rich.table import Table
 
 from videogpa import __version__
-from videogpa.bundled import TINY
+from videogpa.bundled import TINY, recipes_folder
 from videogpa.config import Recipe, load_recipe
 from videogpa.critics.cards import Card, cards_of
 from videogpa.critics.networks.weights import in_hubs_cache
-from videogpa.pipeline import recipes_folder
 from videogpa.registry import CRITICS
 from videogpa.scoring.lpips import VGG_VARIABLE, find_vgg
 from videogpa.storage.provenance import PACKAGES, git_commit, package_version

@@ -1,36 +1,95 @@
-"""What the terminal shows when a stage is done."""
+"""What the terminal shows of what commands and stages return: a function for each."""
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from videogpa.measures import MEASURES, MOTIONS
-from videogpa.records import Clip, CriticFindings, Evaluation, Latents, Pair, Prompt, Score
-from videogpa.report.verdict import headline
+
+if TYPE_CHECKING:
+    from videogpa.cli.check_critic import Finding
+    from videogpa.pipeline import RunResult
+    from videogpa.records import CriticFindings, Evaluation, Pair, Prompt, Score
 
 SHOWN = (*MOTIONS, "loo_error", "failing", "error_3dcs", "psnr", "epipolar")  # motion first: a gain counts at equal motion
 BAR, BAR_WIDTH, HEIGHTS = "█", 30, " ▁▂▃▄▅▆▇█"
 
 
-def summarise(result: object) -> RenderableType:
-    """Say in a line or a table what a stage returned."""
-    if isinstance(result, Evaluation):
-        return Group(*(part for critic, findings in result.critics.items() for part in _findings(critic, findings)))
-    if isinstance(result, list) and result and isinstance(result[0], Pair):
-        return _pairs(result)
-    if isinstance(result, list) and result and isinstance(result[0], Score):
-        return f"{sum(row.status == 'ok' for row in result)} of {len(result)} clips scored"
-    if isinstance(result, list):
-        kinds: dict[type, str] = {Prompt: "prompts", Clip: "clips", Latents: "encoded clips"}
-        return f"{len(result)} {kinds.get(type(result[0]), 'rows') if result else 'rows'}"
-    return Text(str(result))
+def tables(parts: Sequence[Table]) -> RenderableType:
+    """Tables one below the other."""
+    return Group(*parts)
 
 
-def _pairs(rows: list[Pair]) -> RenderableType:
+def scored_files(rows: "list[Score]") -> RenderableType:
+    """The table of `videogpa score`, best clip first."""
+    from videogpa.report.tables import score_table
+
+    return score_table(rows)
+
+
+def planned_prompts(rows: "list[Prompt]") -> RenderableType:
+    """The table of `videogpa prompts`."""
+    from videogpa.prompts.output import prompt_table
+
+    return prompt_table(rows)
+
+
+def critic_findings(findings: "list[Finding]") -> RenderableType:
+    """The table of `videogpa check-critic`."""
+    from videogpa.cli.check_critic import table
+
+    return table(findings)
+
+
+def all_right(findings: "list[Finding]") -> bool:
+    """Whether a critic passes its test: no control fooled it, and it declined no consistent clip."""
+    return all(finding.right for finding in findings)
+
+
+def open_scores(rows: "list[Score]", arguments: Mapping[str, Any]) -> str:
+    """Where the results of `videogpa score` are."""
+    out = Path(arguments["out"])
+    return f"Open {out / 'report.html'} in a browser; the numbers are in {out / 'scores.jsonl'}."
+
+
+def open_report(result: "RunResult", arguments: Mapping[str, Any]) -> str:
+    """Where the report of a run is."""
+    return f"Open {result.report} in a browser."
+
+
+def written_prompts(rows: "list[Prompt]", arguments: Mapping[str, Any]) -> str | None:
+    """Where `videogpa prompts` wrote them, if it did."""
+    return f"{len(rows)} prompts written to {arguments['out']}" if arguments["out"] is not None else None
+
+
+def counted(what: str) -> Callable[[Sequence[Any]], RenderableType]:
+    """Return what shows how many rows a stage returned."""
+    return lambda rows: f"{len(rows)} {what}"
+
+
+def scores(rows: "list[Score]") -> RenderableType:
+    """How many clips have a score."""
+    return f"{sum(row.status == 'ok' for row in rows)} of {len(rows)} clips scored"
+
+
+def path(path: Path) -> RenderableType:
+    """Where the result of a stage is."""
+    return Text(str(path))
+
+
+def evaluation(result: "Evaluation") -> RenderableType:
+    """Base against aligned model: a table and a verdict per critic."""
+    return Group(*(part for critic, findings in result.critics.items() for part in _findings(critic, findings)))
+
+
+def pairs(rows: "list[Pair]") -> RenderableType:
+    """How many groups of candidates were lost where, and how the numbers of the pairs are distributed."""
     from videogpa.stages.pair import DISTRIBUTIONS, distribution, funnel
 
     counts = funnel(rows)
@@ -57,16 +116,18 @@ def _histogram(values: list[float], bins: int = 10) -> str:
     return "".join(HEIGHTS[math.ceil((len(HEIGHTS) - 1) * counts[bin] / most)] for bin in range(bins))
 
 
-def _findings(critic: str, findings: CriticFindings) -> Iterator[RenderableType]:
+def _findings(critic: str, findings: "CriticFindings") -> Iterator[RenderableType]:
     yield _changes(critic, findings)
     if findings.outcome is not None:
+        from videogpa.report.verdict import headline
+
         style = {"better": "green", "worse": "red", "explained by less motion": "red"}.get(findings.outcome.verdict, "")
         yield Text(headline(critic, findings.outcome), style=style)
 
 
-def _changes(critic: str, findings: CriticFindings) -> Table:
+def _changes(critic: str, findings: "CriticFindings") -> Table:
     """One line per measure, in 80 columns."""
-    title = f"judged by {critic}, which {'also taught' if findings.chose_pairs else 'did not teach'}"
+    title = f"critic {critic} ({'also chose' if findings.chose_pairs else 'did not choose'} the training pairs)"
     shown = {name: findings.changes[name] for name in SHOWN if name in findings.changes}
     prompts = " or ".join(str(n) for n in sorted({change.n for change in shown.values()}))
     caption = f"95 % intervals of the paired difference, over {prompts or 'no'} prompts"
@@ -79,3 +140,16 @@ def _changes(critic: str, findings: CriticFindings) -> Table:
         change = f"{row.difference:+.4f}"
         table.add_row(name + arrow, f"{row.base:.4f}", f"{row.aligned:.4f}", change, interval, row.verdict)
     return table
+
+
+STAGES: dict[str, Callable[[Any], RenderableType]] = {
+    "prompts": counted("prompts"),
+    "generate": counted("clips"),
+    "score": scores,
+    "pair": pairs,
+    "encode": counted("encoded clips"),
+    "train": path,
+    "evaluate": evaluation,
+    "report": path,
+}
+"""What is shown when a stage ends, of what it returns."""

@@ -1,6 +1,6 @@
 """Recipes: the settings of every stage (`settings`, `training`), read from YAML and overrides (`loading`)."""
 
-from videogpa.config.loading import load_recipe, paper_protocol, parse_settings, score_config, workers_config
+from videogpa.config.loading import load_recipe, paper_protocol, parse_settings, score_config, with_settings, workers_config
 from videogpa.config.settings import (
     CameraPrompts,
     EvaluateConfig,
@@ -36,5 +36,6 @@ __all__ = [
     "paper_protocol",
     "parse_settings",
     "score_config",
+    "with_settings",
     "workers_config",
 ]

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, one_of
 from videogpa.config.training import TrainConfig
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
 from videogpa.measures import MEASURES
 from videogpa.records import Style
 from videogpa.registry import CRITICS, MODELS, check_options
@@ -145,19 +146,19 @@ def _two_or_all(frames: object) -> object:
 class ScoreConfig(Config):
     """The critic that reconstructs clips, and the frames it is given."""
 
-    critic: str = "sfm"
+    critic: str = CRITIC
     """The critic: see `videogpa list critics`. Paper: vggt; sfm needs no weights."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the critic, such as weights or crop: `videogpa list critics NAME` names them."""
-    frames: Annotated[int | Literal["all"], BeforeValidator(_two_or_all)] = 10
+    frames: Annotated[int | Literal["all"], BeforeValidator(_two_or_all)] = FRAMES
     """Judged frames, evenly spread over the clip, first and last included; or `all`. Paper: 10."""
-    window: Annotated[int, Field(ge=4)] = 32
+    window: Annotated[int, Field(ge=4)] = WINDOW
     """More judged frames than this are reconstructed in windows of this many frames, which are then joined."""
-    overlap: Annotated[int, Field(ge=2)] = 8
+    overlap: Annotated[int, Field(ge=2)] = OVERLAP
     """Frames that a window shares with the next; at most half a window."""
-    anchors: Annotated[int, Field(ge=2)] = 64
+    anchors: Annotated[int, Field(ge=2)] = ANCHORS
     """Frames of a clip longer than a window, evenly spread, with which each of its frames is compared."""
-    lpips_net: Literal["alex", "vgg"] = "alex"
+    lpips_net: Literal["alex", "vgg"] = LPIPS_NET
     """Network of LPIPS. Paper: vgg, whose trunk does not ship with the package and is fetched on first use."""
 
     @field_validator("critic")

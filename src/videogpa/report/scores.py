@@ -45,8 +45,8 @@ class ClipCard:
 def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> None:
     """Write the report of scored clips into one HTML file that opens offline.
 
-    The clips of one critic after the other are ranked by `loo_error`; partially scored clips follow, unranked, and those without a score are listed with
-    their reasons. Nothing in the file depends on the time or the machine.
+    The clips of one critic after the other are ranked by `loo_error`; partially scored clips follow, unranked, and
+    those without a score are listed with their reasons. Nothing in the file depends on the time or the machine.
 
     Args:
         path: The HTML file to write.
