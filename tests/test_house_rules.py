@@ -13,7 +13,7 @@ PACKAGE = ROOT / "src" / "videogpa"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [  # each may import those before it, and its own
-    {"arrays", "errors", "measures", "maths", "processes", "registry", "renames"},
+    {"arrays", "errors", "measures", "maths", "processes", "registry", "renames", "defaults"},
     {"records", "bundled", "devices"},
     {"config"},
     {"storage"},
@@ -23,7 +23,7 @@ FLOORS = [  # each may import those before it, and its own
     {"scoring", "training"},
     {"report"},
     {"stages"},
-    {"pipeline", "api"},
+    {"pipeline"},
     {"cli"},
 ]
 

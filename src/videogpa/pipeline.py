@@ -28,7 +28,7 @@ class RunResult:
     """What a run made: the rows of its manifests, and where the rest lies."""
 
     folder: Path
-    """The run folder (docs/conventions.md)."""
+    """The run folder (docs/reference/conventions.md)."""
     prompts: list[Prompt]
     clips: list[Clip]
     """The candidates of the training prompts."""

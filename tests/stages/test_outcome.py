@@ -9,7 +9,7 @@ from videogpa.cli import summary
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.records import CriticFindings, Evaluation, Pair, Score
 from videogpa.report.verdict import headline
-from videogpa.stages.evaluate import compare
+from videogpa.stages.evaluate import compare_scores
 
 MANY = 12
 
@@ -26,7 +26,7 @@ def rows(loo: float, *, flow: float = 0.02, adherence: float = 1.0, failing: flo
 
 
 def outcome(base: list[Score], aligned: list[Score]) -> str:
-    found = compare(base, aligned, chose_pairs=False).outcome
+    found = compare_scores(base, aligned, chose_pairs=False).outcome
     assert found is not None
     return found.verdict
 
@@ -44,12 +44,12 @@ def test_a_gain_counts_at_equal_motion_only() -> None:
 
 def test_few_prompts_cannot_tell_whatever_their_interval() -> None:
     few = LEAST_PROMPTS - 1
-    found = compare(rows(0.1, prompts=few), rows(0.07, prompts=few), chose_pairs=False)
+    found = compare_scores(rows(0.1, prompts=few), rows(0.07, prompts=few), chose_pairs=False)
     assert found.outcome is not None
     assert found.outcome.verdict == "too few prompts"
     assert found.changes["loo_error"].high < 0
     assert found.changes["loo_error"].verdict == "unclear"
-    assert compare(rows(0.1), rows(0.07), chose_pairs=False).changes["loo_error"].verdict == "better"
+    assert compare_scores(rows(0.1), rows(0.07), chose_pairs=False).changes["loo_error"].verdict == "better"
 
 
 def test_a_measures_verdict_has_its_direction() -> None:
@@ -61,7 +61,7 @@ def test_a_measures_verdict_has_its_direction() -> None:
 
 
 def test_the_numbers_are_shares_of_the_base() -> None:
-    found = compare(rows(0.1, failing=1.0), rows(0.075, flow=0.0198, failing=0.0), chose_pairs=False).outcome
+    found = compare_scores(rows(0.1, failing=1.0), rows(0.075, flow=0.0198, failing=0.0), chose_pairs=False).outcome
     assert found is not None
     assert found.geometry.change == pytest.approx(-0.25)
     assert found.geometry.low < -0.25 < found.geometry.high < 0
@@ -72,7 +72,7 @@ def test_the_numbers_are_shares_of_the_base() -> None:
 
 
 def test_what_was_commanded_is_no_finding_but_no_change_of_the_clips_is() -> None:
-    changes = compare(rows(0.1), rows(0.07), chose_pairs=False).changes
+    changes = compare_scores(rows(0.1), rows(0.07), chose_pairs=False).changes
     assert "motion" not in changes  # the oracle's cameras are those of the prompt, for both models
     assert "registered" not in changes
     assert changes["adherence"].difference == changes["failing"].difference == 0
@@ -80,7 +80,7 @@ def test_what_was_commanded_is_no_finding_but_no_change_of_the_clips_is() -> Non
 
 def test_without_geometry_there_is_no_outcome() -> None:
     failed = [Score(clip=f"p{n}/0", critic="sfm", status="failed", reason="noise") for n in range(MANY)]
-    assert compare(failed, failed, chose_pairs=False).outcome is None
+    assert compare_scores(failed, failed, chose_pairs=False).outcome is None
 
 
 def printed(shown: RenderableType) -> list[str]:
@@ -94,7 +94,7 @@ def shown(findings: CriticFindings) -> list[str]:
 
 
 def test_the_terminal_says_it_in_80_columns() -> None:
-    bought = compare(rows(0.1, failing=1.0), rows(0.07, flow=0.017), chose_pairs=True)
+    bought = compare_scores(rows(0.1, failing=1.0), rows(0.07, flow=0.017), chose_pairs=True)
     lines = [line.rstrip() for line in shown(bought)]
     assert max(map(len, lines)) <= 80
     assert lines[0] == "critic oracle (also chose the training pairs)"
@@ -103,12 +103,12 @@ def test_the_terminal_says_it_in_80_columns() -> None:
     assert "better" in row
     assert "explained by less motion" in " ".join(lines)
     assert "reward over-optimisation" in " ".join(lines).replace("\n", " ")
-    other = shown(compare(rows(0.1), rows(0.07), chose_pairs=False))
+    other = shown(compare_scores(rows(0.1), rows(0.07), chose_pairs=False))
     assert other[0].rstrip() == "critic oracle (did not choose the training pairs)"
 
 
 def test_the_headline_has_both_halves() -> None:
-    found = compare(rows(0.1, failing=1.0), rows(0.075), chose_pairs=False).outcome
+    found = compare_scores(rows(0.1, failing=1.0), rows(0.075), chose_pairs=False).outcome
     assert found is not None
     said = headline("oracle", found)
     assert said.startswith("oracle: better geometry at equal motion. loo_error −25.0 % [")

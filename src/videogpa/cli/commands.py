@@ -47,7 +47,7 @@ def score_files(
         paths: Video files, folders of them, and globs.
         critic: Which critic reconstructs the clips: see `videogpa list critics`.
         weights: Weights of a learned critic: a folder, a file, or a hub id. Default: see `videogpa list critics`.
-        options: Another setting of the critic, such as crop=centre (see docs/critics.md). May be repeated.
+        options: Another setting of the critic, such as crop=centre (see docs/how-to/choose-a-critic.md). May be repeated.
         paper: Score as the paper did: its 10 frames, centre crop, points and LPIPS of VGG, in place of --lpips-net.
         frames: How many frames of a clip are judged, evenly spread, first and last included; or `all`.
         window: More frames than that are reconstructed in windows of so many, one after the other, and joined: memory stays

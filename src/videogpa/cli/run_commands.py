@@ -60,7 +60,7 @@ def demo(*, out: str | Path | None = None, over_optimise: bool = False) -> "RunR
     """Align the miniature model that ships with the package, from prompts to report, on the CPU in about five minutes.
 
     A true result: base against aligned model on scenes that neither was trained on, with the same seeds, geometry and motion
-    side by side (docs/demo.md).
+    side by side (docs/science/demo.md).
 
         videogpa demo
         videogpa demo --over-optimise   # how preference training goes wrong: accuracy is perfect, and every clip gets worse
@@ -107,7 +107,7 @@ def show_prompts(recipe: Target, *, out: str | Path | None = None, set: Settings
     """Show the prompts that a recipe would use, or write them to a file. Makes no run and loads no model.
 
     A recipe takes them from a file (JSONL, JSON, CSV, plain text), from a folder of images, or from the miniature world:
-    docs/prompts.md. The file written here can be edited, and used as `prompts.file`.
+    docs/reference/prompts.md. The file written here can be edited, and used as `prompts.file`.
 
         videogpa prompts my-recipe.yaml
         videogpa prompts my-recipe.yaml --set prompts.camera.seed=1 --out prompts.jsonl
@@ -140,7 +140,7 @@ def generate(
     adapter: str | Path | None = None,
     adapter_scale: float | None = None,
 ) -> "list[Clip]":
-    """Generate the candidates of every training prompt, or take those that the prompts bring (docs/prompts.md).
+    """Generate the candidates of every training prompt, or take those that the prompts bring (docs/reference/prompts.md).
 
     Every clip keeps the latents that it was decoded from, for training. With an adapter the clips are those of the aligned
     model; the adapter and its scale are part of what a clip is, so that another one makes the clips again.
@@ -219,7 +219,7 @@ def train(recipe: Target, *, out: str | Path | None = None, set: Settings = ()) 
     r"""Fine-tune the model towards the winners with LoRA: by DPO, on the winners alone, or both.
 
     Training goes on from the last checkpoint. What to read off its numbers, and what to do when memory is short:
-    docs/training.md.
+    docs/how-to/train.md.
 
         videogpa train runs/mine --set train.loss=dpo+sft
         accelerate launch --multi_gpu --num_processes 8 -m videogpa.cli train runs/mine \

@@ -15,6 +15,7 @@ from torch import Tensor
 from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ScoreConfig
 from videogpa.critics.base import Critic, ReconstructionFailed
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
 from videogpa.records import Prompt, Reconstruction, Scene, Score
 from videogpa.registry import CRITICS, build
 from videogpa.scoring.frames import Video, count_frames, read_clip
@@ -63,14 +64,14 @@ class Scorer:
 
     def __init__(
         self,
-        critic: str = "sfm",
+        critic: str = CRITIC,
         *,
         options: Mapping[str, Any] | None = None,
-        frames: int | Literal["all"] = 10,
-        window: int = 32,
-        overlap: int = 8,
-        anchors: int = 64,
-        lpips_net: Net = "alex",
+        frames: int | Literal["all"] = FRAMES,
+        window: int = WINDOW,
+        overlap: int = OVERLAP,
+        anchors: int = ANCHORS,
+        lpips_net: Net = LPIPS_NET,
     ) -> None:
         self.config = ScoreConfig(
             critic=critic,
@@ -225,3 +226,70 @@ def weights_identity(config: ScoreConfig) -> str | None:
 
 def _opened(video: str | Video) -> Video:
     return Path(video) if isinstance(video, str) else video
+
+
+def score(
+    video: str | Video,
+    *,
+    critic: str = CRITIC,
+    frames: int | Literal["all"] = FRAMES,
+    lpips_net: Net = LPIPS_NET,
+    window: int = WINDOW,
+    overlap: int = OVERLAP,
+    options: Mapping[str, Any] | None = None,
+) -> Score:
+    """Score one video. The critic is loaded for this call and freed after it: for many clips, keep a `Scorer`.
+
+    Args:
+        video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+        critic: Estimates cameras and depth: a name that `videogpa list critics` shows.
+        frames: How many frames are judged, evenly spread, first and last included; 2 or more, or `"all"`.
+        lpips_net: The network of the perceptual distance, `"alex"` or `"vgg"`.
+        window: The most frames that the critic reconstructs in one pass; longer clips are reconstructed in windows.
+        overlap: Frames that a window shares with the next.
+        options: The critic's own options: weights, device, ...
+
+    Returns:
+        The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` or `partial`;
+        else `reason` says why there are none. `videogpa.MEASURES` says what each number means and which direction is better.
+
+    Raises:
+        ValueError: If a setting is unknown or impossible, or a tensor has too few frames or values outside [0, 1].
+
+    Examples:
+        >>> row = videogpa.score("clip.mp4")
+        >>> row.status, row.loo_error, row.flow  # read a geometry number with its motion
+    """
+    with Scorer(critic, options=options, frames=frames, window=window, overlap=overlap, lpips_net=lpips_net) as scorer:
+        return scorer.score(video)
+
+
+def reconstruct(
+    video: str | Video,
+    *,
+    critic: str = CRITIC,
+    frames: int | Literal["all"] = FRAMES,
+    options: Mapping[str, Any] | None = None,
+) -> Reconstruction:
+    """Reconstruct the geometry of one video. All judged frames are given to the critic at once, and held in memory.
+
+    Args:
+        video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+        critic: Estimates cameras and depth: a name that `videogpa list critics` shows.
+        frames: How many frames are reconstructed, evenly spread, first and last included; 2 or more, or `"all"`.
+        options: The critic's own options: weights, device, ...
+
+    Returns:
+        Images, depth, confidence and cameras of the judged frames; see `videogpa.Reconstruction`.
+
+    Raises:
+        ReconstructionFailed: If no reliable geometry could be estimated; its `reason` says why.
+        UnreadableVideo: If the file cannot be read.
+        ValueError: If a setting is unknown or impossible, or a tensor has too few frames or values outside [0, 1].
+
+    Examples:
+        >>> geometry = videogpa.reconstruct("clip.mp4")
+        >>> geometry.depth.shape, geometry.camera_from_world.shape
+    """
+    with Scorer(critic, options=options, frames=frames) as scorer:
+        return scorer.reconstruct(video)

@@ -44,7 +44,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
     base, aligned = _score_models(recipe, folder, prompts)
     evaluation = Evaluation(
         critics={
-            critic: compare(
+            critic: compare_scores(
                 [row for row in base if row.critic == critic],
                 [row for row in aligned if row.critic == critic],
                 chose_pairs=critic == recipe.score.critic,
@@ -83,7 +83,7 @@ OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_wi
 BOOTSTRAP_SEED = 0
 
 
-def compare(base: Sequence[Score], aligned: Sequence[Score], *, chose_pairs: bool) -> CriticFindings:
+def compare_scores(base: Sequence[Score], aligned: Sequence[Score], *, chose_pairs: bool = False) -> CriticFindings:
     """Compare one critic's scores of two models, clip by clip.
 
     Clips are matched by name, `<prompt>/<seed>`. A measure is compared over the clips that have it, with status `ok`, in both
