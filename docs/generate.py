@@ -9,7 +9,7 @@ import yaml
 from videogpa.config.description import section_meaning, settings
 from videogpa.critics.cards import cards_of
 from videogpa.measures import MEASURES
-from videogpa.pipeline import recipes_folder
+from videogpa.bundled import recipes_folder
 from videogpa.registry import CRITICS, MODELS, Plugin, Registry, load
 
 REFERENCE = Path(__file__).parent / "reference"
