@@ -111,6 +111,7 @@ def _parser(name: str, function: Callable[..., Any], *, whole: bool) -> Callable
         parameter.replace(annotation=_SHELL_TYPES.get(parameter.name, parameter.annotation))
         for parameter in inspect.signature(function).parameters.values()
     ]
+    vars(parsed).pop("__wrapped__", None)  # of a type checker's decorator: tyro would read the function below it
     vars(parsed)["__signature__"] = inspect.Signature(parameters)
     parsed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     parsed.__name__ = function.__name__
