@@ -27,22 +27,24 @@ class Command:
     """Renders the result for standard output; without it nothing is printed there."""
     notes: Callable[[Any, Mapping[str, Any]], str | None] | None = None
     """Makes of the result and the arguments a line for standard error."""
+    runs_stages: bool = False
+    """Whether it runs stages, which are printed as they begin and end. Other commands need not import the pipeline."""
     passes: Callable[[Any], bool] = lambda result: True
     """Whether the exit status is 0."""
 
 
 COMMANDS = {
-    "run": Command(run_commands.run, notes=summary.open_report),
-    "demo": Command(run_commands.demo, notes=summary.open_report),
+    "run": Command(run_commands.run, runs_stages=True, notes=summary.open_report),
+    "demo": Command(run_commands.demo, runs_stages=True, notes=summary.open_report),
     "score": Command(commands.score_files, shows=summary.scored_files, notes=summary.open_scores),
     "prompts": Command(run_commands.show_prompts, shows=summary.planned_prompts, notes=summary.written_prompts),
-    "generate": Command(run_commands.generate),
-    "score-run": Command(run_commands.score_run),
-    "pair": Command(run_commands.pair),
-    "encode": Command(run_commands.encode),
-    "train": Command(run_commands.train),
-    "evaluate": Command(run_commands.evaluate),
-    "report": Command(run_commands.report),
+    "generate": Command(run_commands.generate, runs_stages=True),
+    "score-run": Command(run_commands.score_run, runs_stages=True),
+    "pair": Command(run_commands.pair, runs_stages=True),
+    "encode": Command(run_commands.encode, runs_stages=True),
+    "train": Command(run_commands.train, runs_stages=True),
+    "evaluate": Command(run_commands.evaluate, runs_stages=True),
+    "report": Command(run_commands.report, runs_stages=True),
     "list": Command(commands.list_what, shows=lambda table: table),
     "check-critic": Command(
         commands.check_critic, shows=summary.critic_findings, passes=lambda found: all(f.right for f in found)
@@ -121,9 +123,12 @@ def _parser(name: str, function: Callable[..., Any], *, whole: bool) -> Callable
 
 def _call(command: Command, given: dict[str, Any]) -> bool:
     """Call the command's function, print what it returns, and return whether it passes."""
-    from videogpa.pipeline import watched_by
+    if command.runs_stages:
+        from videogpa.pipeline import watched_by
 
-    with watched_by(_StagePrinter()):
+        with watched_by(_StagePrinter()):
+            result = command.function(**given)
+    else:
         result = command.function(**given)
     if processes.is_main_process():
         if command.shows is not None:
