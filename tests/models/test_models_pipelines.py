@@ -41,7 +41,7 @@ def test_no_other_text_can_be_asked_for_then() -> None:
     texts.remember(["a"])
     assert texts("a").item() == 1
     for unknown in ("b", "c"):
-        with pytest.raises(UserError, match=f"'{unknown}' is not among those remembered"):
+        with pytest.raises(UserError, match=f"'{unknown}' is not among the cached ones"):
             texts(unknown)
 
 

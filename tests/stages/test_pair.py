@@ -69,7 +69,7 @@ def test_motion_is_the_one_that_the_recipe_names() -> None:
     ],
 )
 def test_a_group_without_a_pair_says_why(candidates: list[Score], reason: str) -> None:
-    row = choose_pair(candidates, PairConfig(winner_threshold=0.6))
+    row = choose_pair(candidates, PairConfig(winner_threshold=0.6, min_gap=0.05))
     assert (row.dropped, row.winner, row.loser) == (reason, None, None)
 
 
