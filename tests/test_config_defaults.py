@@ -1,5 +1,6 @@
 """Defaults follow our own advice, and no shipped recipe depends on one that changed."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import yaml
 
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
-from videogpa.pipeline import recipes_folder
+from videogpa.pipeline import recipes_folder, run
+from videogpa.storage.run_folder import RunFolder
 
 PAPER = (0.05, "dpo", ("vggt",))
 OURS = (0.02, "dpo+sft", ("sfm", "da3"))
@@ -64,3 +66,24 @@ def test_an_unknown_measure_is_named_and_its_gap_does_not_hide_it(tmp_path: Path
     path.write_text("name: x\npair: {measure: nonsense}\n")
     with pytest.raises(UserError, match=r"pair\.measure: unknown name 'nonsense'"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({}, ["evaluate fetches the weights of critic da3 (depth-anything/DA3-BASE, 0.54 GB) on first use"]),
+        ({"evaluate": {"critics": ["sfm"]}}, ["critic sfm of evaluate also chose the training pairs"]),
+        ({"score": {"critic": "oracle"}}, []),
+    ],
+)
+def test_a_run_says_before_it_starts_what_its_evaluation_fetches_and_is_worth(
+    sections: dict[str, object],
+    said: list[str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    with caplog.at_level(logging.INFO):
+        next(iter(run(recipe(**sections), RunFolder(tmp_path / "run"), ["evaluate"])))
+    assert [message.partition("; ")[0].partition(": ")[0] for message in caplog.messages] == said

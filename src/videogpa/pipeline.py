@@ -4,6 +4,7 @@ Every stage reads the files that the stages before it left in the run folder, an
 same settings is kept. A stage's module is imported when its turn comes.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ def run(recipe: Recipe, folder: RunFolder) -> RunResult:
         UserError: If a stage cannot use its settings or its input, or several processes were launched.
     """
     with hold(recipe, folder):
+        _log_notes(recipe)
         return RunResult(
             folder=folder.path,
             prompts=prompts.run(recipe, folder),
@@ -63,6 +67,13 @@ def run(recipe: Recipe, folder: RunFolder) -> RunResult:
             evaluation=evaluate.run(recipe, folder),
             report=report.run(recipe, folder),
         )
+
+
+def _log_notes(recipe: Recipe) -> None:
+    """Say before hours of work which weights the evaluation will fetch, and whether a critic judges its own pairs."""
+    if processes.is_main_process():
+        for note in import_module("videogpa.stages.notes").notes_on_evaluation(recipe):
+            _log.info(note)
 
 
 @dataclass(frozen=True)
