@@ -6,10 +6,10 @@ from pathlib import Path
 
 import yaml
 
+from videogpa.bundled import recipes_folder
 from videogpa.config.description import section_meaning, settings
 from videogpa.critics.cards import cards_of
 from videogpa.measures import MEASURES
-from videogpa.bundled import recipes_folder
 from videogpa.registry import CRITICS, MODELS, Plugin, Registry, load
 
 REFERENCE = Path(__file__).parent / "reference"
