@@ -1,4 +1,4 @@
-"""`videogpa check-critic`: does a critic say so when there is nothing to know? Negative controls beside consistent clips."""
+"""`videogpa check-critic`: runs negative controls (noise, frozen, cut, rotation, zoom) through a critic."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ SHOWN = ("loo_error", "loo_coverage", "single_image", "explained", "flow")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a critic said of one clip. `control` is None for a consistent one."""
+    """The score of one clip, and whether it is right. `control` is None for a consistent clip."""
 
     control: str | None
     score: Score
@@ -35,7 +35,13 @@ class Finding:
 
 
 def check_critic(config: ScoreConfig, seeds: int, world: str = "detailed") -> list[Finding]:
-    """Put the consistent clips and the negative controls of `seeds` scenes to a critic; `world` names how they are filmed."""
+    """Score the consistent clips and the negative controls of some scenes, and say which scores are right.
+
+    Args:
+        config: The critic with its options, and how many frames of a clip it reconstructs.
+        seeds: How many scenes.
+        world: A key of `videogpa.world.controls.CLIP_STYLES`: size, length and style of the clips.
+    """
     film = controls.CLIP_STYLES[world]
     too_many = config.frames != "all" and config.frames > film.frames
     scorer = Scorer.from_config(config.model_copy(update={"frames": film.frames}) if too_many else config)

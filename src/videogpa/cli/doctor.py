@@ -1,4 +1,4 @@
-"""`videogpa doctor`: what this machine has, and which recipes fit it."""
+"""`videogpa doctor`: versions, hardware and weights of this machine, and which recipes it can run."""
 
 import os
 import platform

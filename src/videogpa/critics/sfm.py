@@ -1,12 +1,12 @@
 """The weight-free critic: COLMAP's cameras and plane-sweep depth. No learned weights; runs on a CPU.
 
-It cannot hallucinate: it knows only what matches between frames, and says so when that is not enough.
+It cannot hallucinate: it uses only what matches between frames, and declines the clip when that is not enough.
 
 - Method: SIFT on 25 frames, COLMAP's global mapper (else its incremental one), depth of the judged frames by plane sweep with
   semi-global smoothing, cross-checked between frames. See docs/science/critics.md.
 - Cost: about 10 s and 0.5 GB a clip on two cores. The same clip gives the same bits, on any number of threads.
 - Licence: BSD-3 (COLMAP), Apache-2.0 (OpenCV). Its verdicts may be used commercially.
-- It does not know: clips without parallax, of moving subjects only, of textureless or reflecting surfaces.
+- Limits: it declines clips without parallax, of moving subjects only, of textureless or reflecting surfaces.
 """
 
 from collections.abc import Mapping, Sequence
@@ -148,17 +148,17 @@ class SfmCritic:
         far_apart = homography.explained_far_apart(matched.features, matched.pairs, len(clip.frames))
         model = _choose_model(matched)
         if isinstance(model, _NoModel):
-            raise _verdict(model.why, matched, measures)
+            raise _failure(model.why, matched, measures)
         reconstruction = _assemble(model, matched, measures)
         parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
         measures["parallax"] = parallax
-        looks_flat = far_apart >= homography.FLAT  # mappers find cameras for it: a zoom looks like the way up to a picture
+        looks_flat = far_apart >= homography.FLAT  # COLMAP registers a zoom all the same: it looks like a dolly
         least = FLAT_PARALLAX if looks_flat else LEAST_PARALLAX
         if parallax < least:  # a camera that turns, or a flat picture: mappers find cameras for both
             why = f"near and far points move {parallax:.2f} pixels against each other, less than {least:g}"
             if looks_flat:
                 why += f", and homographies explain {100 * far_apart:.0f} % also between frames half the clip apart"
-            raise _verdict(why, matched, measures)
+            raise _failure(why, matched, measures)
         return replace(reconstruction, measures={**reconstruction.measures, **measures})
 
 
@@ -267,7 +267,7 @@ def _registered(model: SparseModel, wanted: Sequence[int]) -> list[int]:
     return [frame for frame in wanted if frame in model.camera_from_world]
 
 
-def _verdict(why: str, clip: _Matched, measures: dict[str, float | int]) -> ReconstructionFailed:
+def _failure(why: str, clip: _Matched, measures: dict[str, float | int]) -> ReconstructionFailed:
     """Return whether the clip is cut, has no parallax, or cannot be explained at all."""
     if clip.cut:
         return ReconstructionFailed(f"{clip.cut} ({why})", measures=measures)
