@@ -12,20 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "videogpa"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-FLOORS = [  # each may import those before it, and its own
-    {"arrays", "errors", "measures", "maths", "processes", "registry", "renames", "defaults"},
-    {"records", "bundled", "devices"},
-    {"config"},
-    {"storage"},
-    {"video", "workers"},
-    {"world"},
-    {"critics", "models", "prompts"},
-    {"scoring", "training"},
-    {"report"},
-    {"stages"},
-    {"pipeline"},
-    {"cli"},
-]
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+FLOORS = [set(line.split()) for line in ARCHITECTURE.split("```text\n")[1].split("\n```")[0].splitlines()]
+"""Each line's rooms may import those of the lines before it, and its own."""
 
 
 def room(module: str) -> str:
