@@ -10,8 +10,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is: see vide
 
 from jaxtyping import install_import_hook
 
-from golden_networks import write_network
-
 install_import_hook("videogpa", "beartype.beartype")
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,10 +33,14 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def golden_vggt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small VGGT as a folder of `config.json` and `weights.safetensors`; `case.safetensors` holds the original's outputs."""
+    from golden_networks import write_network  # torch is not imported before it is needed
+
     return write_network(GOLDEN / "vggt_small", tmp_path_factory.mktemp("vggt_small"))
 
 
 @pytest.fixture(scope="session")
 def golden_da3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Depth Anything 3 as a folder, like `golden_vggt`."""
+    from golden_networks import write_network
+
     return write_network(GOLDEN / "da3_small", tmp_path_factory.mktemp("da3_small"))
