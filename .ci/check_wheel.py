@@ -29,8 +29,8 @@ def main(wheel: Path, environment: Path) -> None:
     extras = [line for line in requires("videogpa") or [] if "extra ==" in line]
     assert not [line for line in extras if "rerun" in line]
 
-    film = controls.FILMS["detailed"]
-    write_video(Path("clips/consistent.mp4"), controls.consistent(film, 0, "orbit-left"), 8)
+    style = controls.CLIP_STYLES["detailed"]
+    write_video(Path("clips/consistent.mp4"), controls.consistent(style, 0, "orbit-left"), 8)
     write_video(Path("clips/noise.mp4"), torch.rand(10, 3, 96, 128, generator=torch.Generator().manual_seed(0)), 8)
     print(f"{wheel.name}: {len(names)} files, {wheel.stat().st_size / 2**20:.1f} MiB")
 
