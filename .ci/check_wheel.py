@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import torch
 
 import videogpa
-from videogpa.pipeline import recipes_folder
+from videogpa.bundled import recipes_folder
 from videogpa.video import write_video
 from videogpa.world import controls
 
