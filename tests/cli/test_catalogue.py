@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from videogpa.bundled import recipes_folder
-from videogpa.cli import catalogue
-from videogpa.cli.commands import main
+from videogpa.cli import catalogue, main
 from videogpa.critics.cards import CARDS, cards_of
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES

@@ -63,7 +63,7 @@ def test_sorting_and_jumping(tmp_path: Path, cards: list[ClipCard]) -> None:
     write_score_report(tmp_path / "report.html", cards, title="Scores")
     clicks = """<script>
       addEventListener("load", () => {
-        const head = [...document.querySelectorAll(".ranking thead button")].find((b) => b.textContent.includes("loo_error"));
+        const head = [...document.querySelectorAll(".ranking thead button")].find((b) => b.textContent.includes("LOO error"));
         head.click();
         const order = [...document.querySelectorAll(".ranking tbody tr")].map((row) => row.children[1].dataset.value);
         document.querySelector(".chart").emit("plotly_click", {points: [{customdata: "clip-2"}]});

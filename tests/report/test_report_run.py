@@ -78,7 +78,7 @@ def test_says_what_was_found(summary: RunSummary, tmp_path: Path) -> None:
         "−0.0200",
         "[−0.0300, −0.0100]",
         "less motion",
-        '<p class="verdict bad">sfm: no success: the gain is explained by less motion. loo_error −4.0 % [−6.0, −2.0]',
+        '<p class="verdict bad">sfm: no success: the gain is explained by less motion. leave-one-out error −4.0 % [−6.0, −2.0]',
         "critic sfm (also chose the training pairs)",
         "critic oracle<",
         "The aligned model moves less",

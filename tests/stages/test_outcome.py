@@ -99,7 +99,7 @@ def test_the_terminal_says_it_in_80_columns() -> None:
     assert max(map(len, lines)) <= 80
     assert lines[0] == "critic oracle (also chose the training pairs)"
     assert not any("…" in line for line in lines)
-    [row] = [line for line in lines if "loo_error↓" in line and "│" in line]
+    [row] = [line for line in lines if "LOO error↓" in line and "│" in line]
     assert "better" in row
     assert "explained by less motion" in " ".join(lines)
     assert "reward over-optimisation" in " ".join(lines).replace("\n", " ")
@@ -111,7 +111,7 @@ def test_the_headline_has_both_halves() -> None:
     found = compare_scores(rows(0.1, failing=1.0), rows(0.075), chose_pairs=False).outcome
     assert found is not None
     said = headline("oracle", found)
-    assert said.startswith("oracle: better geometry at equal motion. loo_error −25.0 % [")
+    assert said.startswith("oracle: better geometry at equal motion. leave-one-out error −25.0 % [")
     assert "flow +0.0 % [" in said
     assert said.endswith("failing clips 100% → 0%; 12 prompts.")
 

@@ -135,10 +135,9 @@ def _changes(critic: str, findings: "CriticFindings") -> Table:
     for heading in ("measure", "base", "aligned", "change", "interval", "verdict"):
         table.add_column(heading, justify="left" if heading in ("measure", "verdict") else "right", no_wrap=True)
     for name, row in shown.items():
-        arrow = {"lower": "↓", "higher": "↑", None: ""}[MEASURES[name].better]
         interval = f"{row.low:+.4f} to {row.high:+.4f}"
         change = f"{row.difference:+.4f}"
-        table.add_row(name + arrow, f"{row.base:.4f}", f"{row.aligned:.4f}", change, interval, row.verdict)
+        table.add_row(MEASURES[name].heading, f"{row.base:.4f}", f"{row.aligned:.4f}", change, interval, row.verdict)
     return table
 
 

@@ -29,6 +29,7 @@ def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
     Returns:
         The plot as plotly's JSON.
     """
+    x_name, y_name = MEASURES[x].label, MEASURES[y].label
     figure = go.Figure(layout=_layout(_axis_title(x), _axis_title(y)))
     everything = [point for points in series.values() for point in points]
     figure.update_xaxes(range=_range_of_single_value([point.x for point in everything]))
@@ -42,7 +43,7 @@ def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
             text=[point.name for point in points],
             customdata=[point.anchor for point in points],
             marker={"size": 11, "symbol": "circle-open" if number else "circle", "line": {"width": 2 if number else 0}},
-            hovertemplate=f"<b>%{{text}}</b><br>{y} %{{y:.4f}}<br>{x} %{{x:.4f}}<extra></extra>",
+            hovertemplate=f"<b>%{{text}}</b><br>{y_name} %{{y:.4f}}<br>{x_name} %{{x:.4f}}<extra></extra>",
         )
     return str(figure.to_json())
 
@@ -91,4 +92,4 @@ def _axis_title(measure: str) -> str:
     described = MEASURES[measure]
     unit = f", {described.unit}" if described.unit else ""
     better = f" ({described.better} is better)" if described.better else ""
-    return f"{measure}{unit}{better}"
+    return f"{described.label}{unit}{better}"

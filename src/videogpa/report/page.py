@@ -11,7 +11,6 @@ from plotly.offline import get_plotlyjs
 from videogpa.measures import MEASURES
 from videogpa.storage.files import write_text
 
-ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", None: "neither direction is better"}
 
 # Decimals are fixed per measure, so that the decimal points of a column are aligned. All other measures have four.
@@ -37,7 +36,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment.filters["signed"] = signed
     environment.filters["picture"] = picture
     environment.filters["embedded"] = embedded
-    shared = {"measures": MEASURES, "arrows": ARROWS, "directions": DIRECTIONS, "plotly": Markup(get_plotlyjs())}
+    shared = {"measures": MEASURES, "directions": DIRECTIONS, "plotly": Markup(get_plotlyjs())}
     write_text(path, environment.get_template(template).render(**shared, **content))
 
 

@@ -16,7 +16,6 @@ from videogpa.records import Score
 from videogpa.storage.files import write_text
 
 SHOWN = ("loo_error", "flow", "error_3dcs")  # what leaves a name 26 of 80 columns; the rest is in the files
-ARROWS = {"lower": "↓", "higher": "↑", None: ""}
 
 
 def ranked(scores: Sequence[Score]) -> list[Score]:
@@ -52,7 +51,7 @@ def score_table(scores: Sequence[Score]) -> Group:
     table.add_column("clip", overflow="fold")
     table.add_column("status", no_wrap=True)
     for measure in SHOWN:
-        table.add_column(f"{measure}{ARROWS[MEASURES[measure].better]}", justify="right", no_wrap=True)
+        table.add_column(MEASURES[measure].heading, justify="right", no_wrap=True)
     names = short_names([row.clip for row in scores])
     for name, row in zip(names, scores, strict=True):
         numbers = [getattr(row, measure) for measure in SHOWN]

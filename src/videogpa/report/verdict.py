@@ -1,6 +1,6 @@
 """The verdict on a training in one sentence. It names geometry and motion together: less motion alone improves geometry."""
 
-from videogpa.measures import LEAST_PROMPTS
+from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.records import Outcome, Relative
 
 VERDICTS = {
@@ -20,8 +20,8 @@ def headline(critic: str, outcome: Outcome) -> str:
         critic: The name of the critic that scored the clips.
         outcome: What the evaluation found with this critic.
     """
-    parts = [f"{outcome.measure} {interval(outcome.geometry)}"]
-    parts += [f"{name} {interval(relative)}" for name, relative in outcome.motion.items()]
+    parts = [f"{MEASURES[outcome.measure].label} {interval(outcome.geometry)}"]
+    parts += [f"{MEASURES[name].label} {interval(relative)}" for name, relative in outcome.motion.items()]
     if outcome.failing is not None:
         parts.append(f"failing clips {outcome.failing[0]:.0%} → {outcome.failing[1]:.0%}")
     caution = (
