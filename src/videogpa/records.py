@@ -189,7 +189,7 @@ class Reconstruction:
             TypeError: If one of them is no array of floats.
             ValueError: If one has another shape or values that cannot be meant.
 
-        Example:
+        Examples:
             >>> poses = np.linalg.inv(world_from_camera)
             >>> mine = Reconstruction.from_arrays(images=rgb, depth=depth, intrinsics=k, camera_from_world=poses)
             >>> videogpa.score_reconstruction(mine).loo_error

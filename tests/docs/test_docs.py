@@ -61,6 +61,13 @@ def is_setting(name: str) -> bool:
     return last in model.model_fields
 
 
+def test_every_page_that_the_code_names_exists() -> None:
+    folders = [ROOT / folder for folder in ("src", "benchmarks", "miniatures", "recipes", "tests")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in {".py", ".yaml", ".j2"}]
+    named = {name for file in files for name in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text())}
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 def test_every_command_and_flag_in_the_docs_exists() -> None:
     used: dict[str, set[str]] = {}
     for call in (call for page in PAGES for call in commands(page)):

@@ -32,7 +32,7 @@ class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip,
 class CriticInput:
     """The frames of one clip that a critic is given, and which of them it must reconstruct.
 
-    Example:
+    Examples:
         >>> clip = CriticInput(torch.rand(25, 3, 96, 128), judged=(0, 8, 16, 24))
         >>> reconstruction = SfmCritic().reconstruct(clip)  # cameras and depth of four frames
 

@@ -3,7 +3,7 @@
 A critic estimates the cameras and the depth of a clip. Its point cloud, rendered back into the frames, disagrees with them
 where the clip is not one consistent 3D scene.
 
-Example:
+Examples:
     >>> from videogpa.scoring import Lpips, Reconstruction, Scorer, score_reconstruction
     >>> with Scorer("sfm", frames=10) as scorer:  # many clips, one critic
     ...     row = scorer.score("clip.mp4")

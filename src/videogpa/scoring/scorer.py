@@ -56,7 +56,7 @@ class Scorer:
     Raises:
         ValueError: If a name is unknown or a number impossible.
 
-    Example:
+    Examples:
         >>> with Scorer("vggt", options={"device": "cuda"}, frames=10) as scorer:
         ...     rows = [scorer.score(path) for path in Path("clips").glob("*.mp4")]
         >>> sorted((row.loo_error, row.clip) for row in rows if row.status == "ok")

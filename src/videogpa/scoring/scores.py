@@ -90,7 +90,7 @@ def score_reconstruction(reconstruction: Reconstruction, lpips: Lpips | None = N
         ReconstructionFailed: If there is nothing to compare: fewer than two frames, no usable point, or frames that show no
             point of another.
 
-    Example:
+    Examples:
         >>> reconstruction = Reconstruction.from_arrays(images=images, depth=depth, intrinsics=k, camera_from_world=poses)
         >>> score_reconstruction(reconstruction).loo_error
     """
