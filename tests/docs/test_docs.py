@@ -1,5 +1,6 @@
 """The documentation is true: what it names exists, its links lead somewhere, and its code runs."""
 
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from pages import DOCS, PAGES, ROOT, anchors, blocks, commands, prose
 from pydantic import BaseModel
 
+from videogpa import defaults
 from videogpa.config import Recipe
 from videogpa.measures import MEASURES
 
@@ -87,6 +89,14 @@ def test_the_gallery_quotes_the_table_of_results() -> None:
     assert len(scored) == 6
     for _, _, loo_error, explained, error_3dcs, flow, *_ in scored:
         assert f"| {loo_error} | {float(explained):.2f} | {error_3dcs} | {flow} |" in page
+
+
+def test_the_page_of_the_interface_quotes_the_defaults_of_scoring() -> None:
+    page = (DOCS / "reference/api.md").read_text()
+    quoted = dict(re.findall(r"`([A-Z_]+)`\s(?:is\s)?`?(\"\w+\"|\d+)`?", page))
+    assert {name: json.loads(value) for name, value in quoted.items() if name != "MEASURES"} == {
+        name: value for name, value in vars(defaults).items() if name.isupper()
+    }
 
 
 def test_every_measure_that_the_gallery_and_symptoms_show_is_one() -> None:
