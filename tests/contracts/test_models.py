@@ -319,9 +319,9 @@ def test_remembered_texts_give_the_same_and_free_the_encoder(subject: Subject) -
     assert_close(subject.condition(model, request), conditions, rtol=0, atol=0)
     model.cache_text_embeddings([request.text])
     unknown = replace(request, text="another")
-    with pytest.raises(UserError, match="'another' is not among those remembered"):
+    with pytest.raises(UserError, match="'another' is not among the cached ones"):
         list(model.generate([unknown], sampling))
-    with pytest.raises(UserError, match="'another' is not among those remembered"):
+    with pytest.raises(UserError, match="'another' is not among the cached ones"):
         model.cache_text_embeddings(["another"])
 
 
