@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 
 TINY = "tiny:"
 
@@ -17,12 +17,12 @@ def bundled_folder(name: str) -> Path:
         name: `tiny:i2v`, a video model in diffusers format, or `tiny:vggt`, a geometry model.
 
     Raises:
-        UserError: If there is no model of that name.
+        InvalidInput: If there is no model of that name.
     """
     folder = BUNDLED / name.removeprefix(TINY)
     if folder.parent != BUNDLED or not folder.is_dir():
         known = ", ".join(f"{TINY}{path.name}" for path in sorted(BUNDLED.iterdir()))
-        raise UserError(f"{name}: no trained model of that name ships with the package; available are: {known}")
+        raise InvalidInput(f"{name}: no trained model of that name ships with the package; available are: {known}")
     return folder
 
 

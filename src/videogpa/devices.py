@@ -2,7 +2,7 @@
 
 import torch
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 
 
 def pick_device(name: str) -> torch.device:
@@ -12,7 +12,7 @@ def pick_device(name: str) -> torch.device:
         name: A name that torch knows, such as `cpu` or `cuda:1`; or `auto`, a GPU if there is one and else the CPU.
 
     Raises:
-        UserError: If torch does not know the name, or the machine has no such device.
+        InvalidInput: If torch does not know the name, or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -20,5 +20,5 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        raise UserError(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        raise InvalidInput(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
     return device

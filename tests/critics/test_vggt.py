@@ -24,7 +24,8 @@ from videogpa.maths.cameras import unproject
 from videogpa.records import Reconstruction, Scene
 from videogpa.scoring import reprojection
 from videogpa.scoring.lpips import VGG_VARIABLE
-from videogpa.scoring.scorer import Scorer, weights_identity
+from videogpa.scoring.scorer import Scorer
+from videogpa.stages.score import weights_identity
 from videogpa.video import read_frames, write_video
 from videogpa.world.paths import PATHS
 

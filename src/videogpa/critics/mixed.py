@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from videogpa.critics import cards
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 from videogpa.records import Reconstruction
 from videogpa.registry import CRITICS, build
 
@@ -30,7 +30,7 @@ class MixedCritic:
         drop_fraction: Share of a clip's least confident pixels, in [0, 1), whose depth is not used.
 
     Raises:
-        UserError: If one of the two is not a critic's name, or is `mixed` itself.
+        InvalidInput: If one of the two is not a critic's name, or is `mixed` itself.
         ValueError: If an option of the two is unknown or impossible.
     """
 
@@ -47,7 +47,7 @@ class MixedCritic:
         for name in (depth, cameras):
             if name not in CRITICS or name == "mixed":
                 known = ", ".join(sorted(set(CRITICS) - {"mixed"}))
-                raise UserError(f"`mixed` takes depth and cameras from one of {known}; not from {name!r}")
+                raise InvalidInput(f"`mixed` takes depth and cameras from one of {known}; not from {name!r}")
         self._names = {"depth": depth, "cameras": cameras}
         self._depth: Critic = build(CRITICS, depth, depth_options)
         self._cameras: Critic = build(CRITICS, cameras, cameras_options)

@@ -24,7 +24,7 @@ from videogpa.critics.networks.gates import pass_gates
 from videogpa.critics.networks.vggt import Head, Prediction, Vggt
 from videogpa.critics.networks.weights import trunk_precision
 from videogpa.devices import pick_device
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 from videogpa.records import Reconstruction
 
 DEFAULT_WEIGHTS = cards.CARDS["vggt"][0].weights
@@ -69,7 +69,7 @@ class VggtCritic:
         self._model = Vggt.from_folder(weights, heads=heads, device=chosen, precision=trunk_precision(chosen))
         self._device, self._crop, self._side = chosen, crop, side or self._model.config.img_size
         if self._side % self._model.config.patch_size:
-            raise UserError(
+            raise InvalidInput(
                 f"`side` must be a multiple of {self._model.config.patch_size}, the patches of {weights}; not {side}"
             )
         self.details = {"weights": str(weights), "crop": crop, "points": points, "side": str(self._side)}

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import Linear, Module
 from torch.nn.functional import linear
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 
 CONFIG_FILE = "adapter_config.json"
@@ -50,13 +50,13 @@ def load_weights(adapter: PeftModel, folder: Path) -> None:
     """Fill an adapter with the weights in the folder.
 
     Raises:
-        UserError: If a tensor is missing, unexpected, or of another shape; the message names them.
+        InvalidInput: If a tensor is missing, unexpected, or of another shape; the message names them.
     """
     found = _read(folder)
     expected = get_peft_model_state_dict(adapter)
     problems = _mismatches(found, expected)
     if problems:
-        raise UserError(f"the adapter at {folder} does not fit the model: {'; '.join(problems)}")
+        raise InvalidInput(f"the adapter at {folder} does not fit the model: {'; '.join(problems)}")
     set_peft_model_state_dict(adapter, found)
 
 
@@ -65,14 +65,15 @@ def adapted(transformer: Module, folder: Path, *, scale: float = 1.0) -> Iterato
     """Put the adapter in the folder on while the block lasts: as it was trained, times `scale`. 0 is the base model.
 
     Raises:
-        UserError: If it is missing or does not fit the transformer; the message names the keys.
+        MissingInput: If it is missing.
+        InvalidInput: If it does not fit the transformer; the message names the keys.
     """
     check_folder(folder)
     try:
         config = LoraConfig.from_pretrained(folder)
         adapter = _put_on(transformer, config)
     except (TypeError, ValueError) as error:
-        raise UserError(f"the adapter at {folder} cannot be put on this model: {error}") from None
+        raise InvalidInput(f"the adapter at {folder} cannot be put on this model: {error}") from None
     try:
         load_weights(adapter, folder)
         adapter.requires_grad_(False)
@@ -86,18 +87,18 @@ def check_folder(folder: Path) -> None:
     """Check that the files of an adapter are there.
 
     Raises:
-        UserError: If one is missing.
+        MissingInput: If one is missing.
     """
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"no adapter at {folder}: {' and '.join(missing)} missing. `videogpa train` writes one.")
+        raise MissingInput(f"no adapter at {folder}: {' and '.join(missing)} missing. `videogpa train` writes one.")
 
 
 def adapter_fingerprint(folder: Path) -> str:
     """Hash what of an adapter's folder decides its effect.
 
     Raises:
-        UserError: If it is not there.
+        MissingInput: If it is not there.
     """
     check_folder(folder)
     return fingerprint("adapter", path_fingerprint(folder / CONFIG_FILE), path_fingerprint(folder / WEIGHTS_FILE))
@@ -138,7 +139,7 @@ def _read(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / WEIGHTS_FILE)
     except SafetensorError as error:
-        raise UserError(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from None
+        raise InvalidInput(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from None
 
 
 def _mismatches(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.nn.functional import interpolate
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 
 Part = Literal["text", "vae", "transformer"]
 """The parts of a model that can be loaded: training needs the transformer alone, encoding all but the transformer."""
@@ -108,7 +108,7 @@ class VideoModel(Protocol):
         """Check that the model at `path` can make clips of this size. Reads its configuration only.
 
         Raises:
-            UserError: If it cannot; the message names the nearest size that it can make.
+            InvalidInput: If it cannot; the message names the nearest size that it can make.
         """
         ...
 
@@ -202,10 +202,10 @@ def first_frame(request: GenerationRequest, *, height: int, width: int) -> Float
     """Return the request's first frame, fitted.
 
     Raises:
-        UserError: If it has none.
+        InvalidInput: If it has none.
     """
     if request.image is None:
-        raise UserError(f"an image-to-video model needs a first frame, and the prompt {request.text!r} has none")
+        raise InvalidInput(f"an image-to-video model needs a first frame, and the prompt {request.text!r} has none")
     return fit_image(request.image, height=height, width=width)
 
 

@@ -8,7 +8,7 @@ import torch
 from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ModelConfig
 from videogpa.devices import pick_device
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
@@ -23,7 +23,8 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
     `toy:NAME` (random weights) is built once, into `<run folder>/model/NAME`; `tiny:NAME` (trained) ships with the package.
 
     Raises:
-        UserError: If there is no such folder and the name cannot be a hub id either, or no such toy or tiny model.
+        MissingInput: If there is no such folder and the name cannot be a hub id either.
+        InvalidInput: If there is no such toy or tiny model.
     """
     if config.path.startswith(_TOY):
         return _toy_folder(config.path.removeprefix(_TOY), folder)
@@ -34,7 +35,7 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
         return local
     owner, _, name = config.path.partition("/")
     if not owner or not name or "/" in name or owner.startswith((".", "~")):
-        raise UserError(
+        raise MissingInput(
             f"there is no folder {config.path}. Give model.path a diffusers folder, a hub id such as "
             "zai-org/CogVideoX-5b-I2V, tiny:i2v, or toy:cogvideox-i2v."
         )
@@ -49,7 +50,7 @@ def _toy_folder(name: str, folder: RunFolder) -> Path:
         try:
             toys.build(name, path)
         except KeyError as error:
-            raise UserError(f"model.path {_TOY}{name}: {error.args[0]}") from None
+            raise InvalidInput(f"model.path {_TOY}{name}: {error.args[0]}") from None
     return path
 
 
@@ -70,7 +71,7 @@ def check_size(config: ModelConfig, folder: RunFolder, *, frames: int, height: i
     """Check, from its configuration alone, that the model can make clips of this size.
 
     Raises:
-        UserError: If it cannot; the message names the nearest size that it can make.
+        InvalidInput: If it cannot; the message names the nearest size that it can make.
     """
     path = resolve_model_path(config, folder)
     load(MODELS, config.name).check_size(path, revision=config.revision, frames=frames, height=height, width=width)

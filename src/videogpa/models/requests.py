@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from videogpa.errors import UserError
+from videogpa.errors import MissingInput
 from videogpa.models.base import GenerationRequest
 from videogpa.records import Prompt
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
@@ -13,7 +13,7 @@ def prompt_identity(prompt: Prompt, images: Path) -> str:
     """Return a fingerprint of all that a model sees of the prompt. Image paths are relative to the folder `images`.
 
     Raises:
-        UserError: If the image is missing.
+        MissingInput: If the image is missing.
     """
     image = _image(prompt, images)
     return fingerprint("prompt", prompt.text, None if image is None else path_fingerprint(image))
@@ -30,5 +30,7 @@ def _image(prompt: Prompt, images: Path) -> Path | None:
         return None
     path = images / prompt.image
     if not path.is_file():
-        raise UserError(f"the first frame of prompt {prompt.prompt!r} is missing: {path}. `videogpa generate` writes it again.")
+        raise MissingInput(
+            f"the first frame of prompt {prompt.prompt!r} is missing: {path}. `videogpa generate` writes it again."
+        )
     return path

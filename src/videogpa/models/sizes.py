@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 
 _UNBOUNDED = (1 << 31, 1 << 31)
 
@@ -23,11 +23,11 @@ class SizeRule:
         """Check a size.
 
         Raises:
-            UserError: If the model cannot make it; the message has the nearest that it can.
+            InvalidInput: If the model cannot make it; the message has the nearest that it can.
         """
         right = self.nearest(frames=frames, height=height, width=width)
         if (frames, height, width) != right:
-            raise UserError(
+            raise InvalidInput(
                 f"the model cannot make {frames} frames of {height}x{width} (height x width): frames must be "
                 f"{self.frame_step} k + 1, height and width multiples of {self.grid}{self.reason and f'; {self.reason}'}. "
                 f"The nearest that it can: frames {right[0]}, height {right[1]}, width {right[2]}."

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Prompt, Scene
 from videogpa.storage.fingerprints import fingerprint
 
@@ -49,8 +49,9 @@ def read_file(file: Path) -> list[Prompt]:
         its text and image.
 
     Raises:
-        UserError: If the file cannot be read, a record is not a prompt, or two records have the same id; the message names
-            the line.
+        MissingInput: If the file, or an image or video that it names, is not there.
+        InvalidInput: If the file cannot be read, a record is not a prompt, or two records have the same id; the message
+            names the line.
     """
     rows: dict[str, Prompt] = {}
     for where, content in _records(file):
@@ -62,12 +63,12 @@ def read_file(file: Path) -> list[Prompt]:
         elif row.videos and known.videos and known == row.model_copy(update={"videos": known.videos}):
             rows[row.prompt] = known.model_copy(update={"videos": (*known.videos, *row.videos)})
         else:
-            raise UserError(
+            raise InvalidInput(
                 f"{where}: the prompt {row.prompt!r} is there already. Ids must be unique, except for records that each name a "
                 "video of the same prompt"
             )
     if not rows:
-        raise UserError(f"{file} holds no prompt")
+        raise InvalidInput(f"{file} holds no prompt")
     return list(rows.values())
 
 
@@ -81,18 +82,19 @@ def read_folder(folder: Path) -> list[Prompt]:
         A prompt without a text for every image, sorted by file name.
 
     Raises:
-        UserError: If there is no such folder, it contains no image, or two images would have the same id.
+        MissingInput: If there is no such folder, or it contains no image.
+        InvalidInput: If two images would have the same id.
     """
     if not folder.is_dir():
-        raise UserError(f"no folder of images at {folder} (prompts.images of the recipe)")
+        raise MissingInput(f"no folder of images at {folder} (prompts.images of the recipe)")
     images = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not images:
-        raise UserError(f"no image in {folder}: expected files such as a.png ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise MissingInput(f"no image in {folder}: expected files such as a.png ({', '.join(sorted(IMAGE_SUFFIXES))})")
     rows: dict[str, Prompt] = {}
     for image in images:
         name = _slug(image.stem) or _made_id("", image.stem)
         if name in rows:
-            raise UserError(f"{image} and {rows[name].image} would both be the prompt {name!r}: rename one")
+            raise InvalidInput(f"{image} and {rows[name].image} would both be the prompt {name!r}: rename one")
         rows[name] = Prompt(prompt=name, text="", image=str(image.resolve()))
     return list(rows.values())
 
@@ -101,13 +103,13 @@ def _records(file: Path) -> Iterator[tuple[str, Any]]:
     """Yield each record of the file, preceded by its place in the file for error messages."""
     readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".txt": _txt}
     if file.suffix.lower() not in readers:
-        raise UserError(f"{file}: expected a file of prompts, {', '.join(readers)}")
+        raise InvalidInput(f"{file}: expected a file of prompts, {', '.join(readers)}")
     try:
         text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except FileNotFoundError:
-        raise UserError(f"no prompts at {file} (prompts.file of the recipe)") from None
+        raise MissingInput(f"no prompts at {file} (prompts.file of the recipe)") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 text: {error}") from None
+        raise InvalidInput(f"{file} is not UTF-8 text: {error}") from None
     yield from readers[file.suffix.lower()](text, str(file))
 
 
@@ -117,14 +119,14 @@ def _jsonl(text: str, file: str) -> Iterator[tuple[str, Any]]:
             try:
                 yield f"{file}, line {number}", json.loads(line)
             except json.JSONDecodeError as error:
-                raise UserError(f"{file}, line {number}: not JSON: {error}") from None
+                raise InvalidInput(f"{file}, line {number}: not JSON: {error}") from None
 
 
 def _json(text: str, file: str) -> Iterator[tuple[str, Any]]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from None
+        raise InvalidInput(f"{file}, line {error.lineno}: not JSON: {error.msg}") from None
     if isinstance(content, list):
         yield from ((f"{file}, entry {number}", entry) for number, entry in enumerate(content, start=1))
     elif isinstance(content, dict):
@@ -132,7 +134,7 @@ def _json(text: str, file: str) -> Iterator[tuple[str, Any]]:
             record = {"text": entry} if isinstance(entry, str) else entry
             yield f"{file}, entry {key!r}", {"id": key, **record} if isinstance(record, dict) else record
     else:
-        raise UserError(f"{file}: expected a list of prompts, or a mapping of ids to texts or prompts")
+        raise InvalidInput(f"{file}: expected a list of prompts, or a mapping of ids to texts or prompts")
 
 
 def _csv(text: str, file: str) -> Iterator[tuple[str, Any]]:
@@ -141,10 +143,10 @@ def _csv(text: str, file: str) -> Iterator[tuple[str, Any]]:
         for row in reader:
             where = f"{file}, line {reader.line_num}"
             if None in row:
-                raise UserError(f"{where}: more cells than the header has columns; put a text with commas in quotes")
+                raise InvalidInput(f"{where}: more cells than the header has columns; put a text with commas in quotes")
             yield where, {name: cell for name, cell in row.items() if cell}
     except csv.Error as error:
-        raise UserError(f"{file}, line {reader.reader.line_num}: not CSV: {error}") from None
+        raise InvalidInput(f"{file}, line {reader.reader.line_num}: not CSV: {error}") from None
 
 
 def _txt(text: str, file: str) -> Iterator[tuple[str, Any]]:
@@ -158,13 +160,13 @@ def _parse(content: Any, where: str) -> Record:
         return Record.model_validate(content)
     except ValidationError as error:
         problem = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{where}: expected text and optionally id, image, video and split, but {problem}") from None
+        raise InvalidInput(f"{where}: expected text and optionally id, image, video and split, but {problem}") from None
 
 
 def _row(record: Record, folder: Path, where: str) -> Prompt:
     name = _made_id(record.text, record.image or "") if record.id is None else _slug(record.id)
     if not name:
-        raise UserError(f"{where}: the id {record.id!r} has no ASCII letter or digit; ids become file names")
+        raise InvalidInput(f"{where}: the id {record.id!r} has no ASCII letter or digit; ids become file names")
     videos = (*record.videos, *([record.video] if record.video else []))
     return Prompt(
         prompt=name,
@@ -179,7 +181,7 @@ def _row(record: Record, folder: Path, where: str) -> Prompt:
 def _file(folder: Path, name: str, kind: str, where: str) -> str:
     path = (folder / Path(name).expanduser()).resolve()
     if not path.is_file():
-        raise UserError(f"{where}: no {kind} at {path}")
+        raise MissingInput(f"{where}: no {kind} at {path}")
     return str(path)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ScoreConfig
 from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
@@ -24,7 +23,6 @@ from videogpa.scoring.lpips import Lpips, Net
 from videogpa.scoring.optical_flow import mean_flow
 from videogpa.scoring.reprojection import Render
 from videogpa.scoring.scores import score_reconstruction
-from videogpa.storage.fingerprints import path_fingerprint
 from videogpa.video import UnreadableVideo, sample_indices
 
 SHOWN = 10  # frames of a long clip that are kept for people to look at; as many as of a short one
@@ -212,16 +210,6 @@ class Scorer:
     def _row(self, clip: str, **columns: object) -> Score:
         details = dict(self.critic.details) or None
         return Score.model_validate({"clip": clip, "critic": self.config.critic, "details": details, **columns})
-
-
-def weights_identity(config: ScoreConfig) -> str | None:
-    """Return a fingerprint of the files that the critic's option `weights` names, if they lie on this machine.
-
-    Rows that were made with other weights under the same name are stale, which the settings alone would not show.
-    """
-    name = str(config.options.get("weights", ""))
-    weights = bundled_folder(name) if name.startswith(TINY) else Path(name).expanduser()
-    return path_fingerprint(weights) if name and weights.exists() else None
 
 
 def _opened(video: str | Video) -> Video:

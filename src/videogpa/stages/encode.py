@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videogpa.config import GenerateConfig, ModelConfig, Recipe
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import VideoModel
 from videogpa.models.loading import load_model, model_identity, with_absolute_path
 from videogpa.models.requests import prompt_identity, request_for
@@ -113,7 +113,7 @@ class EncodeTask:
         video = read_frames(path)
         found, expected = (len(video), *video.shape[2:]), (self.size.frames, self.size.height, self.size.width)
         if found != expected:
-            raise UserError(f"{path} is {found} (frames, height, width), where the recipe says {expected}")
+            raise InvalidInput(f"{path} is {found} (frames, height, width), where the recipe says {expected}")
         return video
 
 
@@ -148,7 +148,7 @@ def _paired_clips(folder: RunFolder) -> list[Clip]:
         if name not in clips or clips[name].prompt not in prompts or not (folder / clips[name].path).exists()
     ]
     if missing:
-        raise UserError(
+        raise MissingInput(
             f"clips of pairs, or their prompts, are missing: {', '.join(missing[:5])}. `videogpa run` makes them again."
         )
     return [clips[name] for name in names]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from videogpa.config import Recipe
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
 from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
@@ -34,11 +34,12 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         What evaluation.json holds.
 
     Raises:
-        UserError: If fewer than two prompts are held out, or there is no adapter.
+        InvalidInput: If fewer than two prompts are held out.
+        MissingInput: If there is no adapter.
     """
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
     if len(prompts) < 2:
-        raise UserError(
+        raise InvalidInput(
             f"{folder / 'prompts.jsonl'} has {len(prompts)} prompts with the split `held_out`: a comparison takes two or more"
         )
     base, aligned = _score_models(recipe, folder, prompts)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from videogpa.config import ModelConfig, Recipe
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import Sampling
 from videogpa.models.loading import check_size, load_model, model_identity, with_absolute_path
 from videogpa.models.requests import prompt_identity, request_for
@@ -54,7 +54,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
     """
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "train"]
     if not prompts:
-        raise UserError(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
+        raise InvalidInput(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
     config = recipe.generate
     check_size(recipe.model, folder, frames=config.frames, height=config.height, width=config.width)
     adapter = None if config.adapter is None else Adapter(config.adapter.expanduser().resolve(), config.adapter_scale)
@@ -196,7 +196,7 @@ class UserClip:
     def fingerprint(self) -> str:
         """Hash of the file's content and of the size that is asked for."""
         if not self.source.is_file():
-            raise UserError(f"the clip {self.source} of prompt {self.row.prompt!r} is gone")
+            raise MissingInput(f"the clip {self.source} of prompt {self.row.prompt!r} is gone")
         return fingerprint("own clip", path_fingerprint(self.source), self.size)
 
 
@@ -204,15 +204,15 @@ def import_clip(clip: UserClip) -> Clip:
     """Copy a user's clip into the run, and return its row.
 
     Raises:
-        UserError: If the file is not a video, or has another size than the recipe.
+        InvalidInput: If the file is not a video, or has another size than the recipe.
     """
     try:
         found = probe(clip.source)
     except UnreadableVideo as error:
-        raise UserError(f"a clip of prompt {clip.row.prompt!r} cannot be used: {error}") from None
+        raise InvalidInput(f"a clip of prompt {clip.row.prompt!r} cannot be used: {error}") from None
     size = (found.frames, found.height, found.width)
     if size != clip.size:
-        raise UserError(
+        raise InvalidInput(
             f"{clip.source} is {size} (frames, height, width), where the recipe says {clip.size}: training takes clips of one "
             "size. Convert it, or set generate.frames, height and width."
         )
@@ -279,4 +279,4 @@ def _adapter_identity(adapter: Adapter | None) -> list[object]:
 def _check_images(recipe: Recipe, prompts: Sequence[Prompt]) -> None:
     without = [prompt.prompt for prompt in prompts if prompt.image is None]
     if load(MODELS, recipe.model.name).needs_image and without:
-        raise UserError(f"an image-to-video model needs a first frame, which these prompts lack: {', '.join(without[:5])}")
+        raise InvalidInput(f"an image-to-video model needs a first frame, which these prompts lack: {', '.join(without[:5])}")

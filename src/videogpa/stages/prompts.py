@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videogpa.config import CameraPrompts, PromptsConfig, Recipe
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 from videogpa.prompts.camera_moves import camera_text, choose_moves
 from videogpa.prompts.files import read_file, read_folder
 from videogpa.records import Prompt
@@ -34,7 +34,8 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
         All prompts, in the order of their source; `image` is relative to the run folder.
 
     Raises:
-        UserError: If a file or folder is missing or cannot be used.
+        MissingInput: If a file or folder is missing.
+        InvalidInput: If one cannot be used.
     """
     prompts = {row.prompt: row for row in plan(recipe.prompts)}
     wanted = {name: _fingerprint(row) for name, row in prompts.items()}
@@ -56,8 +57,8 @@ def plan(config: PromptsConfig) -> list[Prompt]:
         world has no image file yet: its first frame is rendered by `run`.
 
     Raises:
-        UserError: If a file or folder is missing or cannot be used, a prompt has no text, or more prompts are to be held out
-            than there are.
+        MissingInput: If a file or folder is missing.
+        InvalidInput: If one cannot be used, a prompt has no text, or more prompts are to be held out than there are.
     """
     if config.world is not None:
         return world_prompts(config.world)
@@ -69,7 +70,7 @@ def plan(config: PromptsConfig) -> list[Prompt]:
         rows = rows if config.camera is None else _with_camera(rows, config.camera)
     without_text = [row.prompt for row in rows if not row.text]
     if without_text:
-        raise UserError(f"prompts without a text: {', '.join(without_text[:5])}. Add one, or let prompts.camera write it.")
+        raise InvalidInput(f"prompts without a text: {', '.join(without_text[:5])}. Add one, or let prompts.camera write it.")
     return _hold_out(rows, config.held_out)
 
 
@@ -86,7 +87,7 @@ def _hold_out(rows: list[Prompt], count: int) -> list[Prompt]:
     """
     training = [row.prompt for row in rows if row.split == "train"]
     if count >= len(training) and count > 0:
-        raise UserError(f"prompts.held_out is {count}, and there are only {len(training)} prompts to train with")
+        raise InvalidInput(f"prompts.held_out is {count}, and there are only {len(training)} prompts to train with")
     chosen = set(sorted(training, key=lambda name: fingerprint("held out", name))[:count])
     return [row.model_copy(update={"split": "held_out"}) if row.prompt in chosen else row for row in rows]
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import Recipe, ScoreConfig, WorkersConfig
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Clip, Prompt, Score
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
-from videogpa.scoring.scorer import Scorer, weights_identity
+from videogpa.scoring.scorer import Scorer
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest
@@ -78,6 +79,16 @@ def score_clips(
     return manifests.scores(folder).update(wanted, lambda keys: crew.map(work, [jobs[key] for key in keys], label="score"))
 
 
+def weights_identity(config: ScoreConfig) -> str | None:
+    """Return a fingerprint of the files that the critic's option `weights` names, if they lie on this machine.
+
+    Rows that were made with other weights under the same name are stale, which the settings alone would not show.
+    """
+    name = str(config.options.get("weights", ""))
+    weights = bundled_folder(name) if name.startswith(TINY) else Path(name).expanduser()
+    return path_fingerprint(weights) if name and weights.exists() else None
+
+
 STRIPS = "strips"
 ALONE = WorkersConfig()
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
@@ -90,7 +101,7 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     best first.
 
     Raises:
-        UserError: If a path names nothing.
+        MissingInput: If a path names nothing.
         RunFolderBusy: If another process writes to the folder.
     """
     files = {f"{config.critic} {path}": path for path in find_videos(paths)}
@@ -128,16 +139,17 @@ def find_videos(paths: Sequence[str]) -> list[Path]:
     """Return the files that paths, folders and globs name, each once, in order. In folders only video files count.
 
     Raises:
-        UserError: If one of them names nothing.
+        MissingInput: If one of them names nothing.
+        InvalidInput: If there are no paths.
     """
     found: dict[Path, None] = {}
     for path in paths:
         videos = [video for match in _matches(path) for video in _videos_of(match)]
         if not videos:
-            raise UserError(f"no video at {path}" + (": the folder holds none" if Path(path).is_dir() else ""))
+            raise MissingInput(f"no video at {path}" + (": the folder holds none" if Path(path).is_dir() else ""))
         found |= dict.fromkeys(videos)
     if not found:
-        raise UserError("name at least one video, folder or glob, such as: videogpa score clips/")
+        raise InvalidInput("name at least one video, folder or glob, such as: videogpa score clips/")
     return list(found)
 
 

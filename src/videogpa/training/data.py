@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from videogpa.config import TimestepsConfig
-from videogpa.errors import UserError
+from videogpa.errors import MissingInput, UserError
 from videogpa.maths.diffusion import logit_normal, shifted
 from videogpa.models.base import VideoModel
 from videogpa.records import Latents
@@ -48,7 +48,7 @@ def read_pairs(folder: RunFolder) -> list[EncodedPair]:
     latents = {row.clip: row for row in manifests.latents(folder).rows()}
     missing = [name for pair in found for name in pair if name not in latents]
     if missing:
-        raise UserError(f"these paired clips are not encoded: {', '.join(missing[:5])}. Run `videogpa encode` first.")
+        raise MissingInput(f"these paired clips are not encoded: {', '.join(missing[:5])}. Run `videogpa encode` first.")
     return [EncodedPair(latents[winner], latents[loser]) for winner, loser in found]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from videogpa.bundled import TINY, bundled_folder
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, MissingInput, UserError
 
 USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
 SHOWN = 8  # names of tensors in an error message
@@ -36,7 +36,7 @@ def find_weights(source: str | Path) -> Path:
         return _only_weights(path)
     parts = str(source).split("/")
     if len(parts) != 2 or not all(parts) or parts[0] in {".", "..", "~"}:
-        raise UserError(
+        raise MissingInput(
             f"no weights at {source}: expected a folder, a .safetensors or .pt file, or a hub id such as owner/name"
         )
     return _only_weights(_from_hub(str(source)))
@@ -49,16 +49,17 @@ def read_config(weights: Path, kind: type[C]) -> C:
     pass, since no tensor would fit.
 
     Raises:
-        UserError: If the file is not JSON, a value is impossible, or one that has no default is not told.
+        MissingInput: If there is no config.json, and the network has sizes without a default.
+        InvalidInput: If the file is not JSON, a value is impossible, or one that has no default is not told.
     """
     path = weights.with_name("config.json")
     try:
         return kind.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else kind()
     except ValidationError as error:
         if not path.exists():
-            raise UserError(f"there is no {path}: it tells the sizes of the network") from None
+            raise MissingInput(f"there is no {path}: it tells the sizes of the network") from None
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise UserError(f"{path} cannot be used: {problems}") from None
+        raise InvalidInput(f"{path} cannot be used: {problems}") from None
 
 
 def load_weights(
@@ -70,7 +71,7 @@ def load_weights(
     out; any other difference is refused.
 
     Raises:
-        UserError: If tensors are missing, unexpected or of another shape, by name, or the file cannot be read.
+        InvalidInput: If tensors are missing, unexpected or of another shape, by name, or the file cannot be read.
     """
     tensors = _read(weights)
     if all(name.startswith(prefix) for name in tensors):
@@ -78,7 +79,7 @@ def load_weights(
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(skip))}
     problems = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
     if problems:
-        raise UserError(f"{weights} are not the weights of this network: " + "; ".join(problems))
+        raise InvalidInput(f"{weights} are not the weights of this network: " + "; ".join(problems))
     # Copied on a CPU too: products of matrices that lie in the file as they come differ in the last bit from aligned ones.
     placed = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in wanted.items()}
     model.load_state_dict(placed, assign=True)
@@ -123,9 +124,9 @@ def _read(weights: Path) -> dict[str, Tensor]:
             return load_file(weights)
         tensors = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
     except (SafetensorError, RuntimeError, ValueError) as error:
-        raise UserError(f"{weights} cannot be read as weights: {error}") from None
+        raise InvalidInput(f"{weights} cannot be read as weights: {error}") from None
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise UserError(f"{weights} holds no table of tensors by name")
+        raise InvalidInput(f"{weights} holds no table of tensors by name")
     return tensors
 
 
@@ -136,8 +137,8 @@ def _only_weights(folder: Path) -> Path:
         if len(usual) == 1:
             return usual[0]
         if found:
-            raise UserError(f"{folder} holds several weights ({_shortened([path.name for path in found])}): name the file")
-    raise UserError(f"{folder} holds no weights: expected one .safetensors or .pt file")
+            raise InvalidInput(f"{folder} holds several weights ({_shortened([path.name for path in found])}): name the file")
+    raise MissingInput(f"{folder} holds no weights: expected one .safetensors or .pt file")
 
 
 def in_hubs_cache(name: str) -> bool:
