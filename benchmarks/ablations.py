@@ -69,7 +69,7 @@ ESTIMATED = estimated(*ESTIMATOR)
 
 GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
     "scoring": (
-        "Which score teaches",
+        "Which score chooses the pairs",
         (
             Variant("leave-one-out", ("pair.measure=loo_error", "pair.min_gap=0.0")),
             Variant("the paper's 3DCS", ("pair.measure=error_3dcs", "pair.min_gap=0.0")),
@@ -84,7 +84,7 @@ GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
         ),
     ),
     "critic": (
-        "What the teaching critic must know",
+        "What the critic must know",
         (
             UNCHANGED,
             Variant("exact depth and cameras", ("score.critic=oracle", "score.options={}")),
@@ -105,7 +105,7 @@ GROUPS: dict[str, tuple[str, tuple[Variant, ...]]] = {
         ),
     ),
     "pairs": (
-        "Which pairs, and how hard they pull",
+        "Which pairs, and which β",
         (
             UNCHANGED,
             Variant("half the prompts", ("prompts.world.train={half}",)),
