@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from videogpa import processes
 from videogpa.config import Recipe, load_recipe, with_settings
@@ -155,6 +155,7 @@ def opened(
         yield recipe, folder
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Is told of every stage that begins and ends: the command line prints it."""
 
