@@ -13,7 +13,7 @@ def main(folder: Path, page: Path) -> None:
     """Compare evaluation.json with the page."""
     evaluation = json.loads((folder / "evaluation.json").read_text())["critics"]["oracle"]
     changes, outcome = evaluation["changes"], evaluation["outcome"]
-    told = {name: (float(base), float(aligned)) for name, base, aligned in ROW.findall(page.read_text())}
+    told = {name: (float(base), float(aligned)) for name, base, aligned in ROW.findall(page.read_text(encoding="utf-8"))}
     assert set(told) == {"loo_error", "adherence", "flow"}, f"{page} has lines for {sorted(told)}"
     for name, numbers in told.items():
         found = (changes[name]["base"], changes[name]["aligned"])

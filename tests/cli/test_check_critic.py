@@ -9,6 +9,7 @@ from videogpa.config import ScoreConfig
 from videogpa.critics.base import CriticInput
 from videogpa.critics.oracle import OracleCritic
 from videogpa.records import Reconstruction, Score
+from videogpa.registry import CRITICS, Plugin
 from videogpa.scoring import scorer
 from videogpa.world import controls
 
@@ -53,9 +54,10 @@ def test_a_critic_that_invents_geometry_is_found_out(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(scorer, "build", lambda table, name, options: Inventive())
+    inventive = Plugin(f"{__name__}:Inventive", "Invents geometry.")
+    monkeypatch.setitem(CRITICS._builtin, "inventive", inventive)
     with pytest.raises(SystemExit) as ended:
-        main(["check-critic", "oracle"])
+        main(["check-critic", "inventive"])
     assert ended.value.code == 1
     printed = capsys.readouterr().out
     [repeated] = [line for line in printed.splitlines() if "repeated/0" in line]

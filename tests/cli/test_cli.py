@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,24 @@ from videogpa.measures import MEASURES
 from videogpa.records import Score
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), "--help"])
     assert ended.value.code == 0
-    assert len(capsys.readouterr().out) > 200
+    return re.sub(r"\s+", " ", capsys.readouterr().out.replace("│", " "))
+
+
+def test_the_front_page_of_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of("", capsys)
+    assert [command for command in COMMANDS if f"• {command} " not in shown] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_begins_with_usage_and_a_sentence_and_shows_a_call(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of(command, capsys)
+    assert shown.startswith(f"usage: videogpa {command} ")
+    assert re.search(r" [A-Z][a-z]+ [a-z][^.?]+[.:?] ", shown), "no sentence says what the command does"
+    assert shown.count(f"videogpa {command}") > 1, "no call is shown"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from videogpa.maths.alignment import umeyama
 from videogpa.maths.cameras import camera_centers
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.reprojection import leave_one_out_scores
-from videogpa.video import sample_indices
+from videogpa.video import read_frames, sample_indices
 from videogpa.world import controls
 
 pytestmark = pytest.mark.slow
@@ -152,6 +152,14 @@ def test_a_focal_length_that_cannot_be_found_is_assumed_and_the_row_says_so(room
     assert torch.allclose(fit(camera_centers(assumed.camera_from_world)), centers, atol=0.3)  # of 1.5 m: the path, bent
 
 
+def test_a_clip_whose_focal_length_cannot_be_found_is_scored_with_an_assumed_one(shared: Path) -> None:
+    frames = read_frames(shared / "clips/cogvid/103.mp4", 25)
+    found = SfmCritic().reconstruct(CriticInput(frames, sample_indices(25, 10)))
+    assert (found.status, found.measures["registered"], found.measures["focal_assumed"]) == ("ok", 10, 1.0)
+    assert found.measures["focal_widths"] == pytest.approx(0.72)
+    assert found.reason == "a focal length of 0.72 widths was assumed, none was found"
+
+
 def test_no_focal_length_is_assumed_for_a_turning_camera(monkeypatch):
     monkeypatch.setattr(sfm, "FOCAL_RANGE", (2.9, 3.0))
     monkeypatch.setattr(sfm, "find_cameras", only_with_a_focal_length_found(sfm.find_cameras))
@@ -171,11 +179,11 @@ def only_with_a_focal_length_found(find):
 def test_a_cut_is_named(room):
     frames = room[0].clone()
     frames[7:] = frames[7:].flip(-1)  # no feature looks like its mirror image
-    try:
-        reason = SfmCritic().reconstruct(CriticInput(frames, JUDGED)).reason
-    except ReconstructionFailed as failure:
-        reason = failure.reason
-    assert reason.startswith("a cut at 54 % of the clip")  # between frames 6 and 7 of 0 to 12
+    found = SfmCritic().reconstruct(CriticInput(frames, JUDGED))
+    assert found.status == "partial"
+    assert found.measures["registered"] == 3  # those before the cut, which is between frames 6 and 7 of 0 to 12
+    cut = "a cut at 54 % of the clip: nothing of the frames before is found in those after"
+    assert found.reason == f"{cut}; 3 of 5 judged frames have a camera"
 
 
 def test_frames_without_a_camera_make_the_result_partial(room):

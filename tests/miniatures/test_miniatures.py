@@ -17,7 +17,7 @@ from miniatures.vae import build_vae, to_vae, train_vae
 from torch import Tensor
 from torch.nn import Linear
 
-from videogpa.models.base import GenerationRequest, Sampling
+from videogpa.models.base import GenerationRequest
 from videogpa.models.cogvideox import CogVideoXImageToVideo
 from videogpa.world.paths import PATHS
 from videogpa.world.prompts import HELD_OUT_SEED, view
@@ -168,7 +168,14 @@ def test_every_text_fits_and_no_two_read_the_same() -> None:
     assert words.unk_token_id not in {number for one in ids for number in one}
 
 
-def test_scenes_are_plain_and_of_the_plans_size() -> None:
-    scene = plain_scene(TINY, 3, "pan-left")
-    assert (scene.style, scene.frames, scene.height, scene.width) == ("plain", 9, 32, 32)
-    assert Sampling(9, 32, 32, 2, 1.0).frames == scene.frames
+def test_scenes_are_drawn_at_the_plans_size_and_differ_by_seed_and_camera() -> None:
+    clips = {
+        (seed, camera): view(plain_scene(TINY, seed, camera)).images
+        for seed in (3, 4)
+        for camera in ("pan-left", "truck-right")
+    }
+    assert {clip.shape for clip in clips.values()} == {(9, 3, 32, 32)}
+    moved = {key: float((clip[-1] - clip[0]).abs().mean()) for key, clip in clips.items()}
+    assert min(moved.values()) > 0.01
+    first, *others = clips.values()
+    assert all(float((clip - first).abs().mean()) > 0.01 for clip in others)
