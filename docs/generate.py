@@ -1,5 +1,6 @@
 """Writes the pages of docs/reference that are made from the code: `python -m docs.generate`, or `make docs-reference`."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -61,7 +62,7 @@ def critics_page() -> str:
                 c.parameters or "",
                 c.download or "",
                 c.memory,
-                c.paper,
+                _paper(c.paper),
             )
             for c in cards_of(name)
         ]
@@ -81,7 +82,8 @@ def models_page() -> str:
     for name, plugin in _own(MODELS):
         text += ["", f"## {name}", "", plugin.about, ""]
         rows = [
-            (f"`{w.hub_id}`", w.licence, w.commercial, w.parameters, w.memory, w.paper) for w in load(MODELS, name).published
+            (f"`{w.hub_id}`", w.licence, w.commercial, w.parameters, w.memory, _paper(w.paper))
+            for w in load(MODELS, name).published
         ]
         text += _table(("weights", "licence", "commercial use", "parameters", "memory in bfloat16", "paper"), rows)
     return "\n".join(text) + "\n"
@@ -118,6 +120,11 @@ PAGES: dict[str, Callable[[], str]] = {
 def _own(plugins: Registry) -> list[tuple[str, Plugin]]:
     """The plug-ins of this package: pages must not depend on what else is installed."""
     return [(name, plugin) for name, plugin in plugins.items() if plugin.distribution is None]
+
+
+def _paper(text: str) -> str:
+    """The address of an arXiv page as a short link, which keeps the table within the page."""
+    return re.sub(r"https://arxiv\.org/abs/([\d.]+\d)", r"[arXiv \1](\g<0>)", text)
 
 
 def _code(text: str) -> str:
