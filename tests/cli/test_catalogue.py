@@ -7,6 +7,7 @@ import pytest
 
 from videogpa.bundled import recipes_folder
 from videogpa.cli import catalogue, main
+from videogpa.config.description import settings
 from videogpa.critics.cards import CARDS, cards_of
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
@@ -28,6 +29,7 @@ NAMES = {
     "models": list(MODELS),
     "recipes": sorted(path.stem for path in recipes_folder().glob("*.yaml")),
     "measures": list(MEASURES),
+    "settings": [setting.name for setting in settings()],
 }
 
 
@@ -69,6 +71,17 @@ def test_an_unknown_entry_is_refused_with_those_that_exist(capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main(["list", "critics", "vgg"])
     assert "there is no 'vgg' among the critics; there are: sfm, vggt," in capsys.readouterr().err
+
+
+def test_settings_are_listed_by_section_and_one_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    heading, *section = printed(capsys, "settings", "train").rstrip().splitlines()
+    listed = [line.split()[0] for line in section if not line.startswith(" ")]
+    assert listed == [name for name in NAMES["settings"] if name.startswith("train.")]
+    assert max(len(line.rstrip()) for line in (heading, *section)) <= 80
+    beta = next(setting for setting in settings() if setting.name == "train.beta")
+    shown = " ".join(printed(capsys, "settings", "train.beta").split())
+    assert all(text in shown for text in (beta.name, beta.default, beta.values))
+    assert "near-linear loss" in shown  # the end of its meaning, which the list cuts
 
 
 def entry(name: str, about: str) -> catalogue.Entry:

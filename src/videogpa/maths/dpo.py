@@ -42,12 +42,40 @@ def dpo_logits(
 
     Zero for a policy equal to its reference. The factor 1/2 is that of the authors' code, which takes up the
     paper's T omega(lambda) in beta, so that a `beta` quoted from there (2000 to 5000) can be used as it is.
+
+    Args:
+        policy_winner: Denoising errors of the trained model on the winners, one per pair: see `denoising_errors`.
+        policy_loser: Its errors on the losers.
+        reference_winner: Errors of the frozen reference on the winners, at the same timesteps and noise.
+        reference_loser: Its errors on the losers.
+        beta: How strongly the policy is held to its reference; more is stricter.
+
+    Returns:
+        One logit per pair; positive where the policy learned the preference.
+
+    Example:
+        >>> errors = torch.tensor([0.5])
+        >>> dpo_logits(
+        ...     policy_winner=errors - 0.1, policy_loser=errors, reference_winner=errors, reference_loser=errors, beta=20.0
+        ... )  # 20 / 2 * (0.1 - 0)
+        tensor([1.0000])
     """
     return 0.5 * beta * (improvement(policy_winner, reference_winner) - improvement(policy_loser, reference_loser))
 
 
 def dpo_loss(logits: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
-    """Return mean(-log sigmoid(logits)): log 2 for a policy equal to its reference, and falling as it learns."""
+    """Return mean(-log sigmoid(logits)): log 2 for a policy equal to its reference, and falling as it learns.
+
+    Args:
+        logits: What `dpo_logits` returns, one per pair.
+
+    Returns:
+        The loss, a scalar.
+
+    Example:
+        >>> dpo_loss(torch.zeros(4))  # log 2
+        tensor(0.6931)
+    """
     return -logsigmoid(logits).mean()
 
 

@@ -97,6 +97,13 @@ def compare_scores(base: Sequence[Score], aligned: Sequence[Score], *, chose_pai
 
     Returns:
         The change of every measure, how many clips had which status, and the verdict.
+
+    Example:
+        >>> clips = ("p/0", "q/0")
+        >>> base = [Score(clip=clip, critic="sfm", status="ok", loo_error=0.4) for clip in clips]
+        >>> aligned = [Score(clip=clip, critic="sfm", status="ok", loo_error=0.3) for clip in clips]
+        >>> round(compare_scores(base, aligned).changes["loo_error"].difference, 3)
+        -0.1
     """
     before, after = ({row.clip: row for row in rows if row.status == "ok"} for rows in (base, aligned))
     changes = {}

@@ -76,6 +76,14 @@ def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -
 
     Returns:
         At most `config.per_group` pairs, the widest gap first; or a single row whose `dropped` says why there is no pair.
+
+    Example:
+        >>> scores = [
+        ...     Score(clip="p/0", critic="sfm", status="ok", loo_error=0.2, flow=0.01),
+        ...     Score(clip="p/1", critic="sfm", status="ok", loo_error=0.4, flow=0.01),
+        ... ]
+        >>> [(pair.winner, pair.loser) for pair in choose_pairs("p", scores, PairConfig(measure="loo_error"))]
+        [('p/0', 'p/1')]
     """
     scored = [c for c in candidates if c.status == "ok" and _known(c, config)]
     if len(scored) < 2:
