@@ -123,8 +123,9 @@ def _own(plugins: Registry) -> list[tuple[str, Plugin]]:
 
 
 def _paper(text: str) -> str:
-    """The address of an arXiv page as a short link, which keeps the table within the page."""
-    return re.sub(r"https://arxiv\.org/abs/([\d.]+\d)", r"[arXiv \1](\g<0>)", text)
+    """The addresses of arXiv and of our own pages as short links, which keep the table within the page."""
+    papers = re.sub(r"https://arxiv\.org/abs/([\d.]+\d)", r"[arXiv \1](\g<0>)", text)
+    return re.sub(r"\bdocs/(?:\w+/)*(\w+)\.md", lambda page: f"[{page[1]}](../{page[0].removeprefix('docs/')})", papers)
 
 
 def _code(text: str) -> str:
