@@ -13,7 +13,13 @@ from videogpa.records import Reconstruction, Scene
 
 
 class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip, not an error of the program
-    """The critic cannot say what the clip's geometry is. Becomes a row with status and reason, never a number."""
+    """The critic cannot estimate the clip's geometry. The clip's row then holds a status and a reason, never a score.
+
+    Args:
+        reason: One sentence for the row.
+        status: `no_parallax` if the cameras do not move enough to determine depth, else `failed`.
+        measures: What was measured before the failure, by column name.
+    """
 
     def __init__(
         self,
@@ -30,7 +36,7 @@ class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip,
 
 @dataclass(frozen=True, eq=False)
 class CriticInput:
-    """The frames of one clip that a critic is given, and which of them it must reconstruct.
+    """The input of a critic: frames of one clip, and which of them it must reconstruct.
 
     Examples:
         >>> clip = CriticInput(torch.rand(25, 3, 96, 128), judged=(0, 8, 16, 24))
@@ -41,13 +47,13 @@ class CriticInput:
     """
 
     frames: Float[Tensor, "frames 3 height width"]
-    """RGB in [0, 1], float32, in order of time. Those that are not judged may help to find the cameras."""
+    """RGB in [0, 1], float32, in order of time. Frames that are not judged may help to estimate the cameras."""
     judged: tuple[int, ...] = ()
-    """Positions in `frames`, ascending, of the frames to reconstruct. Left empty it becomes all of them."""
+    """Positions in `frames`, ascending, of the frames to reconstruct. An empty tuple is replaced by all positions."""
     scene: Scene | None = None
-    """The scene of the miniature world that the clip was made for, if it was; only the oracle reads it."""
+    """The synthetic scene that the clip was generated for, if any; only the oracle reads it."""
     frame_indices: tuple[int, ...] | None = None
-    """The index in the whole clip of every given frame, if the frames were read from a clip."""
+    """For each of `frames` its index in the whole clip, if the frames were read from a clip."""
 
     def __post_init__(self) -> None:
         count = len(self.frames)
@@ -66,32 +72,32 @@ class CriticInput:
 
 @runtime_checkable
 class Critic(Protocol):
-    """Reconstructs the geometry of a clip. Objects take plain arguments; building one may load weights.
+    """Interface of the critics, which reconstruct the geometry of a clip. Constructing a critic may load weights.
 
-    The arguments of the constructor, all with defaults, are the critic's options in a recipe; one that names weights is called
-    `weights`. A critic with which the paper scored tells its options for that in `PAPER`.
+    The arguments of the constructor, all with defaults, are the critic's options in a recipe; an option that names weights is
+    called `weights`. For a critic that the paper scored with, the class attribute `PAPER` holds the paper's options.
     """
 
     CARDS: ClassVar[tuple[Card, ...]]
-    """One for each of the published weights, the default's first."""
+    """One card for each of the published weights; the card of the default weights comes first."""
 
     @property
     def details(self) -> Mapping[str, str]:
-        """How it looks at clips, for their rows: weights, crop, ...; nothing where there is nothing to choose."""
+        """The settings in use (weights, crop, ...), for the rows of clips; empty for a critic without settings."""
         ...
 
     def frames_to_read(self, judged: int) -> int:
-        """How many frames, uniformly sampled from the clip, the critic wants in order to judge `judged` of them."""
+        """Return how many uniformly sampled frames of the clip the critic needs to reconstruct `judged` of them."""
         ...
 
     def reconstruct(self, clip: CriticInput) -> Reconstruction:
-        """Estimate cameras and depth of the frames `clip.judged`; the other frames may help to find the cameras.
+        """Estimate cameras and depth of the frames `clip.judged`; the other frames may help to estimate the cameras.
 
         Args:
             clip: The frames, RGB in [0, 1], and which of them to reconstruct.
 
         Returns:
-            One camera and one depth map for each judged frame, in order of time. `images` are the pixels that the critic saw.
+            One camera and one depth map for each judged frame, in order of time. `images` are the pixels of the depth maps.
             With status `partial`, judged frames may be missing.
 
         Raises:
@@ -101,7 +107,12 @@ class Critic(Protocol):
 
 
 def transform(reconstruction: Reconstruction, similarity: Similarity) -> Reconstruction:
-    """Return the same geometry in another world."""
+    """Return the same geometry in another world coordinate system.
+
+    Args:
+        reconstruction: The geometry to transform; its depth is scaled, its cameras and points are moved.
+        similarity: Scale, rotation and translation from the old world coordinates to the new ones.
+    """
     return replace(
         reconstruction,
         depth=similarity.scale * reconstruction.depth,

@@ -65,10 +65,10 @@ class MixedCritic:
         return max(self._depth.frames_to_read(judged), self._cameras.frames_to_read(judged))
 
     def reconstruct(self, clip: CriticInput) -> Reconstruction:
-        """Return the frames as the critic of the cameras saw them, with the other's depth.
+        """Return the images and cameras of the cameras' critic with the depth and confidence of the other critic.
 
         Raises:
-            ReconstructionFailed: If one of the two fails, has only a part of the clip, or they know no pixel in common.
+            ReconstructionFailed: If a critic fails or reconstructs only a part of the clip, or if no pixel has depth from both.
         """
         far, seen = (critic.reconstruct(clip) for critic in (self._depth, self._cameras))
         for part, name in ((far, self._names["depth"]), (seen, self._names["cameras"])):
@@ -90,12 +90,12 @@ class MixedCritic:
 def _resized(
     maps: Float[Tensor, "frames any_height any_width"], images: Float[Tensor, "frames 3 height width"]
 ) -> Float[Tensor, "frames height width"]:
-    """Nearest values: a mean of near and far is the depth of nothing."""
+    """Resize maps to the images by nearest neighbour: a mean of a near and a far depth would be the depth of no surface."""
     return interpolate(maps[:, None], images.shape[-2:], mode="nearest-exact")[:, 0]
 
 
 def _unit(mine: Float[Tensor, "frames height width"], theirs: Float[Tensor, "frames height width"]) -> Float[Tensor, ""]:
-    """What one critic's unit of length is in the other's: the median ratio of the depths that both know."""
+    """Return one unit of length expressed in the other: the median ratio of depths where both maps have one (depth > 0)."""
     known = (mine > 0) & (theirs > 0)
     if not bool(known.any()):
         raise ReconstructionFailed("the two critics know the depth of no pixel in common: their units cannot be compared")

@@ -31,8 +31,8 @@ FAILING_THRESHOLDS = {
     ("rich", 32, 32): 0.0144,
     ("rich", 64, 64): 0.0392,
 }
-"""By style, height and width of a scene: the leave-one-out score that tells failing clips from true ones best, as
-benchmarks/threshold.py finds it on the truth. It depends on all three, so that other sizes have none."""
+"""By style, height and width of a scene: the leave-one-out score that separates failing clips from consistent ones best, as
+benchmarks/threshold.py measures it on true geometry. It depends on all three, so that other sizes have no threshold."""
 
 
 class OracleCritic:
@@ -62,19 +62,19 @@ class OracleCritic:
 
     @property
     def details(self) -> Mapping[str, str]:
-        """The errors that are made, if any."""
+        """The simulated errors, if any."""
         chosen = {name: f"{size:g}" for name, size in self._errors.items() if size}
         return {**chosen, "random_similarity": "yes"} if self._own_world else chosen
 
     def frames_to_read(self, judged: int) -> int:
-        """The judged frames are enough."""
+        """Return `judged`: the oracle needs no other frames."""
         return judged
 
     def reconstruct(self, clip: CriticInput) -> Reconstruction:
         """Return the scene's true depth and cameras, with the clip's frames as its colours.
 
         Raises:
-            UserError: If the clip was not made for a scene of the miniature world, or has another size.
+            UserError: If the clip was not generated for a synthetic scene, or its size differs from the scene's.
         """
         scene = clip.scene
         if scene is None or clip.frame_indices is None:
@@ -94,7 +94,7 @@ class OracleCritic:
 
 
 def _look_up(frames: Float[Tensor, "frames 3 height width"], scene: Scene, indices: list[int]) -> Reconstruction:
-    """The scene's geometry at the frames with these indices in the clip."""
+    """Return the scene's exact geometry at the frames with these indices in the clip."""
     intended = at_frames(shot(scene), indices)
     threshold = FAILING_THRESHOLDS.get((scene.style, scene.height, scene.width))
     camera = intrinsics(scene.height, scene.width)
@@ -121,7 +121,7 @@ def _adherence(
     camera: Float[Tensor, "3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> dict[str, float]:
-    """How far the clip follows the path; nothing where a single frame, or none that moves, tells nothing."""
+    """Return how well the clip follows the path; empty for a single frame or a path without motion, where it is undefined."""
     adherence = path_adherence(frames, depth[0], camera, camera_from_world)
     return {} if math.isnan(adherence) else {"adherence": adherence}
 

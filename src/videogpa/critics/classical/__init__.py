@@ -1,4 +1,4 @@
-"""The parts of the weight-free critic: features, cameras, depth, and the verdict when there is no parallax.
+"""The parts of the weight-free critic: features, cameras, depth, and the test for missing parallax.
 
-They work on numpy arrays, since OpenCV and COLMAP do; `critics/sfm.py` converts at the border.
+They work on numpy arrays, as OpenCV and COLMAP do; `critics/sfm.py` converts from and to torch tensors.
 """

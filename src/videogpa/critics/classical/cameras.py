@@ -1,7 +1,8 @@
-"""Cameras and sparse points of a clip by structure from motion: COLMAP's mappers, settled so that they repeat bit by bit.
+"""Cameras and sparse points of a clip by structure from motion: COLMAP's mappers, set up to be bitwise reproducible.
 
 Pan et al. 2024, "Global Structure-from-Motion Revisited" (the global mapper); Schoenberger & Frahm 2016, "Structure-from-Motion
-Revisited" (the incremental one). One camera for all frames, focal length unknown, principal point in the middle, no distortion.
+Revisited" (the incremental one). All frames share one camera: focal length unknown, principal point in the middle, no
+distortion.
 """
 
 import shutil
@@ -19,31 +20,31 @@ from videogpa.critics.classical.features import MIN_MATCHES, Features, PairMatch
 
 _SMALL_ANGLE = 0.5
 """Degrees. Clips of a few seconds have less parallax than COLMAP's photo collections: with its defaults (1.5 to 16 degrees)
-9 of 10 real clips are registered, with this all 10; of the generated ones 9 and 12 of 19."""
+9 of 10 real clips and 9 of 19 generated ones are registered, with this value 10 of 10 and 12 of 19."""
 
 _TRACKS_PER_VIEW = 200
-"""The global mapper's first estimate needs no more; the other tracks join by triangulation before the last adjustment. Focal
-lengths of 5 real clips stay within 2 %, and its time falls from 5 to 2 s a clip."""
+"""The global mapper's first estimate needs no more tracks than this; the others join by triangulation before the
+last adjustment. Focal lengths of 5 real clips stay within 2 %, and its time falls from 5 to 2 s a clip."""
 
 _ROUNDS, _STEPS = 1, 50
-"""Of the global mapper's adjustment, instead of 3 rounds of up to 200 steps."""
+"""Rounds and steps of the global mapper's bundle adjustment; COLMAP's defaults are 3 rounds of up to 200 steps."""
 
 _GUESSED_FOCAL = 1.2
-"""In long sides of a frame: COLMAP's first guess (`default_focal_length_factor`), to be refined."""
+"""Initial focal length in long sides of a frame: COLMAP's `default_focal_length_factor`. The mapper refines it."""
 
 _ASSUMED_FOCAL = 0.72
-"""In long sides, where no focal length can be found: that of a phone's main camera, 26 mm at 36 mm of film. Five real clips
-have .42 to .69. A wrong one costs: with 1.2 instead of their own the leave-one-out scores of four of them were 1.1 to 4.9 times
-as high; with this, those of the two worst 2.1 and 1.2 times."""
+"""Focal length in long sides where none can be estimated: that of a phone's main camera, 26 mm at 36 mm of film. Five real
+clips have .42 to .69. A wrong value raises the score: with 1.2 instead of their own the leave-one-out scores of four of them
+were 1.1 to 4.9 times as high; with this value, those of the two worst were 2.1 and 1.2 times as high."""
 
 
 @dataclass(frozen=True, eq=False)
 class SparseModel:
-    """Cameras of the frames that were registered, and the points they saw. World, and its unit, are arbitrary.
+    """Cameras of the registered frames, and the sparse points. The world's origin, axes and unit are arbitrary.
 
-    `intrinsics` are in pixels of the frames the features came from (integer = pixel centre). `visible[frame]` are the indices
-    of the points seen in it; at least 15. `track_length` is the mean number of frames that see a point. `focal_assumed` says
-    that the focal length is a usual one, not that of the clip.
+    `intrinsics` are in pixels of the frames whose features were matched (integer = pixel centre). `visible[frame]` holds the
+    indices of at least 15 points visible in that frame. `track_length` is the mean number of frames that observe a point.
+    `focal_assumed` is true if the focal length is a typical one, not estimated from the clip.
     """
 
     focal_widths: float
@@ -56,7 +57,7 @@ class SparseModel:
 
 
 def guessed_camera(height: int, width: int, *, focal: float = _GUESSED_FOCAL) -> Any:
-    """Return a pycolmap camera for frames of that size; `focal` in long sides."""
+    """Return a pycolmap camera for frames of this size in pixels; `focal` is the focal length in long sides of a frame."""
     return pycolmap.Camera.create_from_model_name(1, "SIMPLE_PINHOLE", focal * max(height, width), width, height)
 
 
@@ -69,13 +70,23 @@ def find_cameras(
     mapper: str,
     assume_focal: bool = False,
 ) -> SparseModel | None:
-    """Return the largest model that the `mapper` ("global" or "incremental") finds, or None.
+    """Estimate cameras and sparse points of a clip.
 
-    With `assume_focal` the focal length is 0.72 long sides, and cameras and points adapt to it; else it is found with them.
-    The same input gives the same bits: one thread, fixed seeds, images numbered by time. Needs a temporary folder, since
-    COLMAP's mappers read their input from a database file.
+    The same input gives the same bits: one thread, fixed seeds, images numbered by time. The function writes to a temporary
+    folder, since COLMAP's mappers read their input from a database file.
+
+    Args:
+        features: Keypoints and descriptors of every frame, in order of time.
+        pairs: Verified matches between frames.
+        height: Height in pixels of the frames whose features these are.
+        width: Their width.
+        mapper: "global" or "incremental".
+        assume_focal: Whether to keep the focal length at 0.72 long sides; else it is estimated with the cameras.
+
+    Returns:
+        The model with the most frames, then the most points; None if the mapper finds no model.
     """
-    pycolmap.logging.minloglevel = 3  # "fatal" only: what a mapper reports would tear a progress bar
+    pycolmap.logging.minloglevel = 3  # "fatal" only: messages of a mapper would break a progress bar
     with tempfile.TemporaryDirectory(prefix="videogpa-") as name:
         database = Path(name) / "matches.db"
         focal = _ASSUMED_FOCAL if assume_focal else _GUESSED_FOCAL
@@ -88,7 +99,7 @@ def find_cameras(
 
 
 def _write(database: Path, features: Sequence[Features], pairs: Sequence[PairMatches], camera: Any) -> None:
-    """Write what was found into COLMAP's database. Image i + 1 is frame i."""
+    """Write features and matches into COLMAP's database. Image i + 1 is frame i."""
     with pycolmap.Database.open(database) as table:
         camera_id = table.write_camera(camera)
         rig = pycolmap.Rig()
@@ -127,7 +138,7 @@ def _run_global(database: Path, folder: Path, refine_focal: bool) -> Any:
 def _run_incremental(database: Path, folder: Path, refine_focal: bool) -> Any:
     options = pycolmap.IncrementalPipelineOptions(num_threads=1, random_seed=0, min_model_size=3, multiple_models=False)
     options.extract_colors = False
-    options.init_num_trials = 30  # of 200: a pair that starts a model is among the first or not there, and failing took 9 s
+    options.init_num_trials = 30  # not 200: a usable initial pair is among the first or absent, and failing took 9 s
     options.ba_local_max_refinements, options.ba_local_max_num_iterations = 1, 15
     options.ba_global_max_refinements, options.ba_global_max_num_iterations = 2, 30
     options.ba_local_function_tolerance = options.ba_global_function_tolerance = 1e-6
@@ -135,17 +146,17 @@ def _run_incremental(database: Path, folder: Path, refine_focal: bool) -> Any:
     mapper = options.mapper
     options.ba_refine_focal_length = mapper.abs_pose_refine_focal_length = refine_focal
     mapper.num_threads, mapper.random_seed = 1, 0
-    # Small motions, and few matches on generated clips: these, and the angles, register 2 more of 19 generated clips.
+    # Clips move little, and generated ones have few matches: these limits and angles register 2 more of 19 generated clips.
     mapper.init_min_tri_angle, mapper.init_min_num_inliers, mapper.init_max_forward_motion = 2.0, 50, 0.999
     mapper.abs_pose_min_num_inliers, mapper.abs_pose_min_inlier_ratio = 15, 0.15
     mapper.filter_min_tri_angle = mapper.ba_local_min_tri_angle = _SMALL_ANGLE
     options.triangulation.random_seed, options.triangulation.min_angle = 0, _SMALL_ANGLE
-    # The mapper holds the database open; a copy leaves the first one to whoever comes next.
+    # The mapper keeps the database open, so that it gets a copy; the original stays free.
     return pycolmap.incremental_mapping(shutil.copy(database, folder / "incremental.db"), folder, folder, options)
 
 
 def _sparse(model: Any, focal_assumed: bool) -> SparseModel:
-    """Copy what is needed out of COLMAP's model."""
+    """Return the cameras and points of a COLMAP model."""
     camera = next(iter(model.cameras.values()))
     focal = camera.focal_length
     intrinsics = np.array([[focal, 0, camera.principal_point_x - 0.5], [0, focal, camera.principal_point_y - 0.5], [0, 0, 1]])
@@ -156,7 +167,7 @@ def _sparse(model: Any, focal_assumed: bool) -> SparseModel:
         poses[image_id - 1] = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]])
         seen = sorted({index_of[point.point3D_id] for point in image.points2D if point.has_point3D()})
         if len(seen) < MIN_MATCHES:
-            continue  # a camera that hangs on fewer is a guess
+            continue  # a camera estimated from fewer points is unreliable
         visible[image_id - 1] = np.array(seen, np.int64)
     return SparseModel(
         focal_widths=focal / camera.width,

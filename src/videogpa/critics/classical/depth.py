@@ -1,4 +1,4 @@
-"""Dense depth of the judged frames, given the cameras: choose neighbours, sweep, cross-check, fill what is not confirmed."""
+"""Dense depth of the judged frames, given the cameras: choose neighbours, plane sweep, cross-check, fill unconfirmed pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from videogpa.critics.classical.cameras import SparseModel
 from videogpa.critics.classical.parallel import parallel_map
 
 _NEIGHBOURS = 5
-"""Frames each depth map is matched against; the better half counts."""
+"""Number of frames that each depth map is matched against; the better half of the correlations counts."""
 
 _GOOD_ANGLE = 3.0
-"""Degrees between the rays of two frames to a point: less says little of depth, more changes what is seen."""
+"""Degrees between the rays of two frames to a point: smaller ones leave depth uncertain, larger ones change the appearance."""
 
 _GRID = (9, 16)
 """Rows and columns of the rays on which neighbours are chosen."""
@@ -23,21 +23,22 @@ _NEAR_MARGIN, _FAR_MARGIN = 0.45, 2.0
 """The planes reach from 0.45 times the 1st percentile of the sparse points' depths to twice the 98th."""
 
 _TOLERANCE = 1.0
-"""Pixels of parallax, at the median baseline, within which two depths are one. Per cent of depth would fail low parallax."""
+"""Pixels of parallax, at the median baseline, within which two depths agree. A tolerance relative to depth would fail at low
+parallax."""
 
 _VIEWS = 2
-"""Other frames that must confirm a depth: one may be wrong in the same way."""
+"""Number of other frames that must confirm a depth: a single one may have the same error."""
 
 _PRIOR, _PRIOR_REACH = 0.3, 3.0
-"""What it costs at most (1 - correlation) to leave what other frames confirmed, reached at a distance of 3 planes."""
+"""Largest penalty (1 - correlation) for a depth other than the confirmed one, reached at a distance of 3 planes."""
 
 
 @dataclass(frozen=True, eq=False)
 class DepthMaps:
-    """Depth along the optical axis of each judged frame, and which of it at least two other judged frames confirm.
+    """Depth along the optical axis of each judged frame, and where at least two other judged frames confirm it.
 
-    `inner` is False where the depth may lie outside of the range of the planes. `coverage` is the share of the pixels on which
-    a point of another judged frame falls.
+    `inner` is False where the depth may lie outside of the range of the planes. `coverage` is the share of the pixels onto
+    which a point of another judged frame projects.
     """
 
     depth: Float32[np.ndarray, "frames height width"]
@@ -52,9 +53,13 @@ def estimate_depth(
     grays: Float32[np.ndarray, "frames height width"],
     judged: Sequence[int],
 ) -> DepthMaps:
-    """Return the depth maps of the frames `judged`, matched against their best neighbours among all frames with a camera.
+    """Return the depth maps of the judged frames, matched against their best neighbours among all frames with a camera.
 
-    `grays` are all frames in [0, 1], `intrinsics` those of their size.
+    Args:
+        model: Cameras and sparse points; it must hold a camera for every judged frame.
+        intrinsics: Camera matrix in pixels of `grays`.
+        grays: All frames of the clip, grey levels in [0, 1].
+        judged: Indices of the frames to estimate depth for.
     """
     poses = np.stack([model.camera_from_world[frame] for frame in judged])
     neighbours = [choose_neighbours(model, frame, intrinsics, *grays.shape[1:]) for frame in judged]
@@ -83,7 +88,7 @@ def _solve(
     ranges: Sequence[Float32[np.ndarray, " planes"]],
     priors: Float32[np.ndarray, "frames height width"],
 ) -> tuple[Float32[np.ndarray, "frames height width"], Bool[np.ndarray, "frames height width"]]:
-    """Return the inverse depths after smoothing, drawn towards `priors` (inverse depth, 0 = none), and where they are inner."""
+    """Return the inverse depths after smoothing, drawn towards `priors` (inverse depth, 0: none), and where they are inner."""
 
     def one(index: int) -> tuple[np.ndarray, np.ndarray]:
         planes, prior = ranges[index], priors[index][:, None]
@@ -98,12 +103,14 @@ def _solve(
 def choose_neighbours(
     model: SparseModel, frame: int, intrinsics: Float64[np.ndarray, "3 3"], height: int, width: int
 ) -> list[int]:
-    """Return up to five frames to match a frame against, such that every part of it is seen from a good angle by some of them.
+    """Return up to five frames to match a frame against, such that some of them view each part of it at a good angle.
 
-    Greedy in the sum, over a grid of rays, of sqrt(worth of the chosen earlier frames) + sqrt(worth of the chosen later ones).
-    The root makes frames count most that see what is unseen so far, or the other side of what hides it. The five with most
-    points in common leave the borders of a turning camera's frames unmatched: on one real clip the leave-one-out score was .21
-    so, and is .11 like this.
+    The selection is greedy in the sum, over a grid of rays, of sqrt(worth of the chosen earlier frames) + sqrt(worth of the
+    chosen later ones). The root favours frames that cover rays without a match so far, or that view an occluded part from
+    the other side. The five frames with most points in common leave the borders of a turning camera's frames unmatched: on
+    one real clip the leave-one-out score was .21 with them, and is .11 with this selection.
+
+    `intrinsics`, `height` and `width` are in pixels of the frames to be matched.
     """
     worth = _worth(model, frame, intrinsics, height, width)
     chosen: list[int] = []
@@ -123,10 +130,10 @@ def choose_neighbours(
 def _worth(
     model: SparseModel, frame: int, intrinsics: Float64[np.ndarray, "3 3"], height: int, width: int
 ) -> dict[int, Float64[np.ndarray, " rays"]]:
-    """Return for every other frame what it is worth on a grid of rays: 1 at the best angle, 0 where it does not see.
+    """Return the worth of every other frame on a grid of rays: 1 at the best angle, 0 where the ray's end is out of view.
 
-    The rays end at the median inverse depth of the frame's points. Worth rises with the angle to the best, as depth becomes
-    more certain, and falls with its square beyond, as views differ more.
+    The rays end at the median inverse depth of the frame's points. The worth rises with the angle up to the best one, as
+    depth becomes more certain, and falls with its square beyond, as views differ more.
     """
     pose = model.camera_from_world[frame]
     depth = 1 / np.median(1 / _depths(model, frame))
@@ -144,13 +151,13 @@ def _worth(
 
 
 def inverse_depth_range(model: SparseModel, frame: int) -> Float32[np.ndarray, " planes"]:
-    """Return the planes for a frame, from the depths of the sparse points that it sees."""
+    """Return the planes for a frame, from the depths of the sparse points visible in it."""
     near, far = np.percentile(_depths(model, frame), [1, 98])
     return sweep.inverse_depths(_NEAR_MARGIN * near, _FAR_MARGIN * far)
 
 
 def median_baseline(model: SparseModel, judged: Sequence[int], neighbours: Sequence[Sequence[int]]) -> float:
-    """Return the median distance between a judged frame and those it is matched against."""
+    """Return the median distance between the camera of a judged frame and those of its neighbours, in the model's unit."""
     centers = {index: _center(pose) for index, pose in model.camera_from_world.items()}
     distances = [
         np.linalg.norm(centers[frame] - centers[other])
@@ -166,7 +173,7 @@ def _center(pose: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, " 3"]:
 
 
 def _depths(model: SparseModel, frame: int) -> Float64[np.ndarray, " points"]:
-    """Return the depths, in front of the camera, of the sparse points that a frame sees."""
+    """Return the depths, in front of the camera, of the sparse points visible in a frame."""
     pose = model.camera_from_world[frame]
     depths: np.ndarray = model.points[model.visible[frame]] @ pose[2, :3] + pose[2, 3]
     return depths[depths > 0]

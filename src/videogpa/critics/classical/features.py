@@ -1,7 +1,8 @@
-"""SIFT keypoints, their matches between frames, and the matches that one motion explains.
+"""SIFT keypoints, their matches between frames, and the matches that agree with one camera motion.
 
 Lowe 2004, "Distinctive Image Features from Scale-Invariant Keypoints"; descriptors as RootSIFT, Arandjelovic & Zisserman 2012.
-OpenCV's SIFT, because it takes a sixth of the time of COLMAP's own (25 frames of 768x432 on two cores: 1.0 s, not 6 s or more).
+OpenCV's SIFT is used because it takes a sixth of the time of COLMAP's own (25 frames of 768x432 on two cores: 1.0 s, not 6 s or
+more).
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ from videogpa.critics.classical.parallel import parallel_map
 from videogpa.maths.epipolar import sampson_errors
 
 _KEYPOINTS = 1000
-"""Strongest per frame. With 3000 the cameras of two clips were the same to 2 % in focal length and took 3 times as long."""
+"""Number of strongest keypoints kept per frame. With 3000 the cameras of two clips were the same to 2 % in focal length and
+took 3 times as long."""
 
 _CONTRAST = 0.02
 """Half of OpenCV's default: video is smooth, and on weakly textured clips the default leaves a third of the keypoints."""
@@ -34,7 +36,7 @@ _MOST_STEP = 5
 """Each frame is matched with the next 5, and with those 8, 16, ... later (COLMAP's sequential pairing, quadratic)."""
 
 MIN_MATCHES = 15
-"""Fewer say nothing about a pair of frames: COLMAP's default."""
+"""A pair of frames with fewer matches is dropped: COLMAP's default."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class PairMatches:
-    """What was found between frames `first` and `second`: matches (rows of keypoint indices), and COLMAP's verdict on them."""
+    """Matches between frames `first` and `second` (rows of keypoint indices), and COLMAP's two-view geometry of them."""
 
     first: int
     second: int
@@ -56,13 +58,13 @@ class PairMatches:
 
     @property
     def inliers(self) -> UInt32[np.ndarray, "inliers 2"]:
-        """The matches that one fundamental matrix or homography explains within 4 px, COLMAP's default."""
+        """The matches that fit one fundamental matrix or homography within 4 px, COLMAP's default."""
         found: np.ndarray = np.asarray(self.geometry.inlier_matches, np.uint32).reshape(-1, 2)
         return found
 
 
 def detect(gray: UInt8[np.ndarray, "height width"]) -> Features:
-    """Return the strongest SIFT features of a frame; none, if it is blank."""
+    """Return the strongest SIFT features of a grey frame (0 to 255); a blank frame has none."""
     sift = cv2.SIFT.create(_KEYPOINTS, contrastThreshold=_CONTRAST)
     keypoints, descriptors = sift.detectAndCompute(gray, None)
     if not keypoints:
@@ -83,7 +85,7 @@ def frame_pairs(frames: int) -> list[tuple[int, int]]:
 def match(first: Features, second: Features) -> UInt32[np.ndarray, "matches 2"]:
     """Return pairs of keypoint indices that are mutual best matches and pass the ratio test in both directions.
 
-    Exact whatever the number of threads: bytes are multiplied as float32, and whole sums below 2**24 are not rounded.
+    The result is exact for any number of threads: bytes are multiplied as float32, and whole sums below 2**24 are not rounded.
     """
     if min(len(first.descriptors), len(second.descriptors)) < 2:
         return np.zeros((0, 2), np.uint32)
@@ -99,13 +101,13 @@ def _products(
     mine: UInt8[np.ndarray, "mine 128"], theirs: UInt8[np.ndarray, "theirs 128"]
 ) -> Float32[np.ndarray, "mine theirs"]:
     """Return the scalar products of the descriptors."""
-    # By OpenCV, not numpy: its product stays in the thread it is called from, where BLAS would start a crowd in each.
+    # OpenCV's product runs in the calling thread; numpy's BLAS would start several threads in each.
     products: np.ndarray = cv2.gemm(mine.astype(np.float32), theirs.astype(np.float32), 1.0, None, 0.0, flags=cv2.GEMM_2_T)
     return products
 
 
 def _best(products: Float32[np.ndarray, "mine theirs"]) -> tuple[Int[np.ndarray, " mine"], Bool[np.ndarray, " mine"]]:
-    """Return the best match of every row, and whether it is good, and better than the second best by the ratio."""
+    """Return the best match of every row, and whether it passes both the angle test and the ratio test."""
     rows = np.arange(len(products))
     best = products.argmax(axis=1)
     first = products[rows, best]
@@ -138,7 +140,7 @@ def match_all(features: Sequence[Features], pairs: Sequence[tuple[int, int]], ca
 def later_parts(pairs: Sequence[PairMatches], frames: int) -> list[int]:
     """Return the first frames of all parts of a clip but the first: no verified match joins a part to another one.
 
-    Empty for a clip of one part, and where a part is a single frame: then frames do not match at all, as in noise.
+    The list is empty for a clip of one part, and where a part is a single frame: then frames do not match at all, as in noise.
     """
     joined = {frame for pair in pairs for frame in range(pair.first + 1, pair.second + 1)}
     firsts = [frame for frame in range(1, frames) if frame not in joined]
@@ -154,8 +156,8 @@ def colmap_keypoints(features: Features) -> Float64[np.ndarray, "points 2"]:
 def epipolar_error(features: Sequence[Features], pairs: Sequence[PairMatches]) -> float | None:
     """Return the median Sampson distance, in pixels, of the verified matches of `pairs` to each pair's own fundamental matrix.
 
-    The matrix is refitted to the verified matches by COLMAP's LO-RANSAC (7 and 8 points), also where the verdict was a
-    homography. Median over pairs of the pairs' medians; None without pairs.
+    The matrix is refitted to the verified matches by COLMAP's LO-RANSAC (7 and 8 points), also where the two-view
+    geometry is a homography. The result is the median over pairs of the pairs' medians; None without pairs.
     """
     options = pycolmap.RANSACOptions(max_error=4.0, random_seed=0)
     medians = []

@@ -1,4 +1,4 @@
-"""What the depth maps of a clip say of each other: which pixels others confirm, and what others know where a frame does not."""
+"""Cross-checks of a clip's depth maps: which pixels other frames confirm, and the depth that other frames give for a pixel."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
@@ -13,7 +13,17 @@ def confirmations(
     camera_from_world: Float64[np.ndarray, "frames 4 4"],
     tolerance: float,
 ) -> Int[np.ndarray, "frames height width"]:
-    """Return how many other frames have, where the pixel's point falls in them, the point's own inverse depth +- tolerance."""
+    """Return for each pixel how many other frames agree with its depth.
+
+    A frame agrees if its inverse depth, where the pixel's point projects to, is that of the point within the tolerance.
+
+    Args:
+        inverse_depth: Inverse depth of each pixel.
+        known: Where the inverse depth may be used; elsewhere the count is 0.
+        intrinsics: Camera matrix, in pixels, of all frames.
+        camera_from_world: Pose of each frame.
+        tolerance: Largest difference in inverse depth.
+    """
     frames, height, width = inverse_depth.shape
     counts = np.zeros((frames, height, width), np.int64)
     for one in range(frames):
@@ -36,7 +46,7 @@ def seen_by_others(
     intrinsics: Float64[np.ndarray, "3 3"],
     camera_from_world: Float64[np.ndarray, "frames 4 4"],
 ) -> Depths:
-    """Return the inverse depth of the nearest known point of the other frames that falls on each pixel; 0 where none does."""
+    """Return the inverse depth of the nearest known point of the other frames that projects onto each pixel; 0 if none does."""
     frames, height, width = inverse_depth.shape
     found = np.zeros((frames, height * width), np.float32)
     for one in range(frames):
@@ -55,13 +65,13 @@ def _move(
     intrinsics: Float64[np.ndarray, "3 3"],
     to_from_from: Float64[np.ndarray, "4 4"],
 ) -> tuple[Int[np.ndarray, " pixels"], Float[np.ndarray, " pixels"]]:
-    """Return on which pixel of another frame each pixel's point falls (its number; -1: none), and its inverse depth there."""
+    """Return the flat index of the pixel of another frame onto which each point projects (-1: none), and its inverse depth."""
     height, width = inverse_depth.shape
     rotation = intrinsics @ to_from_from[:3, :3] @ np.linalg.inv(intrinsics)
     shift = intrinsics @ to_from_from[:3, 3]
     near = inverse_depth.astype(np.float64)
     u, v = np.arange(width)[None, :], np.arange(height)[:, None]
-    # Of the point divided by its depth here: the ray, turned, plus the translation times inverse depth.
+    # Projection of the point divided by its depth in this frame: the rotated ray plus the translation times inverse depth.
     x, y, z = (row[0] * u + row[1] * v + row[2] + step * near for row, step in zip(rotation, shift, strict=True))
     safe = np.where(z > 1e-9, z, 1.0)
     column, line = np.rint(x / safe), np.rint(y / safe)

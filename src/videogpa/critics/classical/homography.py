@@ -1,4 +1,4 @@
-"""When a clip has no parallax: how well plane-to-plane mappings explain it. A pan, a zoom, a static camera, a flat scene."""
+"""Detection of missing parallax (pan, zoom, static camera, flat scene): how well homographies explain a clip."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from jaxtyping import Float32, Float64
 from videogpa.critics.classical.features import Features, PairMatches
 
 MAX_ERROR = 2.0
-"""Pixels, in frames of 432 on the short side: half of what a fundamental matrix is allowed."""
+"""Largest error of an inlier, in pixels of frames with a short side of 432: half of the limit for a fundamental matrix."""
 
 MIN_EXPLAINED = 0.94
-"""Share of matches that homographies must explain. It is no pass mark, only the absence of parallax: a melting clip had .95."""
+"""Share of matches that homographies must explain. It shows missing parallax, not quality: a melting clip had .95."""
 
 FLAT = 0.98
-"""Share of the matches between frames at least half a clip apart from which on a clip looks flat. Real clips have .33 to .60, a
-zoom into a picture .99; synthetic rooms that are mostly one wall .975 and .99, so that it decides nothing alone."""
+"""Share of the matches between frames at least half a clip apart from which on a clip counts as flat. Real clips have .33 to
+.60, a zoom into a picture .99; synthetic rooms that are mostly one wall .975 and .99, so that it never decides alone."""
 
 Homography = Float64[np.ndarray, "3 3"]
 
@@ -52,8 +52,16 @@ def leave_one_out_error(
 ) -> float | None:
     """Return the mean squared error, RGB in [0, 1], between each judged frame and its warped neighbours in time.
 
-    The prediction is the mean of those judged neighbours that reach the pixel. `homographies` are between consecutive judged
-    frames, at `1 / scale` times the size of `frames`. None if no frame has a neighbour.
+    The prediction is the mean of the warped neighbours that cover the pixel.
+
+    Args:
+        frames: All frames, RGB in [0, 1].
+        homographies: Second-from-first homographies of consecutive judged frames, by the indices of the two.
+        judged: Indices of the judged frames, ascending.
+        scale: Size of `frames` divided by that of the frames the homographies were fitted on.
+
+    Returns:
+        The error; None if no frame has a neighbour.
     """
     errors, pixels = 0.0, 0
     for position, index in enumerate(judged):
@@ -72,7 +80,7 @@ def leave_one_out_error(
 def _warp(
     frame: Float32[np.ndarray, "height width 3"], this_from_other: Homography, scale: float
 ) -> Float32[np.ndarray, "height width 4"]:
-    """Return the frame mapped by the homography, with how much of each pixel it covers as the fourth channel."""
+    """Return the frame mapped by the homography, with the covered share of each pixel as the fourth channel."""
     # Scaling keeps pixel edges, not centres: x' + .5 = scale (x + .5).
     resize = np.array([[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]])
     matrix = resize @ this_from_other @ np.linalg.inv(resize)

@@ -12,26 +12,27 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16
 
 PLANES = 80
-"""Depths tried. Even in inverse depth, so that each moves a pixel by the same step; refined between planes afterwards."""
+"""Number of depth hypotheses. They are even in inverse depth, so that each moves a pixel by the same step; the depth is
+refined between planes afterwards."""
 
 _WINDOW = 5
 """Side of the patches compared, in pixels of 256-wide frames."""
 
 _OUTSIDE = 1e4
-"""Marks what is outside of a frame: 1/5000 of it in an interpolated pixel is enough to see it."""
+"""Value outside of a frame: a share of 1/5000 of it in an interpolated pixel is enough to detect it."""
 
 _UNSEEN = 0.2
-"""Correlation to assume where a neighbour does not see the pixel; chosen on the same clips. With 0, the borders of frames went
-to whatever plane chance favoured among those that are seen."""
+"""Correlation assumed where the pixel is out of a neighbour's view; chosen on the same clips as `_JUMP`. With 0, the borders
+of frames took a random plane among those in view."""
 
 _NOISE = (2 / 255) ** 2
 """Variance of a patch, of intensities in [0, 1], that counts as texture. A blank patch then matches nothing in particular."""
 
 COST_UNIT = 512
-"""Costs are whole numbers of 1/512: int16 is twice as fast as float32. Sums over 8 directions stay below 2^15."""
+"""Costs are integer multiples of 1/512: int16 is twice as fast as float32. Sums over 8 directions stay below 2^15."""
 
 _SMALL_STEP, _JUMP, _LEAST_JUMP = 0.1, 2.5, 0.5
-"""Price of a change of depth by one plane, and by more, in units of 1 - correlation; the latter falls to the least at edges.
+"""Penalty for a change of depth by one plane, and by more, in units of 1 - correlation; the latter falls to the least at edges.
 Chosen on four clean real clips: with a jump of 0.6, video noise made patchwork of weak texture, and leave-one-out scores were
 1.3 to 1.5 times as high."""
 
@@ -53,8 +54,15 @@ def matching_cost(
 ) -> Int16[np.ndarray, "height planes width"]:
     """Return 1 - correlation, in units of COST_UNIT, of the patches around each pixel if it lies on each of the planes.
 
-    Zero-mean normalised cross-correlation, and so indifferent to the gain and offset of a frame's exposure. Mean over the
-    better half of the neighbours, as a surface may be hidden in some.
+    The correlation is zero-mean and normalised, and so invariant to the gain and offset of a frame's exposure. The result is
+    the mean over the better half of the neighbours, as a surface may be hidden in some.
+
+    Args:
+        reference: Grey levels of the frame, in [0, 1].
+        neighbours: Grey levels of the frames to match it against, of the same size.
+        intrinsics: Camera matrix, in pixels, of all of them.
+        neighbour_from_reference: Pose of each neighbour relative to the reference.
+        planes: Inverse depths to try.
     """
     centred = reference - 0.5  # keeps the rounding errors of float32 small; the correlation does not change
     mean, deviation = _moments(centred)
@@ -73,7 +81,7 @@ def matching_cost(
 
 def _mean_of_better_half(scores: Sequence[Float32[np.ndarray, "height width"]]) -> Float32[np.ndarray, "height width"]:
     """Return the mean of the highest 3 of 5, 2 of 4, 2 of 3, 1 of 2 scores of each pixel."""
-    # By taking the lowest two from the sum: ten times as fast as sorting.
+    # Subtracting the lowest two from the sum is ten times as fast as sorting.
     dropped = len(scores) // 2
     lowest = [np.full_like(scores[0], np.inf)] * 2
     for score in scores:
@@ -86,10 +94,10 @@ def _mean_of_better_half(scores: Sequence[Float32[np.ndarray, "height width"]]) 
 def _warp(
     image: Float32[np.ndarray, "height width"], homography: Float64[np.ndarray, "3 3"]
 ) -> tuple[Float32[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
-    """Return the image seen through the homography from the result's pixels to its own, and where whole patches of it are."""
+    """Return the image warped by the homography from the result's pixels to its own, and where whole patches lie inside it."""
     size = (image.shape[1], image.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    # Outside is marked by a value no pixel has: a second channel for it would take longer than the first.
+    # A value that no pixel has marks the outside: a second channel as a mask would take longer than the first.
     warped = cv2.warpPerspective(image, homography, size, flags=flags, borderValue=_OUTSIDE)
     inside = warped < 1
     patches = cv2.erode(inside.view(np.uint8), np.ones((_WINDOW, _WINDOW), np.uint8))
@@ -125,9 +133,11 @@ def _correlation(
 def smooth(
     cost: Int16[np.ndarray, "height planes width"], guide: Float32[np.ndarray, "height width"]
 ) -> Int16[np.ndarray, "height planes width"]:
-    """Return the cost with what the neighbouring pixels would pay added: sum of the best paths from 8 directions.
+    """Return the smoothed cost: the sum of the costs of the best paths to each pixel from 8 directions (semi-global matching).
 
-    Jumps of depth are cheaper across edges of `guide`, the frame in grey.
+    Args:
+        cost: Matching cost, in units of COST_UNIT.
+        guide: Grey levels of the frame, in [0, 1]; jumps of depth are cheaper across its edges.
     """
     total = np.zeros_like(cost)
     for flip in (1, -1):
@@ -163,7 +173,7 @@ def _add_paths(
         np.minimum(reached[1:], stepped[:-1], out=reached[1:])
         np.minimum(reached[:-1], stepped[1:], out=reached[:-1])
         path = cost[line].copy()
-        path[:, here] += reached - cheapest  # less the cheapest, or the sum would grow with the path
+        path[:, here] += reached - cheapest  # minus the cheapest, or the sum would grow with the length of the path
         total[line] += path
 
 
@@ -172,7 +182,7 @@ def pick_depth(
 ) -> tuple[Float32[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
     """Return the inverse depth of the cheapest plane, refined by a parabola, and where it is an inner plane.
 
-    The first and the last plane have but one neighbour: the true depth may lie beyond.
+    The first and the last plane have only one neighbouring plane: the true depth may lie beyond them.
     """
     best = cost.argmin(axis=1)
     inner = (best > 0) & (best < len(planes) - 1)

@@ -1,4 +1,4 @@
-"""A network's answer for one clip, in the shape that scores are computed from."""
+"""Conversion of a network's outputs for one clip into the `Reconstruction` that scores are computed from."""
 
 from dataclasses import replace
 
@@ -18,7 +18,16 @@ def assemble(
     extrinsics: Float[Tensor, "frames 3 4"],
     points: Float[Tensor, "frames height width 3"] | None = None,
 ) -> Reconstruction:
-    """Return the reconstruction, on the CPU; `images` are RGB in [0, 1], `extrinsics` camera from world."""
+    """Return the reconstruction, on the CPU.
+
+    Args:
+        images: The network's input, RGB in [0, 1].
+        depth: Depth along the optical axis, in the network's unit.
+        confidence: Confidence of each depth, in the network's scale.
+        intrinsics: Camera matrices in pixels of `images`.
+        extrinsics: Camera-from-world transforms.
+        points: World coordinates of each pixel, if the network returns them.
+    """
     camera_from_world = pad(extrinsics.cpu(), (0, 0, 0, 1))
     camera_from_world[:, 3, 3] = 1
     return Reconstruction(
@@ -37,10 +46,17 @@ def assemble(
 
 
 def at_own_pixels(found: Reconstruction, frames: Float[Tensor, "frames 3 height width"]) -> Reconstruction:
-    """Return the reconstruction at the pixels of its frames, whole ones, if they were enlarged for the network; else as it is.
+    """Return the reconstruction at the resolution of the clip, if its whole frames were enlarged for the network.
 
-    What lies between the pixels of a clip was not there: at an edge it is soft where the depth is not, which would count as
-    inconsistent. Depths are the nearest ones, since a mean of near and far is the depth of nothing.
+    Pixels interpolated between those of a clip are soft at an edge where the depth is not, which would count as inconsistent.
+    Depths are resized by nearest neighbour: a mean of a near and a far depth would be the depth of no surface.
+
+    Args:
+        found: The reconstruction at the network's resolution.
+        frames: The frames before resizing, uncropped, RGB in [0, 1].
+
+    Returns:
+        The reconstruction with `frames` as images; `found` itself if the frames were not enlarged.
     """
     size, seen = frames.shape[-2:], found.images.shape[-2:]
     if max(size) >= max(seen):

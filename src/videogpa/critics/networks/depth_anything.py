@@ -1,11 +1,11 @@
 """Depth Anything 3, any-view models: depth and cameras of one or more images in one pass of a transformer.
 
 Lin et al. 2025, "Depth Anything 3: Recovering the Visual Space from Any Views", https://arxiv.org/abs/2511.10647; details
-from the official code, https://github.com/ByteDance-Seed/Depth-Anything-3. A DINOv2 transformer whose first blocks look at
-one view; then odd blocks attend across all views, and camera tokens take the place of the class tokens, one for the
-reference view and another for all others. A DPT head reads depth, a small decoder the cameras.
+from the official code, https://github.com/ByteDance-Seed/Depth-Anything-3. The first blocks of a DINOv2 transformer
+attend within one view; then odd blocks attend across all views, and camera tokens replace the class tokens, one for the
+reference view and another for all others. A DPT head returns depth, a small decoder the cameras.
 
-Inference only, for the published weights. Left out: the ray branch, Gaussians, and the encoder of cameras that are known.
+The module is for inference with the published weights. It omits the ray branch, Gaussians, and the encoder of known cameras.
 """
 
 from collections.abc import Iterator
@@ -33,15 +33,15 @@ UNREAD = (
     "gs_head.",  # Gaussians, in the largest size only
     "gs_adapter.",
 )
-"""How the names of the tensors begin that are not read."""
+"""Prefixes of the names of tensors that are not loaded."""
 
 PREFIX = "model."  # of all names in the published files
-SPECIAL = 1  # token of a view in front of its patches: the class, then the camera
-OFFSET = 0.1  # of DINOv2's table of positions, brought to other sizes (official code)
+SPECIAL = 1  # number of tokens of a view before its patches: the class token, later the camera token
+OFFSET = 0.1  # for resizing DINOv2's position embeddings (official code)
 
 
 class Prediction(NamedTuple):
-    """What the network says of every view, in the order given. The unit of length is its own.
+    """The network's outputs for every view, in the order of the input. The unit of length is the network's own.
 
     The confidence is 1 + exp(.): above 1, without a unit.
     """
@@ -51,11 +51,11 @@ class Prediction(NamedTuple):
     extrinsics: Float[Tensor, "batch frames 3 4"]
     """Camera from world."""
     intrinsics: Float[Tensor, "batch frames 3 3"]
-    """In pixels of the images given."""
+    """Camera matrices in pixels of the input images."""
 
 
 class DepthAnything3(nn.Module):
-    """The network. `from_folder` builds it with weights; `precision` is that of the trunk's matrices and matrix products."""
+    """The network. `from_folder` builds it with weights; `precision` applies to the trunk's matrices and matrix products."""
 
     def __init__(self, config: DepthAnything3Config, *, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -79,11 +79,11 @@ class DepthAnything3(nn.Module):
     ) -> "DepthAnything3":
         """Load published weights, from a folder with a config.json, a safetensors file beside one, or a hub id.
 
-        In `bfloat16` the trunk's matrices alone are: norms and heads stay in float32.
+        A `precision` such as `bfloat16` applies to the trunk's matrices only: norms and heads stay in float32.
 
         Raises:
-            UserError: If there are no weights, config.json tells of another network, or tensors are missing, unexpected or of
-                another shape, by name; those of `UNREAD` are left out.
+            UserError: If there are no weights, config.json describes another network, or tensors are missing, unexpected or of
+                another shape, by name; those of `UNREAD` are not counted.
         """
         weights = find_weights(path)
         with torch.device("meta"):
@@ -94,12 +94,15 @@ class DepthAnything3(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "batch frames 3 height width"], *, frames_per_chunk: int = 8) -> Prediction:
-        """Return depth and cameras of the views of every batch; images normalised by ImageNet's mean and deviation.
+        """Return depth and cameras of all views.
 
-        `frames_per_chunk` bounds the memory of whatever treats views one by one; it changes no number but by rounding.
+        Args:
+            images: RGB normalised by ImageNet's mean and standard deviation; sides are multiples of the patch size.
+            frames_per_chunk: Number of views processed at once by the per-view layers. It bounds their memory and changes the
+                results by rounding only.
 
         Raises:
-            ValueError: If a side is no multiple of the patch.
+            ValueError: If a side is not a multiple of the patch size.
         """
         grid = patch_grid(images, self.config.patch_size)
         projected: list[Tensor] = []
@@ -114,7 +117,7 @@ class DepthAnything3(nn.Module):
     def _layers(
         self, images: Float[Tensor, "batch frames 3 height width"], frames_per_chunk: int
     ) -> Iterator[tuple[Float[Tensor, "batch frames tokens width"], Float[Tensor, "batch frames tokens width"]]]:
-        """Yield the layers that the head reads: what the last block within views left, and what the last block of all did."""
+        """Yield the head's input layers: the tokens after the last block within views, and after the last block of any kind."""
         config, trunk = self.config, self.backbone.pretrained
         own_place, no_place = self._turns(images)
         reference = images.new_zeros(len(images), dtype=torch.long)
@@ -136,9 +139,9 @@ class DepthAnything3(nn.Module):
                 yield within, tokens
 
     def _turns(self, images: Float[Tensor, "batch frames 3 height width"]) -> tuple[Rotary, Rotary]:
-        """Return the turns of a view's tokens, within it and across views.
+        """Return the rotary embeddings of a view's tokens for blocks within views and for blocks across views.
 
-        Across views no patch has a place: all stand at (1, 1), the camera token at (0, 0).
+        Across views patches have no position of their own: all are at (1, 1), the camera token at (0, 0).
         """
         places = grid_positions(*patch_grid(images, self.config.patch_size), SPECIAL, images.device)
         channels = self.config.embed_dim // self.config.num_heads
@@ -146,10 +149,10 @@ class DepthAnything3(nn.Module):
         return own, none
 
     def _camera_tokens(self, reference: Int[Tensor, " batch"], views: int) -> Float[Tensor, "batch {views} 1 width"]:
-        """Return the tokens that tell the reference view from the others.
+        """Return the tokens that distinguish the reference view from the others.
 
-        The official code also moves the reference view to the front. Nothing but the token depends on the order of the views:
-        blocks across views see a set.
+        The official code also moves the reference view to the front. This is not needed: blocks across views treat the views
+        as a set, so that only the token depends on their order.
         """
         of_reference, of_others = self.backbone.pretrained.get_parameter("camera_token")[0]
         chosen = torch.arange(views, device=reference.device) == reference[:, None]
@@ -160,7 +163,7 @@ class DepthAnything3(nn.Module):
 
 
 class _Backbone(nn.Module):
-    """Gives the trunk the name that it has in the published files."""
+    """Wrapper that gives the trunk its name in the published files."""
 
     def __init__(self, trunk: DinoV2) -> None:
         super().__init__()
@@ -168,7 +171,7 @@ class _Backbone(nn.Module):
 
 
 def _trunk(config: DepthAnything3Config) -> DinoV2:
-    """Return DINOv2 as these weights have it; the published names put the camera tokens among its own."""
+    """Return DINOv2 in the form of these weights, in which the camera tokens are parameters of the trunk."""
     trunk = DinoV2(
         config.embed_dim,
         config.depth,
@@ -189,7 +192,7 @@ def _trunk(config: DepthAnything3Config) -> DinoV2:
 
 
 class _CameraDecoder(nn.Module):
-    """Reads a view's camera from its two tokens."""
+    """Decoder of a view's camera from its two concatenated tokens."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -199,7 +202,7 @@ class _CameraDecoder(nn.Module):
         self.fc_fov = nn.Sequential(nn.Linear(width, 2), nn.ReLU())
 
     def forward(self, tokens: Float[Tensor, "batch frames width"]) -> Float[Tensor, "batch frames 9"]:
-        """Return the encoded cameras (networks/pose.py), which here go from the camera into the world."""
+        """Return the encoded cameras (networks/pose.py), which are world from camera here."""
         read = self.backbone(tokens)
         return torch.cat([self.fc_t(read), self.fc_qvec(read), self.fc_fov(read)], dim=-1)
 
@@ -207,7 +210,7 @@ class _CameraDecoder(nn.Module):
 def _cameras(
     encoding: Float[Tensor, "batch frames 9"], height: int, width: int
 ) -> tuple[Float[Tensor, "batch frames 3 4"], Float[Tensor, "batch frames 3 3"]]:
-    """Return camera from world, and the intrinsics."""
+    """Return the camera-from-world transforms, and the intrinsics in pixels."""
     world_from_camera, intrinsics = decode_cameras(encoding, height, width)
     last_row = world_from_camera.new_tensor([0, 0, 0, 1]).expand(*encoding.shape[:-1], 1, 4)
     return invert(torch.cat([world_from_camera, last_row], dim=-2))[..., :3, :], intrinsics

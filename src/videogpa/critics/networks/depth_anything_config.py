@@ -1,4 +1,4 @@
-"""Sizes of Depth Anything 3's any-view networks, as config.json tells them."""
+"""Sizes of Depth Anything 3's any-view networks, as in config.json."""
 
 from typing import Any
 
@@ -16,13 +16,14 @@ PUBLISHED: dict[str, tuple[str, int, tuple[int, ...], int, tuple[int, ...]]] = {
     "da3-large": ("vitl", 8, (11, 15, 19, 23), 256, (256, 512, 1024, 1024)),
     "da3-giant": ("vitg", 13, (19, 27, 33, 39), 256, (256, 512, 1024, 1024)),
 }
-"""By `model_name`: backbone, first block that looks at all views, layers that the head reads, its features and channels."""
+"""By `model_name`: backbone, first block across views, input layers of the head, its features, channels."""
 
 
 class DepthAnything3Config(BaseModel):
-    """Sizes of a network. Blocks count from 0.
+    """Sizes of a network. Blocks are numbered from 0.
 
-    Read from a flat table, from the sections `net` and `head` of a published config.json, or from its `model_name` alone.
+    The sizes are read from a flat table, from the sections `net` and `head` of a published config.json, or from its
+    `model_name` alone.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,15 +32,15 @@ class DepthAnything3Config(BaseModel):
     depth: int
     num_heads: int
     out_layers: tuple[int, int, int, int]
-    """The blocks after which the depth head reads; cameras are read after the last of them."""
+    """The blocks whose outputs the depth head takes; the camera decoder takes that of the last of them."""
     alt_start: int
-    """From this block on odd ones look at all views, and camera tokens take the place of class tokens."""
+    """From this block on odd blocks attend across all views, and camera tokens replace class tokens."""
     qknorm_start: int
     rope_start: int
     dpt_features: int
     dpt_out_channels: tuple[int, int, int, int]
     img_size: int = 518
-    """Side of the images that the table of positions was made for."""
+    """Side, in pixels, of the images that the position embeddings were trained on."""
     patch_size: int = 14
     mlp_ratio: float = 4.0
     rope_freq: float = 100.0

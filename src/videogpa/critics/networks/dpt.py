@@ -2,7 +2,7 @@
 
 Ranftl et al. 2021, "Vision Transformers for Dense Prediction", https://arxiv.org/abs/2103.13413, in the form of VGGT
 (https://arxiv.org/abs/2503.11651) and Depth Anything 3 (https://arxiv.org/abs/2511.10647): one norm for all layers, and sines
-and cosines of the place in the picture added to the maps. Attributes bear the names of the published tensors.
+and cosines of the position in the image added to the maps. Attributes have the names of the published tensors.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ HIDDEN = 32  # channels before the last layer, in all published heads
 
 
 class DptHead(nn.Module):
-    """Reads four layers, returns `outputs` channels per pixel, before any activation.
+    """Head that maps four layers to `outputs` channels per pixel, before any activation.
 
-    `project` is apart from the rest, so that a network can do it as soon as a layer is there: what it returns is three times
+    `project` is a separate method, so that a network can call it as soon as a layer is computed: its result is three times
     smaller than the tokens, and the tokens need not be kept.
 
-    `rectified_skips`: whether the residual units add the rectified input to their result, and not the input itself. The code
-    of VGGT rectifies in place, so that its weights need it; those of Depth Anything 3 do not.
+    `rectified_skips` sets whether the residual units add the rectified input to their result instead of the input itself. The
+    code of VGGT rectifies in place, so that its weights need it; those of Depth Anything 3 do not.
     """
 
     def __init__(
@@ -47,7 +47,14 @@ class DptHead(nn.Module):
     def project(
         self, stage: int, tokens: Float[Tensor, "images patches width"], rows: int, columns: int
     ) -> Float[Tensor, "images channels rows columns"]:
-        """Return the map that `forward` wants of one of the four layers (stage 0 is the first); patches only, row by row."""
+        """Return the projected map of one of the four layers, an input of `forward`.
+
+        Args:
+            stage: Position of the layer among the four, from 0.
+            tokens: The patch tokens of the layer, row by row, without special tokens.
+            rows: Rows of patches.
+            columns: Columns of patches.
+        """
         maps = self.norm(tokens).transpose(1, 2).unflatten(2, (rows, columns))
         projected: Tensor = self.projects[stage](maps)
         return add_place_code(projected, columns / rows)
@@ -55,7 +62,7 @@ class DptHead(nn.Module):
     def forward(
         self, projected: Sequence[Float[Tensor, "images _ rows columns"]]
     ) -> Float[Tensor, "images outputs height width"]:
-        """Fuse the four projected layers."""
+        """Return the fused map of the four projected layers, at the size of the image."""
         rows, columns = projected[0].shape[-2:]
         fused = self.scratch([resize(maps) for resize, maps in zip(self.resize_layers, projected, strict=True)])
         fused = _stretch(fused, (rows * self.patch, columns * self.patch))
@@ -64,7 +71,7 @@ class DptHead(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """From the coarsest of four maps to the finest."""
+    """Fusion of four maps, from the coarsest to the finest."""
 
     def __init__(self, features: int, channels: Sequence[int], outputs: int, rectified_skips: bool) -> None:
         super().__init__()
@@ -88,7 +95,7 @@ class _Pyramid(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Adds a finer map to the coarse one, and enlarges the sum."""
+    """Fusion step that adds a finer map to the coarse one, and enlarges the sum."""
 
     def __init__(self, features: int, *, lateral: bool, rectified_skips: bool) -> None:
         super().__init__()
@@ -102,14 +109,14 @@ class _Fusion(nn.Module):
         fine: Float[Tensor, "images features height width"],
         size: tuple[int, int],
     ) -> Float[Tensor, "images features new_height new_width"]:
-        """Return the fused map at the given size; the coarsest level has nothing to add to."""
+        """Return the fused map at the given size; at the coarsest level `coarse` is None."""
         summed = fine if coarse is None or self.resConfUnit1 is None else coarse + self.resConfUnit1(fine)
         # The convolution of one pixel and the interpolation commute: convolving first costs a quarter.
         return _stretch(self.out_conv(self.resConfUnit2(summed)), size)
 
 
 class _ResidualUnit(nn.Module):
-    """Two convolutions beside a skip."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, features: int, rectified_skip: bool) -> None:
         super().__init__()
@@ -131,9 +138,14 @@ def project_frames(
     grid: tuple[int, int],
     frames_per_chunk: int,
 ) -> Float[Tensor, "images channels rows columns"]:
-    """Return one layer's maps for a head that reads two token vectors per patch: that within frames, that across them.
+    """Return one layer's maps from two token vectors per patch: after attention within frames, and across them.
 
-    The patches are the last tokens of a frame. `grid` tells their rows and columns.
+    Args:
+        head: The head to project for.
+        stage: Position of the layer among the head's four, from 0.
+        halves: Tokens after the block within frames, and after that across frames; a frame's patches are its last tokens.
+        grid: Rows and columns of patches.
+        frames_per_chunk: Number of images processed at once; it bounds the memory.
     """
     patches = grid[0] * grid[1]
     within, across = (torch.split(half.flatten(0, 1)[:, -patches:], frames_per_chunk) for half in halves)
@@ -155,7 +167,7 @@ def add_place_code(
 ) -> Float[Tensor, "images channels height width"]:
     """Add, in place, sines and cosines of x to the first half of the channels and of y to the second.
 
-    `aspect` is width / height of the picture. x and y are those of pixel centres, in a picture whose half diagonal is 1.
+    `aspect` is width / height of the image. x and y are those of pixel centres, in an image whose half diagonal is 1.
     """
     channels, height, width = maps.shape[1:]
     diagonal = (aspect**2 + 1) ** 0.5
@@ -176,5 +188,5 @@ def _waves(count: int, reach: float, channels: int) -> Float[Tensor, "channels c
 def _stretch(
     maps: Float[Tensor, "images channels height width"], size: tuple[int, int]
 ) -> Float[Tensor, "images channels new_height new_width"]:
-    """Enlarge bilinearly, corners onto corners."""
+    """Resize bilinearly with aligned corners."""
     return functional.interpolate(maps, size, mode="bilinear", align_corners=True)

@@ -1,4 +1,4 @@
-"""What of a frame a network sees, and at which size."""
+"""Cropping and resizing of frames for a network."""
 
 from typing import Literal
 
@@ -10,16 +10,21 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 Crop = Literal["whole", "centre"]
-"""The whole frame, or the square in its middle, as the paper has it: a third of a frame of 720 x 480 is not looked at."""
+"""The whole frame, or the square in its middle as in the paper, which discards a third of a frame of 720 x 480."""
 
 
 def frame_for_network(
     frames: Float[Tensor, "frames 3 height width"], crop: Crop, side: int, multiple: int
 ) -> Float[Tensor, "frames 3 new_height new_width"]:
-    """Return the frames at a size that a network takes, RGB in [0, 1].
+    """Return the frames at an input size of a network, RGB in [0, 1].
 
-    `whole`: the long side becomes `side`, the other the nearest multiple of `multiple`, which stretches it by less than half of
-    that; antialiased bicubic. `centre`: a square of `side`, as the paper's code makes it: OpenCV, bilinear, in 8 bits.
+    Args:
+        frames: RGB in [0, 1].
+        crop: `whole` resizes the long side to `side` and the other to the nearest multiple of `multiple`, which stretches it by
+            less than half of that (antialiased bicubic). `centre` resizes the middle square to `side`, as the paper's code does
+            (OpenCV, bilinear, in 8 bits).
+        side: Length of the long side of the result, in pixels.
+        multiple: Number of pixels that the sides must be multiples of.
     """
     height, width = frames.shape[2:]
     if crop == "centre":

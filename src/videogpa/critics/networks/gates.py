@@ -15,14 +15,14 @@ from videogpa.records import Reconstruction
 
 LEAST_PARALLAX = 1.0
 """Pixels that near and far points move against each other between the two cameras farthest apart. Below, depth has no effect
-on a render from other frames, which takes surfaces within a pixel of parallax as one (scoring/reprojection.py): a score would
-only say how well the frames overlap."""
+on a render from other frames, which treats surfaces within a pixel of parallax as one (scoring/reprojection.py): a score would
+measure only how well the frames overlap."""
 
 SAME = 1 / 255
 """Largest difference of two pixels, RGB in [0, 1], that counts as none: one level of 8 bits."""
 
-NEAR, FAR = 0.1, 0.9  # quantiles of the depth, so that a few wrong pixels decide nothing
-LOOKED_AT = 1 << 20  # depths at most, of a long clip evenly spread ones: torch's quantile takes no more than 16 million
+NEAR, FAR = 0.1, 0.9  # quantiles of the depth, so that a few wrong pixels have no effect
+LOOKED_AT = 1 << 20  # values used at most, evenly spaced: torch's quantile is limited to 16 million
 
 
 def pass_gates(reconstruction: Reconstruction, *, least_confidence: float) -> Reconstruction:
@@ -59,7 +59,7 @@ def pass_gates(reconstruction: Reconstruction, *, least_confidence: float) -> Re
             status="no_parallax",
             measures=measures,
         )
-    if len(reconstruction.images) > 1 and _same_picture(reconstruction.images):  # whatever the network found
+    if len(reconstruction.images) > 1 and _same_picture(reconstruction.images):  # even if the network found parallax
         raise ReconstructionFailed(
             f"no parallax: all {len(reconstruction.images)} frames are the same picture",
             status="no_parallax",
@@ -79,8 +79,9 @@ def near_far_parallax(
 ) -> Float[Tensor, ""]:
     """Return by how many pixels near and far points move against each other between the two cameras farthest apart.
 
-    Near and far are those that a frame shows at once (the median over the frames): all points of a flat picture are about as
-    far, also while a camera approaches it. The movement is that of a sideways step of that length; turning does not count.
+    Near and far are quantiles of the depth within a frame (the median over the frames): all points of a flat picture have about
+    the same depth, also while a camera approaches it. The movement is that for a sideways translation by the distance of the
+    two cameras; rotation does not count.
     """
     centers = camera_centers(camera_from_world)
     baseline = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist").max()

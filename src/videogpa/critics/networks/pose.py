@@ -1,4 +1,4 @@
-"""Cameras as VGGT and Depth Anything 3 write them: nine numbers per frame."""
+"""The camera encoding of VGGT and Depth Anything 3: nine numbers per frame."""
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ def decode_cameras(
 ) -> tuple[Float[Tensor, "*frames 3 4"], Float[Tensor, "*frames 3 3"]]:
     """Return the camera-from-world transforms and the intrinsics in pixels of an image of this size.
 
-    The principal point is (width / 2, height / 2) in the coordinates these networks were trained in, whose integers are the
+    The principal point is (width / 2, height / 2) in the coordinates of these networks' training, whose integers are the
     pixel centres. A field of view of 0 has an infinite focal length.
     """
     translation, quaternion, field = torch.split(encoding, [3, 4, 2], dim=-1)
@@ -29,10 +29,10 @@ def decode_cameras(
 
 
 def encode_cameras(camera_from_world: Float[Tensor, "*frames 4 4"], field: float) -> Float[Tensor, "*frames 9"]:
-    """Return the nine numbers of cameras with this field of view (radians, the same up and across).
+    """Return the nine numbers of cameras with this field of view (radians, the same vertically and horizontally).
 
-    Of the two quaternions of a rotation the one with w >= 0. Rotations by more than three quarters of half a turn are not for
-    this formula: w comes near zero, and with it all digits go.
+    Of the two quaternions of a rotation the result has the one with w >= 0. The formula is not for rotations by more than three
+    quarters of half a turn: w comes near zero, and the division by it loses all digits.
     """
     rotation = camera_from_world[..., :3, :3]
     w = (1 + rotation.diagonal(dim1=-2, dim2=-1).sum(-1)).clamp(min=0).sqrt() / 2

@@ -1,4 +1,4 @@
-"""Rotary positions on a grid: half of a head's channels turn with the row of a patch, the other half with its column.
+"""Rotary position embeddings on a grid: half of a head's channels rotate with a patch's row, the other half with its column.
 
 Su et al. 2021, https://arxiv.org/abs/2104.09864, in the two-dimensional form of CroCo v2, https://arxiv.org/abs/2211.10408.
 """
@@ -11,11 +11,11 @@ from torch import Tensor
 
 
 class Rotary(NamedTuple):
-    """The turns of the tokens of one frame. In a sequence of several frames they repeat, frame after frame."""
+    """The rotations of one frame's tokens. In a sequence of several frames they repeat, frame after frame."""
 
     cosine: Float[Tensor, "tokens channels"]
     sine: Float[Tensor, "tokens channels"]
-    """Of the first half of an axis's channels negated: a turn by an angle is `x * cosine + swapped(x) * sine`."""
+    """The sines are negated for the first half of an axis's channels: a rotation is `x * cosine + swapped(x) * sine`."""
 
 
 def grid_positions(rows: int, columns: int, special: int, device: torch.device | None = None) -> Int64[Tensor, "tokens 2"]:
@@ -25,10 +25,10 @@ def grid_positions(rows: int, columns: int, special: int, device: torch.device |
 
 
 def rotary(positions: Int64[Tensor, "tokens 2"], channels: int, base: float) -> Rotary:
-    """Return the turns for heads of so many channels; the angles are `position * base ** (-2 i / (channels / 2))`.
+    """Return the rotations for heads with `channels` channels; the angles are `position * base ** (-2 i / (channels / 2))`.
 
     Raises:
-        ValueError: If `channels` is no multiple of 4: two axes, and two channels that turn into each other.
+        ValueError: If `channels` is not a multiple of 4: there are two axes, and pairs of channels rotate together.
     """
     if channels % 4:
         raise ValueError(f"a head of {channels} channels cannot be turned along two axes: expected a multiple of 4")
@@ -41,7 +41,7 @@ def rotary(positions: Int64[Tensor, "tokens 2"], channels: int, base: float) -> 
 def rotate(
     heads: Float[Tensor, "batch heads sequence channels"], turns: Rotary
 ) -> Float[Tensor, "batch heads sequence channels"]:
-    """Turn queries or keys of one frame, or of several in a row."""
+    """Return the rotated queries or keys of one frame, or of several frames in sequence."""
     frames = torch.unflatten(heads, 2, (-1, len(turns.cosine)))
     swapped = torch.unflatten(frames, -1, (2, 2, -1)).flip(-2).flatten(-3)
     turned: Tensor = frames * turns.cosine.to(heads.dtype) + swapped * turns.sine.to(heads.dtype)

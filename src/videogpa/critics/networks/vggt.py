@@ -1,11 +1,11 @@
 """VGGT: cameras, depth and world points of many frames in one pass of a transformer.
 
-Wang et al. 2025, "VGGT: Visual Geometry Grounded Transformer", https://arxiv.org/abs/2503.11651. Inference only, for the
-published weights: a DINOv2 backbone, 24 pairs of blocks that attend within frames and across them, and a head for each
+Wang et al. 2025, "VGGT: Visual Geometry Grounded Transformer", https://arxiv.org/abs/2503.11651. It is for inference with
+the published weights: a DINOv2 backbone, 24 pairs of blocks that attend within frames and across them, and a head for each
 output. The tracking head is left out.
 
-Leaner than the published code, with the same numbers: only the heads that are asked for are built and run; each reads its
-layers as they come, so that none of the 24 is kept; dense heads work in chunks of frames.
+It needs less memory than the published code, with the same numbers: only the requested heads are built and run; each takes
+its layers as they are computed, so that none of the 24 is kept; dense heads process chunks of frames.
 """
 
 from collections.abc import Collection, Iterator
@@ -31,7 +31,7 @@ REFINEMENTS = 4  # passes of the camera head's trunk (paper, appendix; the publi
 
 
 class VggtConfig(BaseModel):
-    """Sizes of the network; the defaults are those of VGGT-1B. Names as in the published config.json."""
+    """Sizes of the network; the defaults are those of VGGT-1B. The names are those of the published config.json."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,17 +53,17 @@ class VggtConfig(BaseModel):
 
 
 class Prediction(NamedTuple):
-    """What the network says of every frame; None of a head that was not asked for. The first frame's camera is the reference.
+    """The network's outputs for every frame; None for heads that were not built. The first frame's camera is the reference.
 
     Depth and points are in the network's own unit. Confidences are 1 + exp(.): above 1, without a unit.
     """
 
     pose_enc: Float[Tensor, "batch frames 9"] | None = None
-    """See networks/pose.py."""
+    """The camera encoding of networks/pose.py."""
     extrinsic: Float[Tensor, "batch frames 3 4"] | None = None
     """Camera from world."""
     intrinsic: Float[Tensor, "batch frames 3 3"] | None = None
-    """In pixels of the images given."""
+    """Camera matrices in pixels of the input images."""
     depth: Float[Tensor, "batch frames height width 1"] | None = None
     depth_conf: Float[Tensor, "batch frames height width"] | None = None
     world_points: Float[Tensor, "batch frames height width 3"] | None = None
@@ -71,7 +71,7 @@ class Prediction(NamedTuple):
 
 
 class Vggt(nn.Module):
-    """The network. `from_folder` builds it with weights; `precision` is that of the trunk's matrices and matrix products."""
+    """The network. `from_folder` builds it with weights; `precision` applies to the trunk's matrices and matrix products."""
 
     def __init__(self, config: VggtConfig, heads: Collection[Head] = HEADS, *, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -93,8 +93,8 @@ class Vggt(nn.Module):
     ) -> "Vggt":
         """Load published weights, from a folder, a safetensors or .pt file, or a hub id.
 
-        config.json beside the weights gives the sizes; what it does not say is as in VGGT-1B. The tracking head, and heads not
-        asked for, are skipped. In `bfloat16` the trunk's matrices alone are: norms and heads stay in float32.
+        The sizes come from config.json beside the weights; those missing there are VGGT-1B's. The tracking head, and heads not
+        in `heads`, are skipped. `precision` applies to the trunk's matrices only: norms and heads stay in float32.
 
         Raises:
             UserError: If there are no weights, or they differ from this network's in any other name or shape.
@@ -107,12 +107,15 @@ class Vggt(nn.Module):
         return model.eval().requires_grad_(False)
 
     def forward(self, images: Float[Tensor, "batch frames 3 height width"], *, frames_per_chunk: int = 8) -> Prediction:
-        """Return cameras, depth and points of the frames, whose sides are multiples of 14 pixels; RGB in [0, 1].
+        """Return cameras, depth and points of the frames.
 
-        `frames_per_chunk` bounds the memory of whatever treats frames one by one; it changes no number but by rounding.
+        Args:
+            images: RGB in [0, 1]; sides are multiples of the patch size (14 pixels).
+            frames_per_chunk: Number of frames processed at once by the per-frame layers. It bounds their memory and changes the
+                results by rounding only.
 
         Raises:
-            ValueError: If a side is no multiple of the patch.
+            ValueError: If a side is not a multiple of the patch size.
         """
         frames, size = images.shape[:2], images.shape[-2:]
         grid = patch_grid(images, self.config.patch_size)
@@ -140,16 +143,16 @@ class Vggt(nn.Module):
 
 
 def unread(heads: Collection[Head]) -> tuple[str, ...]:
-    """Return how the names of the tensors begin that a network with these heads does not read.
+    """Return the prefixes of the names of tensors that a network with these heads does not load.
 
-    The mask token is DINOv2's, for its own training.
+    The mask token belongs to DINOv2's training.
     """
     left_out = tuple(f"{head}_head." for head in HEADS if head not in heads)
     return ("track_head.", "aggregator.patch_embed.mask_token", *left_out)
 
 
 class _Trunk(nn.Module):
-    """Patches of every frame, then pairs of blocks: within the frames, across the frames."""
+    """The trunk: patch tokens of every frame, then pairs of blocks, within the frames and across them."""
 
     def __init__(self, config: VggtConfig, precision: torch.dtype) -> None:
         super().__init__()
@@ -168,7 +171,7 @@ class _Trunk(nn.Module):
             antialias=True,
             offset=0.0,
         )
-        # Of each token two: for the first frame, and for all others.
+        # Each token exists twice: for the first frame, and for all others.
         self.camera_token = nn.Parameter(torch.zeros(1, 2, 1, width))
         self.register_token = nn.Parameter(torch.zeros(1, 2, config.num_register_tokens, width))
         self.frame_blocks = nn.ModuleList(self._block(config) for _ in range(config.depth))
@@ -181,7 +184,7 @@ class _Trunk(nn.Module):
     def layers(
         self, images: Float[Tensor, "batch frames 3 height width"], frames_per_chunk: int
     ) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
-        """Yield the layers that heads read, as [batch frames tokens width] after each of the pair's blocks."""
+        """Yield the heads' input layers: number, and [batch frames tokens width] after each of the pair's blocks."""
         turns = rotary(
             grid_positions(*patch_grid(images, self.patch_embed.patch), self.special, images.device), self.channels, self.base
         )
@@ -208,7 +211,7 @@ class _Trunk(nn.Module):
 
 
 class _CameraHead(nn.Module):
-    """Refines the cameras a few times: each pass sees the last guess, through scales and shifts of the camera tokens."""
+    """Head that refines the cameras iteratively: the last estimate scales and shifts the camera tokens of the next pass."""
 
     def __init__(self, config: VggtConfig, width: int) -> None:
         super().__init__()
@@ -222,7 +225,7 @@ class _CameraHead(nn.Module):
         self.pose_branch = Mlp(width, width // 2, pose.LENGTH)
 
     def forward(self, tokens: Float[Tensor, "batch frames width"]) -> Float[Tensor, "batch frames 9"]:
-        """Return the encoded cameras; fields of view are cut at 0."""
+        """Return the encoded cameras; fields of view are clamped to 0 or more."""
         tokens = self.token_norm(tokens)
         plain = functional.layer_norm(tokens, tokens.shape[-1:], eps=1e-6)  # without weights of its own (published code)
         seen = self.empty_pose_tokens.expand(*tokens.shape[:2], -1)

@@ -3,8 +3,8 @@
 Oquab et al. 2023, "DINOv2", https://arxiv.org/abs/2304.07193; register tokens: Darcet et al. 2023,
 https://arxiv.org/abs/2309.16588; LayerScale: Touvron et al. 2021, https://arxiv.org/abs/2103.17239.
 
-Attributes bear the names of the published tensors. Under autocast the norms, the residual stream and the turns of rotary
-positions stay in float32.
+Attributes have the names of the published tensors. Under autocast the norms, the residual stream and the rotations of the
+rotary embeddings stay in float32.
 """
 
 import torch
@@ -19,7 +19,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Attention(nn.Module):
-    """Self-attention over the tokens of a sequence, with normed queries and keys where the weights have them."""
+    """Self-attention over the tokens of a sequence, with normalised queries and keys if `qk_norm`."""
 
     def __init__(self, width: int, heads: int, *, qk_norm: bool) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], turns: Rotary | None = None
     ) -> Float[Tensor, "batch tokens width"]:
-        """Let every token read all tokens of its sequence."""
+        """Return the result of attention of every token to all tokens of its sequence; `turns` rotate queries and keys."""
         q, k, v = self.qkv(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, k = self.q_norm(q), self.k_norm(k)
         if turns is not None:
@@ -43,7 +43,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two layers with a GELU between them."""
+    """Two linear layers with a GELU between them."""
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class Block(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "batch tokens width"], turns: Rotary | None = None
     ) -> Float[Tensor, "batch tokens width"]:
-        """Attend, then change every token by itself."""
+        """Apply attention, then the MLP to each token."""
         tokens = tokens + self.ls1(self.attn(self.norm1(tokens), turns))
         changed: Tensor = tokens + self.ls2(self.mlp(self.norm2(tokens)))
         return changed
@@ -108,7 +108,7 @@ class Block(nn.Module):
 def attend_within_frames(
     block: nn.Module, tokens: Float[Tensor, "batch frames tokens width"], turns: Rotary | None = None
 ) -> Float[Tensor, "batch frames tokens width"]:
-    """Apply a `Block` to every frame by itself."""
+    """Apply a `Block` to each frame separately."""
     return torch.unflatten(block(tokens.flatten(0, 1), turns), 0, tokens.shape[:2])
 
 
@@ -135,10 +135,10 @@ class PatchEmbedding(nn.Module):
 class DinoV2(nn.Module):
     """The DINOv2 transformer: class token, register tokens if it has them, then the patches row by row.
 
-    Other networks take the parts: `embed`, `blocks`, `norm`, with attention of their own between them.
+    Other networks use the parts `embed`, `blocks` and `norm`, with their own attention between them.
 
-    `normed_from` is the first block whose queries and keys are normed (none, if None). `antialias` and `offset` are how the
-    table of positions is brought to other sizes: what the weights were trained with must be used with them.
+    `normed_from` is the first block whose queries and keys are normalised (none, if None). `antialias` and `offset` set how the
+    position embeddings are resized: their values must be those that the weights were trained with.
     """
 
     def __init__(
@@ -172,10 +172,10 @@ class DinoV2(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps)
 
     def embed(self, images: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images tokens channels"]:
-        """Return class token, registers and patches, with their positions; images normalised as ImageNet's.
+        """Return class token, registers and patches, with their position embeddings; images are normalised as ImageNet's.
 
         Raises:
-            ValueError: If a side is no multiple of the patch.
+            ValueError: If a side is not a multiple of the patch size.
         """
         rows, columns = patch_grid(images, self.patch)
         table = resized_positions(self.pos_embed, rows, columns, antialias=self.antialias, offset=self.offset)
@@ -195,16 +195,16 @@ class DinoV2(nn.Module):
 
 
 def normalise(images: Float[Tensor, "*batch 3 height width"]) -> Float[Tensor, "*batch 3 height width"]:
-    """Return RGB in [0, 1] less ImageNet's mean, in units of its deviation: what DINOv2 was trained on."""
+    """Return RGB in [0, 1] normalised by ImageNet's mean and standard deviation, as in DINOv2's training."""
     mean, deviation = (images.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
     return (images - mean) / deviation
 
 
 def patch_grid(images: Float[Tensor, "*batch 3 height width"], patch: int) -> tuple[int, int]:
-    """Return rows and columns of patches.
+    """Return the numbers of rows and columns of patches, for patches of `patch` pixels.
 
     Raises:
-        ValueError: If a side is no multiple of the patch.
+        ValueError: If a side is not a multiple of the patch size.
     """
     height, width = images.shape[-2:]
     if height % patch or width % patch or not height or not width:
@@ -215,10 +215,17 @@ def patch_grid(images: Float[Tensor, "*batch 3 height width"], patch: int) -> tu
 def resized_positions(
     table: Float[Tensor, "1 entries width"], rows: int, columns: int, *, antialias: bool, offset: float
 ) -> Float[Tensor, "1 new_entries width"]:
-    """Bring a table of positions, the class token's and those of a square of patches, to another number of patches.
+    """Resize position embeddings, the class token's and those of a square of patches, to another number of patches.
 
-    Bicubic. With an `offset` the scale is (patches + offset) / side, which older weights need: it shifts the samples by a
-    fraction of a patch. The table's own size is returned untouched.
+    The interpolation is bicubic. A table that has the size already is returned unchanged.
+
+    Args:
+        table: Position embeddings: the class token's, then those of the patches row by row.
+        rows: New number of rows of patches.
+        columns: New number of columns.
+        antialias: Whether the interpolation is antialiased.
+        offset: If not 0, the scale is (patches + offset) / side, which older weights need: it shifts the samples by a fraction
+            of a patch.
     """
     side = round((table.shape[1] - 1) ** 0.5)
     if rows == columns == side:

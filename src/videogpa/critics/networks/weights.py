@@ -1,4 +1,4 @@
-"""Published weights: found in a folder, a file or on the Hugging Face hub, and loaded with every tensor accounted for."""
+"""Published weights: located in a folder, a file or on the Hugging Face hub, and loaded with a check of every tensor."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,12 +20,12 @@ C = TypeVar("C", bound=BaseModel)
 
 
 def find_weights(source: str | Path) -> Path:
-    """Return the weights file of a folder, the file itself, or that of a miniature (`tiny:vggt`) or of a hub id.
+    """Return the weights file of a folder, the file itself, or that of a bundled model (`tiny:vggt`) or of a hub id.
 
-    What only the hub has is fetched into its cache.
+    Files that are only on the hub are downloaded into its cache.
 
     Raises:
-        UserError: If there is none, or the hub does not give it.
+        UserError: If there is none, or it cannot be downloaded.
     """
     if str(source).startswith(TINY):
         return _only_weights(bundled_folder(str(source)))
@@ -43,14 +43,18 @@ def find_weights(source: str | Path) -> Path:
 
 
 def read_config(weights: Path, kind: type[C]) -> C:
-    """Return the sizes of a network that the config.json beside its weights tells; what it does not tell is the default.
+    """Return the sizes of a network from the config.json beside its weights; sizes missing there have their defaults.
 
-    Settings that the network does not know are left out: published files hold some of training. A wrong name still does not
-    pass, since no tensor would fit.
+    Unknown settings are ignored: published files contain some of training. A misspelt size is still noticed, since no tensor
+    would fit.
+
+    Args:
+        weights: Path of the weights file.
+        kind: Class of the configuration.
 
     Raises:
         MissingInput: If there is no config.json, and the network has sizes without a default.
-        InvalidInput: If the file is not JSON, a value is impossible, or one that has no default is not told.
+        InvalidInput: If the file is not JSON, a value is impossible, or one without a default is missing.
     """
     path = weights.with_name("config.json")
     try:
@@ -65,10 +69,14 @@ def read_config(weights: Path, kind: type[C]) -> C:
 def load_weights(
     model: nn.Module, weights: Path, *, device: torch.device | str, prefix: str = "", skip: Sequence[str] = ()
 ) -> None:
-    """Put the tensors of a file into a model built on the meta device, in float32, and so onto a device.
+    """Load the tensors of a file, in float32, into a model that was built on the meta device.
 
-    `prefix` is taken off where the file puts it before all names. Tensors whose names then begin with one of `skip` are left
-    out; any other difference is refused.
+    Args:
+        model: The model; it is changed in place.
+        weights: Path of a .safetensors or .pt file.
+        device: Device of the loaded tensors.
+        prefix: Removed from the names of the tensors if all names in the file begin with it.
+        skip: Tensors whose names then begin with one of these are left out; any other difference is an error.
 
     Raises:
         InvalidInput: If tensors are missing, unexpected or of another shape, by name, or the file cannot be read.
@@ -80,27 +88,27 @@ def load_weights(
     problems = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
     if problems:
         raise InvalidInput(f"{weights} are not the weights of this network: " + "; ".join(problems))
-    # Copied on a CPU too: products of matrices that lie in the file as they come differ in the last bit from aligned ones.
+    # Tensors are copied on a CPU too: matrix products of unaligned tensors in the mapped file differ in the last bit.
     placed = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in wanted.items()}
     model.load_state_dict(placed, assign=True)
 
 
 def trunk_precision(device: torch.device) -> torch.dtype:
-    """Return the precision of a trunk on a device: bfloat16 on a GPU that has it, else float16 there, as in VGGT's examples."""
+    """Return the precision on a device: float32 on a CPU, bfloat16 on a GPU that has it, else float16 (VGGT's examples)."""
     if device.type != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def reduce_precision(trunk: nn.Module, precision: torch.dtype) -> None:
-    """Hold the weights of linear layers and convolutions in this precision; norms and tokens keep theirs."""
+    """Convert the weights of linear layers and convolutions to this precision, in place; norms and tokens keep theirs."""
     for module in trunk.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             module.to(precision)
 
 
 def differences(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> list[str]:
-    """Return in words how named shapes differ from the tensors of a model; nothing, if they are the same."""
+    """Return descriptions of how named shapes differ from the tensors of a model; an empty list if they are the same."""
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {
         "missing": [name for name in own if name not in shapes],
@@ -142,7 +150,7 @@ def _only_weights(folder: Path) -> Path:
 
 
 def in_hubs_cache(name: str) -> bool:
-    """Whether the weights of a hub id are on this machine already; asks nobody."""
+    """Return whether the weights of a hub id are in the local cache; the network is not used."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
