@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from toys import toy_recipe
 from videogpa.bundled import recipes_folder
 from videogpa.cli import main
 from videogpa.cli.doctor import GIB, shortfalls
@@ -12,6 +13,10 @@ from videogpa.cli.shell import COMMANDS
 from videogpa.config import load_recipe
 from videogpa.measures import MEASURES
 from videogpa.records import Score
+from videogpa.stages import generate, prompts
+from videogpa.storage import manifests
+from videogpa.storage.provenance import write_recipe
+from videogpa.storage.run_folder import RunFolder
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -66,3 +71,39 @@ def test_an_unfinished_command_is_refused_with_usage(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "videogpa.cli", "run"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "videogpa run --help" in done.stderr + done.stdout
+
+
+RUN_COMMANDS = ("run", "prompts", "generate", "score-run", "pair", "encode", "train", "evaluate", "report")
+
+
+@pytest.mark.parametrize("command", RUN_COMMANDS)
+def test_every_command_of_a_run_takes_settings(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "--set NAME=VALUE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [[], ["--critic", "vggt"], ["--frames", "9"], ["--out", "elsewhere"], ["--paper"]])
+def test_a_run_folder_among_video_files_is_refused_whatever_the_flags(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    Path("mine/recipe.yaml").touch()
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "mine", *flags])
+    assert ended.value.code == 1
+    assert "videogpa score-run mine" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]  # nothing was scored or written
+
+
+def test_score_run_scores_a_run_with_the_critic_that_set_names(tmp_path: Path) -> None:
+    recipe, folder = toy_recipe(), RunFolder(tmp_path / "run")
+    write_recipe(recipe, folder)
+    prompts.run(recipe, folder)
+    generate.run(recipe, folder)
+    main(["score-run", str(folder.path), "--set", "score.critic=oracle", "--set", "score.frames=9"])
+    rows = manifests.scores(folder).rows()
+    assert [row.clip for row in rows] == [clip.clip for clip in manifests.clips(folder).rows()]
+    assert {row.critic for row in rows} == {"oracle"}
+    assert recipe.score.critic != "oracle"
