@@ -1,1 +1,1 @@
-"""The making of the miniature models that ship with the package: `python -m miniatures --help`."""
+"""Training of the miniature models that ship with the package: `python -m miniatures --help`."""

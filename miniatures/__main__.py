@@ -1,4 +1,4 @@
-"""`python -m miniatures --out DIR`: make the miniature models that ship with the package."""
+"""`python -m miniatures --out DIR`: train the miniature models that ship with the package."""
 
 import logging
 import math
@@ -27,29 +27,29 @@ Stage = Literal["vae", "latents", "transformer", "export", "check", "vggt", "vgg
 class Make:
     """Make the miniatures, stage after stage: the image-to-video model, then the geometry model.
 
-    What is made already is kept, and a training that was killed goes on from its last checkpoint; give the same arguments
-    again. With --minutes the number of steps depends on the machine; without, the result follows from the seeds.
+    Existing results are kept, and a training that was killed continues from its last checkpoint if the command is repeated
+    with the same arguments. With --minutes the number of steps depends on the machine; without, seeds determine the result.
     """
 
     out: Path
-    """The folder of checkpoints, latents and the model."""
+    """The folder for checkpoints, latents and the models."""
     stages: tuple[Stage, ...] = get_args(Stage)
-    """What to do, in this order."""
+    """The stages to run, in this order."""
     vae_minutes: float = math.inf
-    """Stop training the autoencoder after so many minutes, its learning rate lowered to zero by then."""
+    """Stop training the autoencoder after this many minutes; its learning rate reaches zero by then."""
     minutes: float = math.inf
-    """The same of the transformer."""
+    """The same limit for the transformer."""
     vggt_minutes: float = math.inf
-    """The same of the geometry model."""
+    """The same limit for the geometry model."""
     plan: Literal["coarse", "miniature", "fine"] = "miniature"
-    """`miniature` makes the models that ship, for clips of 32x32; `fine` some for 64x64, for which a CPU is too slow; `coarse`
-    has a geometry model of fewer tokens."""
+    """`miniature` makes the models that ship, for clips of 32x32; `fine` makes models for 64x64, for which a CPU is too slow;
+    `coarse` has a geometry model with fewer tokens."""
     grow_from: Path | None = None
-    """The folder of an earlier making with patches as large or larger: training starts from its models, not at random."""
+    """The folder of an earlier run with patches as large or larger. Training starts from its models, not random weights."""
     device: str = "auto"
 
     def __call__(self) -> None:
-        """Do the stages."""
+        """Run the stages."""
         device = pick_device(self.device)
         plan, out = PLANS[self.plan], self.out
         work: dict[str, Callable[[], object]] = {

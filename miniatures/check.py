@@ -1,7 +1,7 @@
-"""How good the model is, on scenes that neither training nor any recipe knows.
+"""Quality of the video model, measured on scenes that neither training nor any recipe uses.
 
-The numbers stand beside those of true and of failing clips that went through the same autoencoder, so that what the
-transformer does wrong is told from what the autoencoder blurs.
+The numbers are reported beside those of true and failing clips that went through the same autoencoder, so that errors of the
+transformer can be told from the blur of the autoencoder.
 """
 
 import json
@@ -32,12 +32,12 @@ from videogpa.world.words import request
 _log = logging.getLogger(__name__)
 
 STRIP_SCENES, STRIP_SEEDS, STRIP_SCALE = 6, 3, 2
-TYPICAL = 0.95  # share of the true clips that must count as consistent; it fixes the threshold
+TYPICAL = 0.95  # the share of true clips that must count as consistent, which determines the threshold
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One clip: what the oracle says of it, how it moves, and which path it follows."""
+    """One clip's measures by the oracle critic, its motion, and the camera path that it follows."""
 
     scene: int
     camera: str
@@ -49,7 +49,7 @@ class Measured:
     first_psnr: float
     psnr: float
     follows: str
-    """The path whose true clip in this scene is nearest."""
+    """The path whose true clip in this scene is nearest by mean squared error."""
 
 
 def check(plan: Plan, folder: Path, out: Path, device: torch.device) -> dict[str, float]:
@@ -71,7 +71,7 @@ def check(plan: Plan, folder: Path, out: Path, device: torch.device) -> dict[str
 
 
 def summarise(rows: list[Measured]) -> dict[str, float]:
-    """Return the figures that describe the model."""
+    """Return the numbers that describe the model's quality."""
     true, failing, samples = ([row for row in rows if row.kind == kind] for kind in ("true", "failing", "sample"))
     threshold = sorted(row.loo_error for row in true)[min(len(true) - 1, int(TYPICAL * len(true)))]
     spreads = [
@@ -98,7 +98,7 @@ def summarise(rows: list[Measured]) -> dict[str, float]:
 
 
 def _check_scene(plan: Plan, model: VideoModel, scorer: Scorer, scene: Scene) -> tuple[list[Measured], Tensor]:
-    """Measure the scene's true clip, a failing one, and the model's samples; return a picture of them too."""
+    """Measure the scene's true clip, a failing one, and the model's samples. Return the rows and a picture of the clips."""
     truth = view(scene).images
     number = scene.seed - CHECKED_SCENES
     failure = Failure(kind=plan.failures[number % len(plan.failures)], strength=0.75, seed=number)

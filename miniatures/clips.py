@@ -1,4 +1,4 @@
-"""The clips of the training set: half of them consistent, half failing, each of a scene of its own."""
+"""The clips of the training set. Half of them are consistent and half fail; each one has a scene of its own."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from videogpa.world.paths import PATHS
 T = TypeVar("T")
 
 
-STREAMS = 1_000_003  # a prime: the clips of neighbouring seeds are others for a million numbers
+STREAMS = 1_000_003  # a prime: neighbouring seeds have different clips for a million numbers
 
 
 @dataclass(frozen=True)
 class TrainingClip:
-    """One clip, before it is rendered: a scene with its camera path, and what goes wrong, if anything."""
+    """Description of one clip before rendering: a scene with its camera path, and the failure if it has one."""
 
     scene: Scene
     failure: Failure | None
 
 
 def training_clip(plan: Plan, number: int) -> TrainingClip:
-    """Return the clip with this number. Odd ones fail; camera paths and failures are drawn evenly."""
+    """Return the clip with this number. Clips with odd numbers fail; camera paths and failures are drawn uniformly."""
     generator = Generator().manual_seed(plan.seed * STREAMS + number)
     camera = _pick(tuple(PATHS), generator)
     scene = plain_scene(plan, TRAINING_SCENES + number, camera)
@@ -53,7 +53,7 @@ def render_clips(plan: Plan, numbers: Iterable[int], device: torch.device) -> Fl
 
 
 def render_frames(plan: Plan, numbers: Iterable[int], device: torch.device) -> Float[Tensor, "clips 1 3 height width"]:
-    """Render one frame of each of these training clips, RGB in [0, 1], on the device; failures left out."""
+    """Render one frame of each of these training clips, RGB in [0, 1], on the device, without failures."""
     shots = [at_frames(shot(training_clip(plan, number).scene), [number % plan.frames]) for number in numbers]
     return render_takes([Take(one) for one in shots], plan.size, plan.size, device)
 

@@ -1,4 +1,4 @@
-"""From checkpoints to the folder that ships: averaged weights, float16, diffusers format."""
+"""Export of a checkpoint to the folder that ships, with averaged weights in float16 and diffusers' format."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from miniatures.transformer import UNTRAINED
 from videogpa.storage.files import atomic_folder
 
 MODEL = "i2v"
-"""Name of the folder in which the model is written, and under which it ships."""
+"""The name of the folder that the model is written to, which is also its name in the package."""
 
 
 def export(out: Path) -> Path:
@@ -26,7 +26,7 @@ def export(out: Path) -> Path:
 
 
 def _forget_where_it_came_from(file: Path) -> None:
-    """Take the folder on this machine out of a configuration."""
+    """Remove the path of the folder on this machine from a configuration file."""
     content = json.loads(file.read_text(encoding="utf-8"))
     content.pop("_name_or_path", None)
     file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")

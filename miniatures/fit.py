@@ -1,4 +1,4 @@
-"""The training loop of every part: AdamW, a cosine over steps or minutes, averaged weights, and checkpoints to go on from."""
+"""The training loop of all models: AdamW, a cosine schedule over steps or minutes, averaged weights, and checkpoints."""
 
 import logging
 import math
@@ -17,21 +17,21 @@ from videogpa.storage.files import atomic_path
 
 _log = logging.getLogger(__name__)
 
-AVERAGE = 0.999  # decay of the averaged weights; less at the start, so that they do not remember the random ones
-WARMUP = 0.02  # share of the training in which the rate rises to its full height
+AVERAGE = 0.999  # decay of the averaged weights; it is less at the start, so that the random ones have no weight
+WARMUP = 0.02  # share of the training in which the learning rate rises to its full value
 CLIP_NORM = 1.0
 LOG_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a training ends: after so many steps, or so many minutes of work, whichever comes first."""
+    """The end of a training: after this many steps or minutes of work, whichever comes first."""
 
     steps: int
     minutes: float = math.inf
 
     def progress(self, step: int, seconds: float) -> float:
-        """The share of the training that is over, 1 at its end."""
+        """Return the share of the training that is done, 1 at its end."""
         return min(1.0, max(step / self.steps, seconds / 60 / self.minutes))
 
 
@@ -46,8 +46,14 @@ def fit(
 ) -> None:
     """Train the module until its budget is spent, and leave the averaged weights in it.
 
-    `loss(step)` must follow from the step alone: then a training that was killed and goes on from its checkpoint at `path`
-    makes the same steps as one that was not.
+    Args:
+        module: The network; parameters that require gradients are trained.
+        loss: Returns the loss of a step. It must depend on the step only: then a training that was killed and continues from
+            its checkpoint makes the same steps as one that was not.
+        path: The file of the checkpoint.
+        rate: The largest learning rate.
+        budget: The number of steps or minutes.
+        checkpoint_seconds: The time between two checkpoints.
     """
     run = _Run(module, rate)
     run.resume(path)
@@ -72,14 +78,14 @@ def fit(
 
 
 def averaged_into(module: Module, path: Path) -> int:
-    """Put the averaged weights of a checkpoint into the module; return the number of steps behind them."""
+    """Load the averaged weights of a checkpoint into the module, and return the checkpoint's number of steps."""
     state = torch.load(path, weights_only=True, map_location=next(module.parameters()).device)
     module.load_state_dict(state["average"], strict=False)  # buffers are not averaged
     return int(state["step"])
 
 
 class _Run:
-    """A training's whole state."""
+    """The complete state of a training."""
 
     def __init__(self, module: Module, rate: float) -> None:
         self.module = module
@@ -92,7 +98,7 @@ class _Run:
         self.seconds = 0.0
 
     def advance(self, loss: Callable[[int], Tensor], progress: float) -> float:
-        """Make one step; return its loss."""
+        """Make one step, and return its loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * min(1.0, (progress + 1e-4) / WARMUP) * 0.5 * (1 + math.cos(math.pi * progress))
         value = loss(self.step)
@@ -106,7 +112,7 @@ class _Run:
         return float(value.detach())
 
     def save(self, path: Path) -> None:
-        """Write everything that the next step depends on."""
+        """Write everything that the next step depends on to a checkpoint."""
         state: dict[str, Any] = {
             "model": self.module.state_dict(),
             "average": dict(zip(self.names, self.average, strict=True)),
@@ -118,7 +124,7 @@ class _Run:
             torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Restore the state from the checkpoint, if there is one."""
         if not path.exists():
             return
         state = torch.load(path, weights_only=True, map_location=self.average[0].device)

@@ -1,8 +1,8 @@
-"""The miniature's geometry model: VGGT's class at small width, trained on true clips of the plain world and on nothing else.
+"""The miniature's geometry model: VGGT's class at small width, trained only on true clips of the plain world.
 
-Losses after Wang et al. 2025, https://arxiv.org/abs/2503.11651, section 3.3: cameras, and depth weighed with the confidence
-that the network claims. What differs: errors of depth are those of its logarithm, and lengths are divided by a fixed one,
-since all rooms are about as large.
+The losses follow Wang et al. 2025, https://arxiv.org/abs/2503.11651, section 3.3: one for cameras, and one for depth, weighted
+with the predicted confidence. Two things differ: depth errors are those of its logarithm, and lengths are divided by a
+constant, since all rooms have about the same size.
 """
 
 from dataclasses import dataclass
@@ -29,31 +29,31 @@ from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth
 
 GEOMETRY = "vggt"
-"""Name of the folder in which the model is written, and under which it ships."""
+"""The name of the folder that the model is written to, which is also its name in the package."""
 WEIGHTS = "model.safetensors"
 
 METRES = 3.0  # the network's unit of length: about as far as the middle of a room is from the camera
 LEAST_FRAMES = 3
-CONFIDENCE_PRICE = 0.2  # what a claim of confidence costs: alpha of the paper; see LEAST_CONFIDENCE of critics/vggt.py
+CONFIDENCE_PRICE = 0.2  # the penalty on low confidence, alpha of the paper; see LEAST_CONFIDENCE of critics/vggt.py
 CAMERA_WEIGHT = 30.0  # of the mean over a camera's nine numbers: two per cent of depth move a pixel as far as 0.003 of these
-NEARLY = 0.01  # below it an error of a camera's number counts by its square: three centimetres, one degree
-SOFTEST = 0.6  # of its size a clip is shrunk to, and enlarged again: as soft as what an autoencoder makes of it
-NOISE = 0.02  # deviation of the noise on colours
+NEARLY = 0.01  # camera errors below it count squared: three centimetres, one degree
+SOFTEST = 0.6  # the smallest factor by which clips are shrunk and enlarged again; the result is as soft as an autoencoder's
+NOISE = 0.02  # largest standard deviation of the noise on colours
 
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """A batch of true clips, as the network sees them, and what it should say. Lengths in the network's unit."""
+    """A batch of true clips, as inputs of the network, and their true geometry. Lengths are in the network's unit."""
 
     images: Float[Tensor, "clips frames 3 side side"]
     depth: Float[Tensor, "clips frames side side"]
     camera_from_first: Float[Tensor, "clips frames 4 4"]
     field: float
-    """Field of view in radians, the same up and across."""
+    """The field of view in radians, the same vertically and horizontally."""
 
 
 def build_geometry(plan: Plan) -> Vggt:
-    """Build the network with the weights that the plan's seed fixes."""
+    """Build the network with random weights that the plan's seed determines."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         model = Vggt(plan.geometry, ("camera", "depth"))
@@ -63,7 +63,7 @@ def build_geometry(plan: Plan) -> Vggt:
         ):  # fmt: skip
             init.normal_(token, std=0.02)
         assert model.camera_head is not None
-        with torch.no_grad():  # of four passes, whose answers are added: no turn, and a field of view of 70 degrees
+        with torch.no_grad():  # four passes add up to no rotation and a field of view of 70 degrees
             model.camera_head.pose_branch.fc2.bias.copy_(torch.tensor([0, 0, 0, 0, 0, 0, 0.25, 0.3, 0.3]))
     return model
 
@@ -71,7 +71,7 @@ def build_geometry(plan: Plan) -> Vggt:
 def train_geometry(plan: Plan, out: Path, budget: Budget, device: torch.device, smaller: Path | None = None) -> None:
     """Train the network; its checkpoint is `<out>/vggt.pt`, and the model with averaged weights is written to `<out>/vggt`.
 
-    It starts as the one of coarser patches in the folder `smaller`, if that is given.
+    If `smaller` is given, training starts from the model with coarser patches in that folder.
     """
     model, path = build_geometry(plan).to(device), out / "vggt.pt"
     if smaller is not None:
@@ -98,7 +98,7 @@ def export_geometry(plan: Plan, out: Path) -> Path:
 
 
 def training_views(plan: Plan, step: int, device: torch.device) -> Views:
-    """Return the batch of a step: clips of scenes of their own, the first frame and some others of each, half of them soft."""
+    """Return the batch of a step: the first and some other frames of clips with different scenes. Half the clips are soft."""
     generator = Generator().manual_seed(plan.seed + step)
     count = int(torch.randint(LEAST_FRAMES, plan.frames + 1, (), generator=generator))
     first = step * plan.geometry_batch
@@ -117,7 +117,7 @@ def _frames(total: int, count: int, generator: Generator) -> list[int]:
 
 
 def as_views(plan: Plan, clips: Float[Tensor, "clips frames 3 height width"], shots: list[Shot]) -> Views:
-    """Return clips as the critic would show them to the network, and the truth of their shots."""
+    """Return clips framed as the critic frames them for the network, with the true geometry of their shots."""
     side, patch = plan.geometry.img_size, plan.geometry.patch_size
     camera = intrinsics(side, side)
     depth = torch.stack([exact_depth(one, camera, height=side, width=side) for one in shots])
@@ -130,14 +130,14 @@ def as_views(plan: Plan, clips: Float[Tensor, "clips frames 3 height width"], sh
 
 
 def geometry_loss(model: Vggt, views: Views) -> Tensor:
-    """The losses of cameras and depth."""
+    """Return the weighted sum of the camera loss and the depth loss."""
     with torch.autocast(views.images.device.type, torch.bfloat16):
         said = model(views.images, frames_per_chunk=views.images.shape[0] * views.images.shape[1])
     return CAMERA_WEIGHT * _camera_loss(said, views) + _depth_loss(said, views)
 
 
 def _camera_loss(said: Prediction, views: Views) -> Tensor:
-    """Huber's, of the encoding itself: a plain L1 swings about a field of view that never changes, and drowns all else."""
+    """Return the Huber loss of the encoding: with plain L1 the constant field of view oscillates and dominates the rest."""
     assert said.pose_enc is not None
     loss: Tensor = smooth_l1_loss(said.pose_enc.float(), encode_cameras(views.camera_from_first, views.field), beta=NEARLY)
     return loss

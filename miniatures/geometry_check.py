@@ -1,6 +1,6 @@
-"""How good the geometry model is, on scenes that neither training nor any recipe knows.
+"""Quality of the geometry model, measured on scenes that neither training nor any recipe uses.
 
-Its answers against the truth, and whether its scores tell clips that fail from those that do not.
+The check compares its predictions with the truth, and measures how well its scores separate failing clips from true ones.
 """
 
 import json
@@ -32,7 +32,7 @@ STRENGTHS = (0.5, 0.75, 1.0)
 
 @dataclass(frozen=True)
 class Judged:
-    """One clip: what the geometry model's critic says of it, and of a true clip how wrong its geometry is."""
+    """One clip's scores by the critic with the geometry model and, for a true clip, the errors of its geometry."""
 
     scene: int
     camera: str
@@ -42,15 +42,16 @@ class Judged:
     error_3dcs: float | None
     loo_error: float | None
     depth_error: float | None = None
-    """Median error of the depth as a share of it, all depths of the clip scaled by one factor."""
+    """The median relative error of the depth, after all depths of the clip are scaled by one factor."""
     rotation_error: float | None = None
-    """Degrees by which the rotations since the first frame are wrong, on average."""
+    """The mean error of the rotations relative to the first frame, in degrees."""
 
 
 def check_geometry(plan: Plan, folder: Path, out: Path, scenes: int = 60) -> dict[str, float]:
-    """Judge true and failing clips; write `geometry.json` and `geometry.jsonl` to `out`, and return the summary.
+    """Score true and failing clips; write `geometry.json` and `geometry.jsonl` to `out`, and return the summary.
 
-    Of every scene the true clip, and one of every kind of failure that the video model learns, at strengths .5, .75, 1 in turn.
+    Each scene gives its true clip and one of every kind of failure that the video model learns, at strengths .5, .75, 1
+    in turn.
     """
     scorer = Scorer(critic="vggt", options={"weights": str(folder), "device": "cpu"}, frames=plan.frames)
     work = [plain_scene(plan, CHECKED_SCENES + n, list(PATHS)[n % len(PATHS)]) for n in range(scenes)]
@@ -62,7 +63,7 @@ def check_geometry(plan: Plan, folder: Path, out: Path, scenes: int = 60) -> dic
 
 
 def summarise_geometry(rows: Sequence[Judged]) -> dict[str, float]:
-    """Return the figures that describe the model; clips that turn on the spot must be declined, and count for nothing else."""
+    """Return the numbers that describe the model. Clips with a turning camera must be declined, and only that is counted."""
     turning = [row for row in rows if row.camera.startswith("pan") and row.failure is None]
     moving = [row for row in rows if not row.camera.startswith("pan")]
     true = [row for row in moving if row.failure is None]

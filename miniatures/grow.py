@@ -1,7 +1,7 @@
-"""Models to start from that were made for smaller pictures: finer patches of the same rooms, seen with what is known already.
+"""Warm start from a lower-resolution model: its patch embedding and output layer are resized.
 
-A room keeps its place in the picture whatever the size, so that all that is within the blocks fits; what reads patches and
-what writes them is stretched. Training goes on from there, several times faster than from random weights.
+A room has the same place in the picture at every size, so that the weights of the blocks can stay as they are. Training
+continues from there, several times faster than from random weights.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,13 @@ FILTERS, PLACES = (f"aggregator.patch_embed.{name}" for name in ("patch_embed.pr
 
 
 def grow_transformer(transformer: Module, smaller: Mapping[str, Tensor]) -> None:
-    """Start a transformer as one for clips of a fraction of the height and width, that saw as many, smaller patches.
+    """Initialise a transformer from one for clips of a fraction of the height and width, with as many, smaller patches.
 
-    It then says of an enlarged clip (nearest neighbours) what the smaller one says of the clip, enlarged.
+    Its output for an enlarged clip (nearest neighbours) is then the enlarged output of the smaller transformer.
+
+    Args:
+        transformer: The transformer to initialise, in place.
+        smaller: The weights of the smaller transformer.
     """
     reading, rows, bias = (smaller[name] for name in (READING, f"{WRITING}.weight", f"{WRITING}.bias"))
     channels, side = reading.shape[1] // 2, reading.shape[-1]  # the other half of the channels are the first frame's
@@ -34,11 +38,11 @@ def grow_transformer(transformer: Module, smaller: Mapping[str, Tensor]) -> None
 
 
 def grow_geometry(model: Module, smaller: Mapping[str, Tensor]) -> None:
-    """Start a network of VGGT's class as one with coarser patches: its filters and the codes of its places are resampled."""
+    """Initialise a VGGT network from one with coarser patches, resampling its patch filters and positional embeddings."""
     mine = model.state_dict()
     side, coarser = mine[FILTERS].shape[-1], smaller[FILTERS].shape[-1]
     grid, coarser_grid = (round((codes.shape[1] - 1) ** 0.5) for codes in (mine[PLACES], smaller[PLACES]))
-    first, others = torch.split(smaller[PLACES], [1, coarser_grid**2], dim=1)  # the class token has a code of its own
+    first, others = torch.split(smaller[PLACES], [1, coarser_grid**2], dim=1)  # the class token has an embedding of its own
     code = torch.unflatten(others.transpose(1, 2), 2, (coarser_grid, coarser_grid))
     stretched = {
         FILTERS: _resampled(smaller[FILTERS], side) * (coarser / side) ** 2,

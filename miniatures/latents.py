@@ -1,4 +1,4 @@
-"""The latents of the training clips, made once: what the transformer learns from."""
+"""The latents of the training clips, which are computed once and train the transformer."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,15 @@ from videogpa.storage.files import atomic_path
 from videogpa.workers import map_items
 from videogpa.world.paths import PATHS
 
-ENCODED_AT_ONCE = 4  # a core is fastest so: more do not fit its cache
+ENCODED_AT_ONCE = 4  # the fastest number on a CPU core, as more do not fit its cache
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Clips as the transformer meets them, before scaling, in float16.
+    """Training clips as latents, before scaling, in float16.
 
-    `image` and `image_std` are the posterior's of the first frame on its own, which is what an image-to-video pipeline encodes;
-    `camera` numbers the paths in their order.
+    `image` and `image_std` are of the posterior of the first frame alone, which is what an image-to-video pipeline encodes;
+    `camera` is the index of the camera path in `PATHS`.
     """
 
     video: Float[Tensor, "clips latent_frames channels h w"]
@@ -34,7 +34,7 @@ class Encoded:
 
 
 def encode_clips(plan: Plan, out: Path, device: torch.device) -> None:
-    """Write the latents of all training clips to `<out>/latents`, a file per chunk; files that are there are kept."""
+    """Write the latents of all training clips to `<out>/latents`, one file per chunk. Existing files are kept."""
     wanted = [number for number in range(-(-plan.clips // plan.chunk)) if not _file(out, number).exists()]
     if not wanted:
         return
@@ -44,7 +44,7 @@ def encode_clips(plan: Plan, out: Path, device: torch.device) -> None:
 
 
 def read_latents(plan: Plan, out: Path, device: torch.device) -> Encoded:
-    """Return the latents of all training clips, those of the first ones alone if not all are made yet."""
+    """Return the latents of all training clips whose files exist already."""
     files = [load_file(_file(out, number)) for number in range(-(-plan.clips // plan.chunk)) if _file(out, number).exists()]
     parts = {name: torch.cat([file[name] for file in files]).to(device) for name in ("video", "image", "image_std", "camera")}
     return Encoded(**parts)

@@ -1,4 +1,4 @@
-"""What is made: sizes, seeds and how long each part is trained."""
+"""The plans of the models: sizes, seeds, and the length of each training."""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +6,7 @@ from videogpa.critics.networks.vggt import VggtConfig
 from videogpa.world.failures import FailureKind
 
 TRAINING_SCENES = 1_000_000  # seeds from here on; recipes draw theirs below it, and their held-out ones from 500,000 on
-CHECKED_SCENES = 900_000  # neither those of training nor those of any recipe: what is looked at while something is tuned
+CHECKED_SCENES = 900_000  # seeds of neither training nor any recipe, for checks while something is tuned
 
 SMALL_VGGT = VggtConfig(
     patch_size=8,
@@ -22,19 +22,19 @@ SMALL_VGGT = VggtConfig(
     camera_trunk_depth=2,
     camera_heads=4,
 )
-"""66 tokens a frame, of frames enlarged to 64 pixels: edges of depth are what coarser patches cannot tell."""
+"""66 tokens per frame, with frames enlarged to 64 pixels. Coarser patches cannot resolve edges of the depth."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides what is made, apart from the machine."""
+    """All settings that determine the models, apart from the machine."""
 
     frames: int = 9
     size: int = 32
     """Height and width of the clips, in pixels."""
     seed: int = 0
     failures: tuple[FailureKind, ...] = ("drift", "swell", "deform", "vanish", "jump")
-    """What goes wrong in every second training clip, at strengths from `weakest` to 1."""
+    """The kinds of failure in every second training clip, at strengths from `weakest` to 1."""
     weakest: float = 0.5
 
     vae_widths: tuple[int, ...] = (16, 32, 64)
@@ -45,7 +45,7 @@ class Plan:
 
     clips: int = 32768
     chunk: int = 256
-    """Clips whose latents stand in one file."""
+    """The number of clips whose latents are in one file."""
 
     heads: int = 4
     head_width: int = 48
@@ -57,7 +57,7 @@ class Plan:
     batch: int = 16
     rate: float = 1e-3
     natural: float = 0.25
-    """Share of the clips that are asked for in natural words, of which there are twenty times as many as scripted ones."""
+    """The share of clips with a natural text, of which there are twenty times as many as scripted ones."""
     steps: int = 60_000
 
     geometry: VggtConfig = SMALL_VGGT
@@ -76,9 +76,9 @@ TINY = Plan()
 """The models that ship."""
 
 COARSE = replace(TINY, geometry=SMALL_VGGT.model_copy(update={"patch_size": 14, "img_size": 56}))
-"""What the geometry model starts from: 18 tokens a frame are enough to learn how cameras move, at a third of the time."""
+"""The plan of the geometry model's warm start: 18 tokens per frame suffice to learn camera motion, in a third of the time."""
 
 FINE = replace(TINY, size=64, patch=4, clips=16384)
-"""Models for larger clips, which can start from these: as many patches of the video."""
+"""Models for larger clips with as many patches of the video, so that they can start from these models."""
 
 PLANS = {"coarse": COARSE, "miniature": TINY, "fine": FINE}

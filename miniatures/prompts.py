@@ -1,4 +1,4 @@
-"""The texts that the miniature models are trained on, and the words as their tokenizer knows them."""
+"""The texts that the miniature models are trained on, and the tokenizer with their words."""
 
 from typing import get_args
 
@@ -11,11 +11,11 @@ from videogpa.world.words import requests
 
 
 def texts(camera: str) -> list[str]:
-    """Return all texts that ask for a camera path: first the scripted one, then the natural ones."""
+    """Return all texts that describe a camera path: first the scripted one, then the natural ones."""
     return [text for language in get_args(Language) for text in requests(camera, language)]
 
 
 def tokenizer() -> T5Tokenizer:
-    """Return a tokenizer that knows every word of every text, with what punctuation follows it; it spells out others."""
+    """Return a tokenizer with a token for every word of every text, with and without punctuation; others are spelled out."""
     words = {word for camera in PATHS for text in texts(camera) for word in text.split()}
     return spelling_tokenizer(sorted(words | {word.rstrip(".,;") for word in words}))

@@ -1,4 +1,4 @@
-"""The miniature's transformer: CogVideoX's class at small width, shown in training what the pipeline shows it."""
+"""The miniature's transformer: CogVideoX's class at small width, trained with the inputs that the pipeline gives it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +30,15 @@ from videogpa.world.paths import PATHS
 
 UNTRAINED = "untrained"
 ATTENTION = {
-    "cpu": [SDPBackend.MATH],  # half the time of what torch picks, for a few short sequences in bfloat16
+    "cpu": [SDPBackend.MATH],  # it takes half the time of torch's choice, for a few short sequences in bfloat16
     "cuda": [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
 }
 
 
 def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToVideoPipeline:
-    """Put a transformer and a text encoder with the random weights that the plan's seed fixes beside the autoencoder.
+    """Build a pipeline of the autoencoder, and a transformer and a text encoder with random weights from the plan's seed.
 
-    The text encoder keeps them: its states of different words are different, which is all that a dozen sentences need.
+    The text encoder is not trained: its states differ between words, which suffices for a dozen sentences.
     """
     words = tokenizer()
     grid = plan.size // 2 ** (len(plan.vae_widths) - 1)
@@ -62,7 +62,7 @@ def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToV
             patch_size=plan.patch,
             max_text_seq_length=plan.text_tokens,
             use_rotary_positional_embeddings=True,
-            use_learned_positional_embeddings=True,  # as the 5B model: absolute positions beside the rotary ones
+            use_learned_positional_embeddings=True,  # as in the 5B model, absolute positions beside the rotary ones
         )
     _start_as_identity(transformer)
     return CogVideoXImageToVideoPipeline(words, text_encoder.eval(), vae.eval(), transformer.eval(), _scheduler())
@@ -71,7 +71,7 @@ def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToV
 def train_transformer(plan: Plan, out: Path, budget: Budget, device: torch.device, smaller: Path | None = None) -> None:
     """Train the transformer on the latents in `<out>/latents`; its checkpoint is `<out>/transformer.pt`.
 
-    It starts as that of the pipeline for smaller clips in the folder `smaller`, if that is given.
+    If `smaller` is given, training starts from the transformer of the pipeline for smaller clips in that folder.
     """
     model = load_untrained(plan, out, device)
     if smaller is not None:
@@ -89,7 +89,7 @@ def train_transformer(plan: Plan, out: Path, budget: Budget, device: torch.devic
 
 
 def load_untrained(plan: Plan, out: Path, device: torch.device) -> VideoModel:
-    """Return the model before its training, as any recipe would load it; it is written to `<out>/untrained` once."""
+    """Load the untrained model as any recipe would. It is written to `<out>/untrained` if it is not there."""
     path = out / UNTRAINED
     if not path.exists():
         with atomic_folder(path) as temporary:
@@ -98,13 +98,13 @@ def load_untrained(plan: Plan, out: Path, device: torch.device) -> VideoModel:
 
 
 def load_folder(path: Path, device: torch.device) -> VideoModel:
-    """Load a model that was made here as any recipe would, in float32."""
+    """Load a model from a folder in float32, as any recipe would."""
     model: VideoModel = load(MODELS, "cogvideox-i2v").load(path, revision=None, device=device, dtype=torch.float32)
     return model
 
 
 def text_states(plan: Plan, model: VideoModel) -> Float[Tensor, "cameras texts tokens features"]:
-    """Return what the transformer is shown of every text for every camera path."""
+    """Return the text embeddings that the transformer receives, for every text of every camera path."""
     size = {"frames": plan.frames, "height": plan.size, "width": plan.size}
     blank = torch.zeros(3, plan.size, plan.size)
 
@@ -120,7 +120,7 @@ def _scale(out: Path) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """What the transformer learns from."""
+    """The transformer's training data: latents, text embeddings, and the scale of the latents."""
 
     plan: Plan
     data: Encoded
@@ -128,13 +128,13 @@ class Course:
     scale: float
 
     def loss(self, model: VideoModel, step: int) -> Tensor:
-        """The mean squared error of v on a batch that follows from the step."""
+        """Return the mean squared error of v on a batch that the step determines."""
         plan, data, device = self.plan, self.data, self.states.device
         generator = Generator().manual_seed(plan.seed + step)
         chosen = torch.randint(len(data.video), (plan.batch,), generator=generator).to(device)
         natural = torch.rand(plan.batch, generator=generator) < plan.natural
         wording = (torch.randint(1, self.states.shape[1], (plan.batch,), generator=generator) * natural).to(device)
-        quantiles = (torch.arange(plan.batch) + torch.rand(plan.batch, generator=generator)) / plan.batch  # spread evenly
+        quantiles = (torch.arange(plan.batch) + torch.rand(plan.batch, generator=generator)) / plan.batch  # stratified
         latents = self.scale * data.video[chosen].float()
         noise = torch.randn(latents.shape, generator=generator).to(device)
         image, image_std = data.image[chosen].float(), data.image_std[chosen].float()
@@ -147,9 +147,10 @@ class Course:
 
 
 def _start_as_identity(transformer: CogVideoXTransformer3DModel) -> None:
-    """Start with closed gates and an output of zero.
+    """Initialise all gates and the output to zero (adaLN-Zero).
 
-    Peebles and Xie 2022, "Scalable Diffusion Models with Transformers", https://arxiv.org/abs/2212.09748, section 3.2.
+    The source is Peebles and Xie 2022, "Scalable Diffusion Models with Transformers", https://arxiv.org/abs/2212.09748,
+    section 3.2.
     """
     for block in transformer.transformer_blocks:
         for layer in (block.norm1.linear, block.norm2.linear):
@@ -162,7 +163,7 @@ def _start_as_identity(transformer: CogVideoXTransformer3DModel) -> None:
 
 
 def _scheduler() -> CogVideoXDPMScheduler:
-    """The schedule of the 5B models: v-prediction, no signal left at the last timestep, no shift."""
+    """Return the schedule of the 5B models: v-prediction, zero SNR at the last timestep, no shift."""
     return CogVideoXDPMScheduler(
         prediction_type="v_prediction",
         rescale_betas_zero_snr=True,

@@ -16,12 +16,12 @@ from videogpa.storage.files import atomic_folder
 
 _log = logging.getLogger(__name__)
 
-KL_WEIGHT = 1e-4  # per latent number, against the mean error of a colour: latents stay near a unit Gaussian, hardly noisy
+KL_WEIGHT = 1e-4  # per latent value, relative to the mean colour error: latents are near a unit Gaussian, with little noise
 SCALED_ON = 128  # clips on which the variance of the latents is measured
 
 
 def build_vae(plan: Plan) -> AutoencoderKLCogVideoX:
-    """Build it with the weights that it starts from; the plan's seed fixes those that are random."""
+    """Build the autoencoder with its initial weights; the plan's seed determines the random ones."""
     levels = len(plan.vae_widths)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
@@ -43,7 +43,7 @@ def build_vae(plan: Plan) -> AutoencoderKLCogVideoX:
 def train_vae(plan: Plan, out: Path, budget: Budget, device: torch.device, start: Path | None = None) -> None:
     """Train the autoencoder, and write it to `<out>/vae` with the factor that scales its latents to unit variance.
 
-    It starts as the one in the folder `start`, if that is given; its size does not depend on that of the pictures.
+    If `start` is given, training starts from the autoencoder in that folder; its weights do not depend on the picture size.
     """
     if (out / "vae").exists():
         return
@@ -65,12 +65,12 @@ def train_vae(plan: Plan, out: Path, budget: Budget, device: torch.device, start
 
 
 def to_vae(clips: Float[Tensor, "clips frames 3 height width"]) -> Float[Tensor, "clips 3 frames height width"]:
-    """RGB in [0, 1] to the VAE's [-1, 1] and layout."""
+    """Convert RGB in [0, 1] to the VAE's range [-1, 1] and axis order."""
     return (2 * clips - 1).transpose(1, 2)
 
 
 def _batch(plan: Plan, step: int, device: torch.device) -> Float[Tensor, "clips 3 frames height width"]:
-    """By turns a clip, and as many single frames of different scenes: the same work, and more to be learned from."""
+    """Return in turn one clip, and as many single frames of different scenes, which cost the same and are more diverse."""
     if step % 2 == 0:
         return to_vae(render_clips(plan, [step // 2], device))
     first = step // 2 * plan.frames

@@ -1,7 +1,7 @@
-"""What the stages hand to each other: rows of the manifests, and tensors with named axes.
+"""The data that stages exchange: rows of the manifests, and tensors with named axes.
 
-A row is one line of a JSONL manifest (docs/reference/conventions.md, "The run folder"). Tensors travel in frozen dataclasses
-at the borders only; the maths takes them one by one, so that axis names bind across all arguments.
+A row is one line of a JSONL manifest (docs/reference/conventions.md, "The run folder"). Tensors are grouped in frozen
+dataclasses only between modules; functions of the maths take them one by one, so that axis names bind across all arguments.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from videogpa.arrays import Array
 from videogpa.measures import Verdict
 
 Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
-"""Whether a clip could be scored. Only `ok` clips are ranked; `partial` numbers hold for a part of the clip."""
+"""Whether a clip could be scored. Only `ok` clips are ranked; the numbers of `partial` ones cover a part of the clip."""
 
 
 Style = Literal["rich", "plain", "detailed"]
-"""How much there is to see in a scene of the miniature world; see `world.scenes.make_world`."""
+"""How much detail a scene of the synthetic world has; see `world.scenes.make_world`."""
 
 
 class Row(BaseModel):
@@ -31,11 +31,11 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     fingerprint: str = ""
-    """Of the settings and inputs that made the row; a row with another one is stale."""
+    """The fingerprint of the settings and inputs that produced the row; a row with a different one is stale."""
 
 
 class Scene(BaseModel):
-    """A scene of the miniature world and the camera path through it; enough to know the exact geometry of every frame."""
+    """A scene of the synthetic world and the camera path through it, which determine the exact geometry of every frame."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,20 +46,20 @@ class Scene(BaseModel):
     width: int
     style: Style = "rich"
     moving: Annotated[int, Field(ge=0)] = 0
-    """How many of the objects move, as rigid bodies do: legitimate motion, which is not a failure."""
+    """The number of objects that move as rigid bodies. This is legitimate motion and not a failure."""
 
 
 class Prompt(Row):
-    """What a clip is to show: a text, a first frame for image-to-video, and the scene if its geometry is known."""
+    """The content of a clip to generate: a text, a first frame for image-to-video, and the scene if its geometry is known."""
 
     prompt: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Its id, which names files."""
+    """The prompt's id, which is part of file names."""
     text: str
     image: str | None = None
     scene: Scene | None = None
     split: Literal["train", "held_out"] = "train"
     videos: tuple[str, ...] = ()
-    """Clips of the prompt that exist already, by absolute paths: `generate` takes them as they are, and makes none."""
+    """Absolute paths of existing clips of the prompt. If there are any, `generate` uses them and generates none."""
 
 
 class Clip(Row):
@@ -68,14 +68,14 @@ class Clip(Row):
     clip: str
     prompt: str
     seed: int | None
-    """None for a clip that was not generated here."""
+    """The seed of the clip's noise, or None for a clip that was not generated in this run."""
     path: str
     latents: str | None = None
-    """What the clip was decoded from, if it was kept: bfloat16, in the space of `VideoModel.encode_video`."""
+    """The latents that the clip was decoded from, if they were kept: bfloat16, in the space of `VideoModel.encode_video`."""
 
 
 class Score(Row):
-    """What one critic says of one clip. The measures are described, with their directions, in `videogpa.measures`."""
+    """One critic's measurements of one clip. `videogpa.measures` describes the measures and which direction is better."""
 
     clip: str
     critic: str
@@ -84,7 +84,7 @@ class Score(Row):
     lpips_net: Literal["alex", "vgg"] | None = None
     frames: int | None = None
     details: dict[str, str] | None = None
-    """How the critic looked, in its own words: weights, crop, ... Rows with different ones should not be compared."""
+    """The critic's settings that affect its numbers: weights, crop, ... Rows with different ones should not be compared."""
 
     error_3dcs: float | None = None
     mse: float | None = None
@@ -116,26 +116,26 @@ class Score(Row):
 
 
 class Pair(Row):
-    """A preference pair, or the reason why its group gave none. Scores are those of the measure that the recipe pairs by."""
+    """A preference pair, or the reason why its group has none. The scores are of the measure that the recipe pairs by."""
 
     prompt: str
     rank: int = 0
-    """0 for the pair with the widest gap of its group, 1 for the next, ..."""
+    """The pair's rank by gap within its group: 0 for the widest gap, 1 for the next, ..."""
     winner: str | None = None
     loser: str | None = None
     winner_score: float | None = None
     loser_score: float | None = None
     gap: float | None = None
-    """How much better the winner is; of a dropped group, the widest gap that motion and threshold allowed."""
+    """How much better the winner is. For a dropped group it is the widest gap that the limits on motion and scores allowed."""
     spread: float | None = None
-    """How much better the group's best candidate is than its worst, whatever their motion."""
+    """How much better the group's best candidate is than its worst, regardless of their motion."""
     motion_ratio: float | None = None
     """The winner's motion as a share of the loser's."""
     dropped: str | None = None
 
 
 class Latents(Row):
-    """The encoded form of a clip, and of the prompt it was made from: what training reads instead of videos."""
+    """The files of an encoded clip and its encoded prompt, which training reads instead of videos."""
 
     clip: str
     prompt: str
@@ -145,9 +145,9 @@ class Latents(Row):
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """Cameras and depth for each judged frame: one coloured point cloud, seen from every camera.
+    """Cameras and depth maps of the scored frames, which together define one coloured point cloud.
 
-    `images` are the pixels the critic saw (resized, cropped), so that no metric compares two framings. RGB in [0, 1].
+    `images` are the critic's input pixels (resized, cropped), RGB in [0, 1], so that no metric compares two framings.
     `depth` is along the optical axis, in the arbitrary unit of the translations; 0 where unknown. `confidence` is >= 0, and
     0 where the depth must not be used. Cameras follow docs/reference/conventions.md: OpenCV axes, integer pixel = pixel centre.
     """
@@ -158,11 +158,11 @@ class Reconstruction:
     intrinsics: Float[Tensor, "frames 3 3"]
     camera_from_world: Float[Tensor, "frames 4 4"]
     points: Float[Tensor, "frames height width 3"] | None = None
-    """World points per pixel, if the critic predicts them itself; else they are unprojected from `depth`."""
+    """The world point of every pixel, if the critic predicts it; otherwise points are unprojected from `depth`."""
     status: Literal["ok", "partial"] = "ok"
     reason: str | None = None
     measures: Mapping[str, float | int] = field(default_factory=dict)
-    """What only the critic knows: `registered`, `points`, `focal_widths`, `epipolar`, ... (columns of `Score`)."""
+    """Measures of the critic itself: `registered`, `points`, `focal_widths`, `epipolar`, ... (columns of `Score`)."""
 
     @classmethod
     def from_arrays(
@@ -175,7 +175,7 @@ class Reconstruction:
         confidence: Array | None = None,
         points: Array | None = None,
     ) -> "Reconstruction":
-        """Make a reconstruction from NumPy arrays or tensors of your own, after checking that they follow the conventions.
+        """Make a reconstruction from your own NumPy arrays or tensors, after checking that they follow the conventions.
 
         Args:
             images: `[frames, 3, height, width]`, RGB in [0, 1].
@@ -183,11 +183,11 @@ class Reconstruction:
             intrinsics: `[frames, 3, 3]`, in pixels of `images`, whose integer coordinates are pixel centres.
             camera_from_world: `[frames, 4, 4]`, OpenCV axes (x right, y down, z forward).
             confidence: `[frames, height, width]`, 0 or more, 0 where the depth must not be used; by default 1 everywhere.
-            points: `[frames, height, width, 3]`, world coordinates of every pixel, if you have better than unprojected depth.
+            points: `[frames, height, width, 3]`, world coordinates of every pixel, if better ones than unprojected depth exist.
 
         Raises:
-            TypeError: If one of them is no array of floats.
-            ValueError: If one has another shape or values that cannot be meant.
+            TypeError: If one of them is not an array of floats.
+            ValueError: If one has another shape, or values that are not valid.
 
         Examples:
             >>> poses = np.linalg.inv(world_from_camera)
@@ -210,10 +210,10 @@ class Reconstruction:
 
 
 class Change(BaseModel):
-    """Base against aligned by one measure, paired on prompt and seed.
+    """The base and the aligned model compared by one measure, paired on prompt and seed.
 
     `low` and `high` bound the mean difference aligned - base with 95 % confidence. Clips of one prompt are not independent:
-    the interval resamples prompts, and `n` counts them.
+    the interval resamples prompts, and `n` is the number of prompts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -224,14 +224,14 @@ class Change(BaseModel):
     low: float
     high: float
     win_rate: float | None
-    """Share of clips on which the aligned model is better, ties counting half; None for what has no better direction."""
+    """The share of clips on which the aligned model is better, ties counting half; None if neither direction is better."""
     n: int
     clips: int
     verdict: Verdict
 
 
 TrainingOutcome = Literal["better", "explained by less motion", "worse", "unclear", "too few prompts"]
-"""Whether a training reached its aim, better geometry at equal motion."""
+"""Whether a training reached its aim, which is better geometry at equal motion."""
 
 
 class Relative(BaseModel):
@@ -251,25 +251,25 @@ class Outcome(BaseModel):
 
     verdict: TrainingOutcome
     measure: str
-    """The measure of geometry that decides."""
+    """The measure of geometry that determines the verdict."""
     geometry: Relative
     motion: dict[str, Relative]
     failing: tuple[float, float] | None
-    """The shares of failing clips of base and aligned model, if the critic can tell which clips fail."""
+    """The shares of failing clips of the base and the aligned model, if the critic can detect failing clips."""
     n: int
     chose_pairs: bool
 
 
 class CriticFindings(BaseModel):
-    """One critic's comparison of base and aligned model.
+    """One critic's comparison of the base and the aligned model.
 
-    `base` and `aligned` count the clips by status; `changes` are taken over the clips that could be scored in both.
+    `base` and `aligned` count the clips by status; `changes` cover the clips that could be scored in both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chose_pairs: bool
-    """Whether this critic also chose the training pairs: the gain may then be reward over-optimisation."""
+    """Whether this critic also chose the training pairs. The gain may then be reward over-optimisation."""
     base: dict[str, int]
     aligned: dict[str, int]
     changes: dict[str, Change]
@@ -278,7 +278,7 @@ class CriticFindings(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """The content of evaluation.json: base model against aligned model, per critic."""
+    """The content of evaluation.json: the comparison of the base and the aligned model by each critic."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

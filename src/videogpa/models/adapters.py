@@ -1,6 +1,7 @@
-"""LoRA adapters in PEFT's format: made, saved, loaded, put on for a while. Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+"""LoRA adapters in PEFT's format: this module creates, saves, loads and temporarily attaches them.
 
-An adapter is put into the transformer in place, so that the pipeline that holds the transformer uses it too.
+The method is that of Hu et al. 2021, https://arxiv.org/abs/2106.09685. An adapter is inserted into the transformer in place, so
+that the pipeline that holds the transformer uses it too.
 """
 
 import json
@@ -28,7 +29,20 @@ _NAMED = 4  # keys in an error message
 
 
 def new_adapter(transformer: Module, *, targets: Sequence[str], rank: int, alpha: int, seed: int) -> PeftModel:
-    """Put a fresh adapter into the transformer: it changes nothing yet. Its weights are float32, and all that is trained."""
+    """Insert a new LoRA adapter into the transformer.
+
+    The adapter does not change the transformer's output yet. Its weights are float32, and only they are trainable.
+
+    Args:
+        transformer: The network that gets the adapter, in place.
+        targets: Name endings of the linear layers that are adapted.
+        rank: The rank r of the low-rank matrices, at least 1.
+        alpha: The numerator of the scale alpha / r.
+        seed: The seed of the random weights.
+
+    Returns:
+        PEFT's model around the transformer.
+    """
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(targets))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -36,18 +50,18 @@ def new_adapter(transformer: Module, *, targets: Sequence[str], rank: int, alpha
 
 
 def save_adapter(adapter: PeftModel, folder: Path) -> None:
-    """Write the adapter's two files into an existing folder. Equal adapters give equal bytes."""
+    """Write the adapter's two files into an existing folder. Equal adapters produce identical bytes."""
     adapter.peft_config["default"].save_pretrained(folder)
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    config["target_modules"] = sorted(config["target_modules"])  # a set, in PEFT
-    config["base_model_name_or_path"] = None  # a path on the machine that trained it
+    config["target_modules"] = sorted(config["target_modules"])  # PEFT holds a set
+    config["base_model_name_or_path"] = None  # PEFT writes a path on the machine that trained the adapter
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     weights = {name: tensor.contiguous().cpu() for name, tensor in get_peft_model_state_dict(adapter).items()}
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def load_weights(adapter: PeftModel, folder: Path) -> None:
-    """Fill an adapter with the weights in the folder.
+    """Load the weights in the folder into an adapter.
 
     Raises:
         InvalidInput: If a tensor is missing, unexpected, or of another shape; the message names them.
@@ -62,11 +76,16 @@ def load_weights(adapter: PeftModel, folder: Path) -> None:
 
 @contextmanager
 def adapted(transformer: Module, folder: Path, *, scale: float = 1.0) -> Iterator[None]:
-    """Put the adapter in the folder on while the block lasts: as it was trained, times `scale`. 0 is the base model.
+    """Attach the adapter in the folder to the transformer for the duration of the `with` block.
+
+    Args:
+        transformer: The network that the adapter was trained for.
+        folder: The adapter's folder in PEFT's format.
+        scale: A factor on the adapter's trained strength: 1 is as trained, 0 is the base model.
 
     Raises:
-        MissingInput: If it is missing.
-        InvalidInput: If it does not fit the transformer; the message names the keys.
+        MissingInput: If the adapter is missing.
+        InvalidInput: If the adapter does not fit the transformer; the message names the keys.
     """
     check_folder(folder)
     try:
@@ -84,10 +103,10 @@ def adapted(transformer: Module, folder: Path, *, scale: float = 1.0) -> Iterato
 
 
 def check_folder(folder: Path) -> None:
-    """Check that the files of an adapter are there.
+    """Check that the folder contains both files of an adapter.
 
     Raises:
-        MissingInput: If one is missing.
+        MissingInput: If one of the files is missing.
     """
     missing = [name for name in (CONFIG_FILE, WEIGHTS_FILE) if not (folder / name).is_file()]
     if missing:
@@ -95,25 +114,25 @@ def check_folder(folder: Path) -> None:
 
 
 def adapter_fingerprint(folder: Path) -> str:
-    """Hash what of an adapter's folder decides its effect.
+    """Return a hash of the two files in the folder that determine the adapter's effect.
 
     Raises:
-        MissingInput: If it is not there.
+        MissingInput: If the adapter is missing.
     """
     check_folder(folder)
     return fingerprint("adapter", path_fingerprint(folder / CONFIG_FILE), path_fingerprint(folder / WEIGHTS_FILE))
 
 
 class _InDtypeOfInput(Linear):
-    """A linear layer without a bias that multiplies in the dtype of its input, whatever its weight's."""
+    """A linear layer without a bias that multiplies in the dtype of its input, whatever the dtype of its weight."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the product; the weight's gradient is in its own dtype."""
+        """Return the product. The weight's gradient has the dtype of the weight."""
         return linear(input, self.weight.to(input.dtype))
 
 
 def _put_on(transformer: Module, config: LoraConfig) -> PeftModel:
-    """Put an adapter of float32 into the transformer, which multiplies in the transformer's own dtype.
+    """Insert a float32 adapter into the transformer; its products are computed in the transformer's own dtype.
 
     PEFT would cast its input to float32 in every layer: of the activations that a block of CogVideoX-5B keeps in bfloat16, two
     fifths are those copies, and on a GPU products in float32 are a tenth as fast.
@@ -128,7 +147,7 @@ def _put_on(transformer: Module, config: LoraConfig) -> PeftModel:
 
 
 def _in_dtype_of_input(half: Linear) -> Linear:
-    """Return a layer of the same weight."""
+    """Return a layer that shares this layer's weight and multiplies in the dtype of its input."""
     layer = _InDtypeOfInput(half.in_features, half.out_features, bias=False, device="meta")
     layer.weight = half.weight
     return layer

@@ -1,6 +1,7 @@
-"""An adapter for other programs: diffusers' `load_lora_weights` and ComfyUI's LoRA loader, from its folder in PEFT's format.
+"""Export of adapters from PEFT's format for diffusers' `load_lora_weights` and ComfyUI's LoRA loader.
 
-Both want one file per transformer; a model of two experts has two, under diffusers' names `transformer` and `transformer_2`.
+Both programs expect one file per transformer; a model with two experts has two files, under
+diffusers' names `transformer` and `transformer_2`.
 """
 
 import json
@@ -18,7 +19,7 @@ DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # the name that `load_lora_
 _PEFT = "base_model.model."
 _FIRST, _SECOND = "transformer", "transformer_2"
 
-# ComfyUI names layers as its own networks do: those of Wan's original code, and of comfy/ldm/cogvideo/model.py.
+# ComfyUI uses the layer names of its own networks: those of Wan's original code, and of comfy/ldm/cogvideo/model.py.
 _COMFYUI = (
     (r"^transformer_blocks\.(\d+)\.attn1\.to_(q|k|v)\.", r"blocks.\1.\2."),  # CogVideoX
     (r"^transformer_blocks\.(\d+)\.attn1\.to_out\.0\.", r"blocks.\1.attn_out."),
@@ -31,10 +32,10 @@ _COMFYUI = (
 
 
 def export_adapter(folder: Path) -> None:
-    """Write diffusers/ and comfyui/ into an adapter's folder.
+    """Write the folders diffusers/ and comfyui/ into an adapter's folder.
 
     For diffusers the strength alpha / r is multiplied into the weights, so that every version of it, and every program that
-    reads its files, gets it right; for ComfyUI it stands beside them, as its loader wants it.
+    reads its files, applies it correctly. For ComfyUI alpha is stored as a separate tensor per layer, as its loader expects.
 
     Raises:
         UserError: If the folder holds no adapter.
@@ -48,7 +49,7 @@ def export_adapter(folder: Path) -> None:
 
 
 def _components(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Sort PEFT's tensors by transformer, under the names of the layers in it."""
+    """Group PEFT's tensors by transformer, under the names of the layers in that transformer."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
         layer = name.removeprefix(_PEFT)
@@ -59,7 +60,7 @@ def _components(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _diffusers(weights: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
-    # The second expert's file says `transformer` too: load_lora_weights(..., load_into_transformer_2=True) takes it.
+    # The second expert's keys start with `transformer` too: load_lora_weights(..., load_into_transformer_2=True) expects that.
     return {f"{_FIRST}.{name}": strength * tensor if "lora_B" in name else tensor for name, tensor in weights.items()}
 
 

@@ -1,4 +1,4 @@
-"""What all families share in using diffusers' pipelines: loading parts, saving memory, caching text embeddings."""
+"""Helpers for diffusers' pipelines that all model families share: loading parts, saving memory, caching text embeddings."""
 
 import gc
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -29,9 +29,22 @@ def load_pipeline(
     parts: Collection[Part],
     without: Collection[str] = (),
 ) -> Any:
-    """Return the pipeline with the named parts, frozen, on the CPU; the other components, and `without`, are None. No bars."""
+    """Load a pipeline with the named parts, frozen and on the CPU, without progress bars.
+
+    Args:
+        kind: The pipeline's class.
+        path: A folder in diffusers' format, or a hub id.
+        revision: The revision of the hub id, or None for the default one.
+        dtype: The dtype of all components, or one per component.
+        components: The names of the components that make up each part.
+        parts: The parts to load; the components of the other parts are None.
+        without: Further components that are not loaded and are None.
+
+    Returns:
+        The pipeline, an object of class `kind`.
+    """
     absent = {name: None for part in PARTS if part not in parts for name in components[part]} | dict.fromkeys(without)
-    diffusers_logging.disable_progress_bar()  # a bar per component would tear ours
+    diffusers_logging.disable_progress_bar()  # one bar per component would break up the bar of the stage
     transformers_logging.disable_progress_bar()
     pipeline = kind.from_pretrained(path, revision=revision, dtype=dtype, **absent)
     pipeline.set_progress_bar_config(disable=True)
@@ -42,12 +55,12 @@ def load_pipeline(
 
 
 def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
-    """Move the pipeline to the device, or let each part be moved there while it works; see `Memory`."""
+    """Move the pipeline to the device, or have each component moved there only while it runs; see `Memory`."""
     if memory.tiling and pipeline.vae is not None:
         pipeline.vae.enable_tiling()
         pipeline.vae.enable_slicing()
     modules = [component for component in pipeline.components.values() if isinstance(component, Module)]
-    # A single part is never idle, and an optimizer wants its parameters to stay where they are.
+    # A single part is never idle, and an optimizer needs its parameters to stay on one device.
     if memory.offload and len(modules) > 1:
         pipeline.enable_model_cpu_offload(device=device)
     else:
@@ -55,10 +68,10 @@ def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
 
 
 def drop(pipeline: Any, names: Iterable[str], device: torch.device, memory: Memory) -> None:
-    """Remove components from a pipeline, and free their memory."""
+    """Remove the components with these names from a pipeline, and free their memory."""
     pipeline.register_modules(**dict.fromkeys(names))
-    place(pipeline, device, memory)  # the hooks of offloading hold what they move: new ones are made
-    gc.collect()  # a module that had hooks refers to itself
+    place(pipeline, device, memory)  # the offloading hooks keep references to the modules: this makes new ones
+    gc.collect()  # a module that had hooks is part of a reference cycle
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
@@ -67,7 +80,7 @@ def check_finite(sample: Sample, request: GenerationRequest, dtype: torch.dtype)
     """Check that a clip contains neither NaN nor Inf.
 
     Raises:
-        UserError: If it does.
+        UserError: If the clip contains one.
     """
     if not sample.video.isfinite().all():
         raise UserError(
@@ -77,10 +90,10 @@ def check_finite(sample: Sample, request: GenerationRequest, dtype: torch.dtype)
 
 
 class Texts:
-    """Text embeddings by text: encoded when needed, or cached once the encoder is freed."""
+    """Text embeddings by text. They are encoded on demand, or come from a cache after the encoder has been freed."""
 
     def __init__(self, encode: Callable[[str], Tensor], device: torch.device) -> None:
-        """Take the function that encodes one text, and the device for the embeddings."""
+        """Create it from the function that encodes one text, and the device on which embeddings are returned."""
         self._encode: Callable[[str], Tensor] | None = encode
         self._device = device
         self._remembered: dict[str, Tensor] = {}
@@ -109,7 +122,7 @@ class Texts:
 
 
 def sampling_arguments(request: GenerationRequest, sampling: Sampling, texts: Texts) -> dict[str, Any]:
-    """Return what every pipeline is called with, but for a first frame. It gives latents: the caller decodes them."""
+    """Return the arguments of every pipeline call except a first frame. The call returns latents, which the caller decodes."""
     return {
         "prompt_embeds": texts(request.text)[None],
         "negative_prompt_embeds": texts("")[None] if sampling.guidance_scale > 1 else None,
@@ -118,6 +131,6 @@ def sampling_arguments(request: GenerationRequest, sampling: Sampling, texts: Te
         "num_frames": sampling.frames,
         "num_inference_steps": sampling.num_inference_steps,
         "guidance_scale": sampling.guidance_scale,
-        "generator": torch.Generator().manual_seed(request.seed),  # on the CPU: the same noise for every device
+        "generator": torch.Generator().manual_seed(request.seed),  # on the CPU, for the same noise on every device
         "output_type": "latent",
     }

@@ -1,4 +1,4 @@
-"""From a prompt's row to the request for a model, and to the fingerprint of what the model sees of it."""
+"""Conversion of a prompt's row to a generation request, and to a fingerprint of the inputs that the model receives."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ from videogpa.video import read_image
 
 
 def prompt_identity(prompt: Prompt, images: Path) -> str:
-    """Return a fingerprint of all that a model sees of the prompt. Image paths are relative to the folder `images`.
+    """Return a fingerprint of the prompt's text and first frame, which are all that a model receives of it.
+
+    Args:
+        prompt: The prompt's row.
+        images: The folder that the prompt's image path is relative to.
 
     Raises:
         MissingInput: If the image is missing.
@@ -20,7 +24,16 @@ def prompt_identity(prompt: Prompt, images: Path) -> str:
 
 
 def request_for(prompt: Prompt, seed: int, images: Path) -> GenerationRequest:
-    """Return the request for a prompt and a seed. Image paths are relative to the folder `images`."""
+    """Return the generation request for a prompt and a seed.
+
+    Args:
+        prompt: The prompt's row.
+        seed: The seed of the clip's noise.
+        images: The folder that the prompt's image path is relative to.
+
+    Raises:
+        MissingInput: If the image is missing.
+    """
     image = _image(prompt, images)
     return GenerationRequest(prompt.text, None if image is None else read_image(image), seed)
 

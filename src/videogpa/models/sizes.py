@@ -1,4 +1,4 @@
-"""The sizes of clips that a model can generate: checked before its weights load, and again by the model itself."""
+"""The clip sizes that a model can generate. They are checked before the weights load, and again by the model itself."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,26 @@ _UNBOUNDED = (1 << 31, 1 << 31)
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Frames are `frame_step` k + 1, k >= 1; height and width multiples of `grid`, from `smallest` to `largest`."""
+    """There are `frame_step` k + 1 frames, k >= 1; height and width are multiples of `grid`, from `smallest` to `largest`."""
 
     frame_step: int
     grid: int
     largest: tuple[int, int] = _UNBOUNDED
-    """Height, width."""
+    """The largest height and width in pixels."""
     smallest: tuple[int, int] = (1, 1)
     reason: str = ""
-    """What else the message should say: why there is a smallest or largest size."""
+    """Text added to the error message: why there is a smallest or largest size."""
 
     def check(self, *, frames: int, height: int, width: int) -> None:
-        """Check a size.
+        """Check that the model can generate clips of this size.
+
+        Args:
+            frames: The number of frames.
+            height: The height in pixels.
+            width: The width in pixels.
 
         Raises:
-            InvalidInput: If the model cannot make it; the message has the nearest that it can.
+            InvalidInput: If the model cannot generate it; the message contains the nearest size that it can.
         """
         right = self.nearest(frames=frames, height=height, width=width)
         if (frames, height, width) != right:
@@ -34,7 +39,7 @@ class SizeRule:
             )
 
     def nearest(self, *, frames: int, height: int, width: int) -> tuple[int, int, int]:
-        """Return the frames, height and width nearest to these that the model can make."""
+        """Return the nearest number of frames, height and width that the model can generate."""
         rows, columns = (
             min(max(_nearest(side, self.grid), least), most // self.grid * self.grid)
             for side, least, most in zip((height, width), self.smallest, self.largest, strict=True)

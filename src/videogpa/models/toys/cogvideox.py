@@ -1,4 +1,4 @@
-"""Toys of CogVideoX and CogVideoX1.5 at 0.2 M parameters and 64x64."""
+"""Toy models of CogVideoX and CogVideoX1.5 with 0.2 M parameters, for clips of 64x64."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from transformers import T5Config, T5EncoderModel
 
 from videogpa.models.toys.common import TEXT_FEATURES, TEXT_TOKENS, quietly_seeded, tokenizer
 
-_LATENT_CHANNELS = 16  # the real VAE's
+_LATENT_CHANNELS = 16  # as many as the published VAE has
 
 
 def text_to_video(*, seed: int = 0, rotary: bool = True) -> CogVideoXPipeline:
-    """Build a toy of CogVideoX-5B; of the 2B model, positions and schedule, if not `rotary`."""
+    """Build a toy of CogVideoX-5B. If `rotary` is false, it has the positions and the schedule of the 2B model."""
     parts = _parts(seed, use_rotary_positional_embeddings=rotary)
-    # The schedules of the published models: that of the 2B model is shifted towards noise.
+    # These are the schedules of the published models; that of the 2B model is shifted towards noise.
     scheduler = _scheduler() if rotary else CogVideoXDDIMScheduler(**_SCHEDULE, snr_shift_scale=3.0)
     return CogVideoXPipeline(**parts, scheduler=scheduler)
 
@@ -64,12 +64,12 @@ _SCHEDULE: dict[str, Any] = {
 
 
 def _scheduler() -> CogVideoXDPMScheduler:
-    """The schedule of the 5B models: v-prediction, no signal left at the last timestep, no shift."""
+    """Return the schedule of the 5B models: v-prediction, zero SNR at the last timestep, no shift."""
     return CogVideoXDPMScheduler(**_SCHEDULE, snr_shift_scale=1.0)
 
 
 def _parts(seed: int, *, invert_scale_latents: bool = False, **architecture: Any) -> dict[str, Any]:
-    """Return all of a pipeline but its scheduler."""
+    """Return all components of a pipeline except its scheduler."""
     with quietly_seeded(seed):
         settings = {"in_channels": _LATENT_CHANNELS, **architecture}
         transformer = CogVideoXTransformer3DModel(
@@ -90,8 +90,8 @@ def _parts(seed: int, *, invert_scale_latents: bool = False, **architecture: Any
             layers_per_block=1,
             norm_num_groups=4,
             latent_channels=_LATENT_CHANNELS,
-            sample_height=96,  # tiles are half of it, and a whole number of their overlap: a sixth of the height,
-            sample_width=80,  # a fifth of the width
+            sample_height=96,  # a tile is half of it, and a whole multiple of the overlap, which is a sixth of the height
+            sample_width=80,  # and a fifth of the width
             scaling_factor=0.7,
             invert_scale_latents=invert_scale_latents,
         )

@@ -1,4 +1,4 @@
-"""What the toys of all families share: a text encoder with the vocabulary of the miniature world, and a seed."""
+"""Helpers that the toys of all families share: seeding, and a tokenizer with the vocabulary of the synthetic world."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ _WORDS = (
 
 @contextmanager
 def quietly_seeded(seed: int) -> Iterator[None]:
-    """Draw random weights from the seed while the block lasts, and leave torch's own generator as it was."""
+    """Seed torch for the duration of the block, without progress bars, and restore its generator afterwards."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
@@ -30,7 +30,10 @@ def quietly_seeded(seed: int) -> Iterator[None]:
 
 
 def tokenizer(words: Iterable[str] = _WORDS) -> T5Tokenizer:
-    """Return a tokenizer that knows these words, by default those of the scripted prompts, and spells out all others."""
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]  # at the ids that T5 has them
+    """Return a tokenizer with one token for each of these words; it spells all other words letter by letter.
+
+    By default the words are those of the scripted prompts.
+    """
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]  # they have the same ids as in T5
     letters = [(character, -10.0) for character in f"▁{ascii_letters}{digits}{punctuation}"]
     return T5Tokenizer(vocab=[*special, *letters, *((f"▁{word}", -5.0) for word in words)], extra_ids=0)

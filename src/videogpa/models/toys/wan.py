@@ -1,4 +1,4 @@
-"""Toys of Wan2.1 and Wan2.2 at 0.2 M parameters a transformer, for clips of 32x32 (Wan2.2 TI2V-5B: 64x64) and larger."""
+"""Toys of Wan2.1 and Wan2.2 with 0.2 M parameters per transformer, for clips of 32x32 (Wan2.2 TI2V-5B: 64x64) and larger."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 from videogpa.models.toys.common import TEXT_FEATURES, quietly_seeded, tokenizer
 from videogpa.models.wan.first_frame import ImageToVideoPipeline
 
-_CHANNELS = 16  # of the latents of Wan2.1 and of Wan2.2 A14B
-_CHANNELS_5B = 48  # of those of Wan2.2 TI2V-5B
+_CHANNELS = 16  # of the latents of Wan2.1 and Wan2.2 A14B
+_CHANNELS_5B = 48  # of the latents of Wan2.2 TI2V-5B
 _WITH_IMAGE = 2 * _CHANNELS + 4  # noisy latents, image latents, and a mask for each of the 4 frames of a latent frame
 _HEADS, _HEAD = 4, 16
 _IMAGE_FEATURES, _IMAGE_SIZE = 32, 32
@@ -27,7 +27,7 @@ def text_to_video(*, seed: int = 0, flow_shift: float = 3.0) -> WanPipeline:
 
 
 def image_to_video(*, seed: int = 0) -> Any:
-    """Build a toy of Wan2.1-I2V, which sees its first frame twice: as latents and through CLIP."""
+    """Build a toy of Wan2.1-I2V, which receives its first frame twice: as latents and as CLIP features."""
     with quietly_seeded(seed):
         return ImageToVideoPipeline(
             **_shared(_vae(), flow_shift=3.0),
@@ -40,7 +40,7 @@ def image_to_video(*, seed: int = 0) -> Any:
 
 
 def text_image_to_video(*, seed: int = 0) -> WanPipeline:
-    """Build a toy of Wan2.2-TI2V-5B: a timestep for every token, and a VAE that halves the size once more."""
+    """Build a toy of Wan2.2-TI2V-5B, with one timestep per token and a VAE that downsamples by another factor of 2."""
     with quietly_seeded(seed):
         return WanPipeline(
             **_shared(_vae_5b(), flow_shift=5.0),
@@ -50,7 +50,7 @@ def text_image_to_video(*, seed: int = 0) -> WanPipeline:
 
 
 def two_expert_text_to_video(*, seed: int = 0) -> WanPipeline:
-    """Build a toy of Wan2.2-T2V-A14B: one transformer for much noise, another for little."""
+    """Build a toy of Wan2.2-T2V-A14B, with one transformer for high noise levels and another for low ones."""
     with quietly_seeded(seed):
         return WanPipeline(
             **_shared(_vae(), flow_shift=3.0),
@@ -61,7 +61,7 @@ def two_expert_text_to_video(*, seed: int = 0) -> WanPipeline:
 
 
 def two_expert_image_to_video(*, seed: int = 0) -> Any:
-    """Build a toy of Wan2.2-I2V-A14B, which sees its first frame as latents only."""
+    """Build a toy of Wan2.2-I2V-A14B, which receives its first frame as latents only."""
     with quietly_seeded(seed):
         return ImageToVideoPipeline(
             **_shared(_vae(), flow_shift=3.0),
@@ -103,7 +103,7 @@ def _transformer(
 
 
 def _vae() -> AutoencoderKLWan:
-    """With the real means and standard deviations of the latents, which are the defaults of the class."""
+    """Return a VAE with the published means and standard deviations of the latents, which are the defaults of the class."""
     return AutoencoderKLWan(base_dim=4, z_dim=_CHANNELS, num_res_blocks=1)
 
 
@@ -115,7 +115,7 @@ def _vae_5b() -> AutoencoderKLWan:
         num_res_blocks=1,
         is_residual=True,
         patch_size=2,
-        in_channels=12,  # of 2x2 patches of RGB
+        in_channels=12,  # 2x2 patches of RGB
         out_channels=12,
         scale_factor_spatial=16,
         latents_mean=[0.02 * i - 0.5 for i in range(_CHANNELS_5B)],

@@ -1,4 +1,4 @@
-"""What a Wan folder says of itself: which member of the family it is, and which sizes it can make."""
+"""The configuration of a Wan folder: which member of the family it contains, and which sizes that model can generate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Kind = Literal["wan-t2v", "wan-i2v", "wan-ti2v"]
 
 @dataclass(frozen=True)
 class Configuration:
-    """The configuration files of a folder or hub id; no weights."""
+    """The contents of the configuration files of a folder or hub id. Weights are not loaded."""
 
     origin: Path | str
     index: Mapping[str, Any]
@@ -26,19 +26,23 @@ class Configuration:
 
     @property
     def two_experts(self) -> bool:
-        """Whether there is a second transformer, for little noise (Wan2.2 A14B)."""
+        """Whether there is a second transformer, for low noise levels (Wan2.2 A14B)."""
         return self.index.get("transformer_2", (None, None))[0] is not None
 
     @property
     def _scale(self) -> tuple[int, int]:
-        """How many frames and how many pixels a latent stands for. Older folders leave out what is Wan2.1's."""
+        """The VAE's downsampling factors in time and in space. Older folders omit them and have those of Wan2.1, 4 and 8."""
         return self.vae.get("scale_factor_temporal", 4), self.vae.get("scale_factor_spatial", 8)
 
     def check_kind(self, expected: Kind, expert: Expert = "both") -> None:
-        """Check that the folder is what it is taken for, and that there are experts to choose from if one is chosen.
+        """Check that the folder contains the expected kind of model, and two experts if one of them is selected.
+
+        Args:
+            expected: The member of the family that the settings name.
+            expert: The expert that is to be trained; "both" is valid for models with one transformer too.
 
         Raises:
-            UserError: If not; the message says what it is.
+            UserError: If the check fails; the message contains the kind of model that was found.
         """
         found = self._kind()
         if found is None:
@@ -57,20 +61,24 @@ class Configuration:
         latents = self.vae.get("z_dim", 16)
         if self.transformer["_class_name"] != "WanTransformer3DModel" or self.transformer.get("pos_embed_seq_len") is not None:
             return None
-        beside = self.transformer["in_channels"] - latents  # channels beside the noisy latents
+        beside = self.transformer["in_channels"] - latents  # the number of channels beside the noisy latents
         if beside == 0:
             return "wan-ti2v" if self.index.get("expand_timesteps") else "wan-t2v"
         return "wan-i2v" if beside == latents + self._scale[0] else None
 
     @property
     def sizes(self) -> SizeRule:
-        """Which sizes the model can make."""
+        """The clip sizes that the model can generate."""
         frames, pixels = self._scale
         return SizeRule(frame_step=frames, grid=pixels * int(self.transformer["patch_size"][1]))
 
 
 def read_configuration(path: Path | str, revision: str | None) -> Configuration:
     """Read the configuration files of a diffusers folder or hub id.
+
+    Args:
+        path: The folder or hub id.
+        revision: The revision of the hub id, or None for the default one.
 
     Raises:
         UserError: If there is no such model, or it is not in diffusers' format.

@@ -1,7 +1,7 @@
-"""The two transformers of Wan2.2 A14B as one network: much noise goes to the one, little to the other.
+"""The two transformers of Wan2.2 A14B as one network: one handles high noise levels, the other low ones.
 
-Wan2.2, https://github.com/Wan-Video/Wan2.2: the high-noise expert lays the clip out, the low-noise expert refines it. At
-inference the pipeline takes one of them at every step; in training every sample of a batch has its own timestep.
+Source: Wan2.2, https://github.com/Wan-Video/Wan2.2. The high-noise expert lays the clip out, the low-noise expert refines it.
+At inference the pipeline uses one of them at every step; in training every sample of a batch has its own timestep.
 """
 
 from collections.abc import Mapping
@@ -14,24 +14,29 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn import Module, ModuleDict
 
 COMPONENTS = {"high": "transformer", "low": "transformer_2"}
-"""What diffusers calls the experts: in its folders, its pipelines, and the keys of its adapters."""
+"""Diffusers' names of the experts, in its folders, its pipelines and the keys of its adapters."""
 
 
 class Experts(ModuleDict):
-    """The experts that are trained, under diffusers' names. Called as one of them is, it calls each with its samples."""
+    """The experts that are trained, under diffusers' names. The call takes one expert's arguments; each gets its samples."""
 
     def __init__(self, experts: Mapping[str, Module], *, boundary: float) -> None:
-        """Take the high expert, the low one, or both. Samples at timesteps from the boundary on are the high-noise expert's."""
+        """Wrap the high-noise expert, the low-noise expert, or both.
+
+        Args:
+            experts: The networks under the keys "high" and "low"; one of them may be missing.
+            boundary: Samples at this timestep or above go to the high-noise expert, the others to the low-noise one.
+        """
         super().__init__({COMPONENTS[expert]: network for expert, network in experts.items()})
         self._boundary = boundary
 
     def forward(
         self, *, hidden_states: Float[Tensor, " batch *axes"], timestep: Shaped[Tensor, " batch"], **inputs: Any
     ) -> tuple[Float[Tensor, " batch *out_axes"]]:
-        """Return what the experts predict, each for its samples. Inputs that are tensors have a batch axis.
+        """Return the experts' predictions, each for its own samples. Inputs that are tensors have a batch axis.
 
         Raises:
-            KeyError: If a sample falls to an expert that is not there.
+            KeyError: If a sample belongs to an expert that is not loaded.
         """
         high = timestep >= self._boundary
         sharded = isinstance(self, FSDPModule)
@@ -48,10 +53,10 @@ class Experts(ModuleDict):
         return (torch.cat(parts)[order.argsort()],)
 
     def _join(self, expert: str, batch: Mapping[str, Any]) -> Float[Tensor, "0 channels frames h w"]:
-        """Run an expert that has no sample here, on one frame, and return the prediction for no sample.
+        """Run an expert that has no sample in this process on one frame, and return an empty prediction.
 
-        Where weights are sharded, the processes that have samples for it cannot gather its weights without this one, forward
-        or backward.
+        With sharded weights, the processes that have samples for this expert cannot gather its weights without this process, in
+        the forward or the backward pass.
         """
         frame = {**_rows(batch, torch.tensor([0])), "hidden_states": batch["hidden_states"][:1, :, :1]}
         prediction = self._call(expert, **frame)

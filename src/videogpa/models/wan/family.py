@@ -1,7 +1,7 @@
-"""What the members of the Wan family share. They differ in what the transformer is shown of a first frame.
+"""The code that the members of the Wan family share. They differ in how the transformer receives a first frame.
 
 The transformer predicts the flow, noise minus clean, over VAE latents that are normalised channel by channel. In training
-it must be shown exactly what the pipeline shows it: the contract tests record the one and compare it with the other.
+it must receive exactly the inputs that the pipeline gives it: the contract tests record both and compare them.
 """
 
 from abc import ABC, abstractmethod
@@ -25,11 +25,17 @@ from videogpa.models.wan.schedule import FlowSchedule, timestep_in
 
 Latents = Float[Tensor, "batch latent_frames channels h w"]
 
-TEXT_TOKENS = 512  # what Wan was trained with; the attention of diffusers' image-to-video transformers counts on it
+TEXT_TOKENS = 512  # Wan was trained with it; the attention of diffusers' image-to-video transformers depends on it
 
 
 def publication(name: str, *, parameters: str, memory: str) -> Published:
-    """Describe published weights of the family. The memory counts what encodes pixels as float32; see `Wan.load`."""
+    """Describe published weights of the family.
+
+    Args:
+        name: The name on the hub, without organisation and suffix.
+        parameters: The number of parameters, for people to read.
+        memory: The memory that the weights need, with the encoders of pixels in float32; see `Wan.load`.
+    """
     return Published(
         hub_id=f"Wan-AI/{name}-Diffusers",
         licence="Apache-2.0",
@@ -41,15 +47,15 @@ def publication(name: str, *, parameters: str, memory: str) -> Published:
 
 
 class Wan(ABC):
-    """A member of the family. Its latents are [latent_frames channels h w], where diffusers has the channels first."""
+    """A member of the family. Its latents are [latent_frames channels h w], whereas diffusers has the channels first."""
 
     published: ClassVar[tuple[Published, ...]]
     needs_image: ClassVar[bool]
-    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")  # as the paper's for CogVideoX: of self and of cross attention
+    lora_targets = ("to_q", "to_k", "to_v", "to_out.0")  # the paper's for CogVideoX, here in self and cross attention
     kind: ClassVar[Kind]
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     image_components: ClassVar[tuple[str, ...]] = ()
-    """What of the pipeline encodes first frames, beside the VAE."""
+    """The components of the pipeline that encode first frames, beside the VAE."""
 
     def __init__(
         self,
@@ -61,7 +67,7 @@ class Wan(ABC):
         dtype: torch.dtype,
         memory: Memory,
     ) -> None:
-        """Take a pipeline, of which components may be None, and the experts to train if there are two."""
+        """Create the model from a pipeline, whose components may be None, and the experts to train if there are two."""
         self._pipeline = pipeline
         self._device = device
         self._dtype = dtype
@@ -102,7 +108,7 @@ class Wan(ABC):
         memory: Memory = PLENTY,
         expert: Expert = "both",
     ) -> "Wan":
-        """Load the model; VAE and image encoder are float32 whatever the dtype, as its authors and diffusers have it."""
+        """Load the model; VAE and image encoder are float32 whatever the dtype, as in the authors' code and diffusers."""
         configuration = read_configuration(path, revision)
         configuration.check_kind(cls.kind, expert)
         components: Components = {
@@ -117,7 +123,7 @@ class Wan(ABC):
             dtype={"default": dtype, "vae": torch.float32, "image_encoder": torch.float32},
             components=components,
             parts=parts,
-            # An expert that is not trained is needed to make clips, which takes the VAE, but not to train the other.
+            # An expert that is not trained is needed to generate clips, which also needs the VAE, but not to train the other.
             without=[component for name, component in EXPERTS.items() if expert not in ("both", name) and "vae" not in parts],
         )
         return cls(pipeline, configuration, expert=expert, device=device, dtype=dtype, memory=memory)
@@ -148,7 +154,7 @@ class Wan(ABC):
 
     @torch.no_grad()
     def encode_video(self, video: Float[Tensor, "frames 3 height width"]) -> Float[Tensor, "latent_frames channels h w"]:
-        """Return the mean of the VAE's posterior, normalised."""
+        """Return the normalised mean of the VAE's posterior."""
         self._sizes.check(frames=len(video), height=video.shape[2], width=video.shape[3])
         vae = self._pipeline.vae
         mean = vae.encode((2 * video - 1).transpose(0, 1)[None].to(self._device, vae.dtype)).latent_dist.mode()
@@ -173,7 +179,7 @@ class Wan(ABC):
 
     @torch.no_grad()
     def encode_condition(self, request: GenerationRequest, *, frames: int, height: int, width: int) -> dict[str, Tensor]:
-        """See `VideoModel.encode_condition`. Returns `text` [tokens features], and what there is of a first frame."""
+        """Return `text` [tokens features], and the tensors of the first frame if any; see `VideoModel.encode_condition`."""
         return {"text": self._texts(request.text), **self._encode_first_frame(request, frames, height, width)}
 
     @abstractmethod
@@ -181,7 +187,7 @@ class Wan(ABC):
         """Return the part of the condition that comes from the first frame."""
 
     def _encode_text(self, text: str) -> Tensor:
-        """Encode a text through the text-to-video pipeline: that of image-to-video cannot without the ftfy package.
+        """Encode a text with the text-to-video pipeline, as the image-to-video pipeline cannot without the ftfy package.
 
         Where ftfy is installed, diffusers mends a text's broken characters and curly quotes with it, as Wan's authors do.
         """
@@ -192,7 +198,7 @@ class Wan(ABC):
         return found
 
     def _text_to_video_pipeline(self) -> WanPipeline:
-        """The text-to-video pipeline of the same components."""
+        """Return a text-to-video pipeline with the same components."""
         names = ("tokenizer", "text_encoder", "vae", "scheduler", *EXPERTS.values())
         config = self._pipeline.config
         pipeline = WanPipeline(
@@ -204,7 +210,7 @@ class Wan(ABC):
         return pipeline
 
     def timesteps_at(self, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Return the timesteps at quantiles of the range that is trained: if one of two experts is trained, that expert's."""
+        """Return the timesteps at quantiles of the trained range, which is one expert's if only one of two is trained."""
         return timestep_in(self._timesteps, quantiles)
 
     def prediction_and_target(
@@ -218,7 +224,7 @@ class Wan(ABC):
         return self._without_given(prediction, target, conditions), target
 
     def _without_given(self, prediction: Latents, target: Latents, conditions: Mapping[str, Tensor]) -> Latents:
-        """Return the prediction with no error where the transformer is given the clean latents."""
+        """Return the prediction, with zero error wherever the transformer received the clean latents."""
         return prediction
 
     def clean_from_prediction(
@@ -236,7 +242,7 @@ class Wan(ABC):
     def transformer_inputs(
         self, noisy: Latents, timesteps: Int[Tensor, " batch"], conditions: Mapping[str, Tensor]
     ) -> dict[str, Any]:
-        """Return every argument of the transformer: those that the pipeline calls it with."""
+        """Return all arguments of the transformer, identical to those of the pipeline's call."""
 
     def _inputs(self, hidden: Latents, timesteps: Tensor, conditions: Mapping[str, Tensor], **more: Any) -> dict[str, Any]:
         return {

@@ -1,7 +1,7 @@
 """Wan image-to-video: Wan2.1-I2V and Wan2.2-I2V-A14B.
 
-Beside the noisy latents stand, on the channel axis, a mask that is 1 at the first frame and the latents of a clip of that
-frame and grey ones. The transformers of Wan2.1 see the frame through CLIP as well.
+The noisy latents are concatenated, on the channel axis, with a mask that is 1 at the first frame and with the latents of a clip
+of that frame followed by grey frames. The transformers of Wan2.1 also receive CLIP features of the frame.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame_la
 
 
 class WanImageToVideo(Wan):
-    """A model that is shown a text and a first frame, and makes the first frame anew."""
+    """A model that is conditioned on a text and a first frame, and generates the first frame anew."""
 
     published = (
         publication("Wan2.1-I2V-14B-480P", parameters="16.4 B", memory="47 GB"),
@@ -35,7 +35,7 @@ class WanImageToVideo(Wan):
         return latents
 
     def _encode_first_frame(self, request: GenerationRequest, frames: int, height: int, width: int) -> dict[str, Tensor]:
-        """Return `image` [latent_frames mask+channels h w] and, of Wan2.1, `image_states` [tokens features]."""
+        """Return `image` [latent_frames mask+channels h w] and, for Wan2.1, `image_states` [tokens features]."""
         image = first_picture(request, height, width)
         found = {"image": first_frame_latents(self._pipeline, image, frames, height, width, self._device)}
         if self._pipeline.image_encoder is not None:

@@ -1,7 +1,7 @@
-"""Noise levels of Wan: which sigma belongs to which timestep, as the scheduler has it at inference.
+"""Noise levels of Wan: the sigma of each timestep, identical to the scheduler's at inference.
 
-Flow matching along the straight path z = (1 - sigma) x + sigma eps. The schedulers that Wan's folders come with call the
-transformer with 1000 sigma; UniPC cuts it to an integer, and so ends at 999, where Euler ends at 1000.
+Wan uses flow matching along the straight path z = (1 - sigma) x + sigma eps. The schedulers in Wan's folders call the
+transformer with the timestep 1000 sigma; UniPC truncates it to an integer, so that its last one is 999, where Euler's is 1000.
 """
 
 from copy import deepcopy
@@ -16,13 +16,17 @@ from videogpa.errors import UserError
 
 
 class FlowSchedule:
-    """The timesteps of a flow-matching scheduler, which are as many as it was trained with, and their noise levels."""
+    """The timesteps of a flow-matching scheduler, as many as the model was trained with, and their noise levels."""
 
     def __init__(self, scheduler: Any, *, origin: object) -> None:
-        """Take a scheduler as diffusers loads it from `origin`, and leave it as it is.
+        """Read a scheduler without changing it.
+
+        Args:
+            scheduler: A scheduler as diffusers loads it.
+            origin: The folder or hub id that it was loaded from, for the error message.
 
         Raises:
-            UserError: If it is not one of flow matching.
+            UserError: If the scheduler is not set up for flow matching.
         """
         config = scheduler.config
         if config.get("prediction_type", "flow_prediction") != "flow_prediction" or not config.get("use_flow_sigmas", True):
@@ -30,26 +34,29 @@ class FlowSchedule:
         self.count: int = config.num_train_timesteps
         probe = deepcopy(scheduler)
         probe.set_timesteps(1)
-        first = probe.timesteps[0]  # where all is noise
+        first = probe.timesteps[0]  # the timestep at which the input is pure noise
         self._last = int(first)
         self.dtype: torch.dtype = first.dtype
-        """Of the timesteps that the transformer is called with."""
+        """The dtype of the timesteps that the transformer is called with."""
 
     @property
     def timesteps(self) -> range:
-        """All timesteps, from clean to noise."""
+        """All timesteps, from the least noise to pure noise."""
         return range(self._last - self.count + 1, self._last + 1)
 
     def sigma_at(self, timesteps: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Return sigma in (0, 1]: 1 at the last timestep. Of the noise levels that a scheduler cuts to one, the noisiest."""
+        """Return sigma in (0, 1], 1 at the last timestep.
+
+        Where a scheduler truncates several sigmas to the same timestep, this is the largest of them.
+        """
         return (timesteps.double() + (self.count - self._last)).div(self.count).float()
 
     def split(self, boundary: float) -> tuple[range, range]:
-        """Return the timesteps below the boundary and those from it on."""
+        """Return the timesteps below the boundary, and those at or above it."""
         first = min(max(ceil(boundary), self.timesteps.start), self.timesteps.stop)
         return range(self.timesteps.start, first), range(first, self.timesteps.stop)
 
 
 def timestep_in(timesteps: range, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-    """Return the timesteps at quantiles in [0, 1) of a range, each drawn alike."""
+    """Return the timesteps at quantiles in [0, 1) of a range; uniform quantiles give uniform timesteps."""
     return (quantiles.double() * len(timesteps)).long() + timesteps.start

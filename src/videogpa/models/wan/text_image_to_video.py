@@ -1,7 +1,7 @@
-"""Wan2.2 TI2V-5B: a text, and a first frame or none.
+"""Wan2.2 TI2V-5B, which is conditioned on a text and an optional first frame.
 
-Every token has a timestep of its own. A first frame, if there is one, stands in the first latent frame, clean and at
-timestep 0, all the way.
+Every token has a timestep of its own. A first frame, if there is one, replaces the first latent frame, clean and at timestep 0,
+at every sampling step.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame_la
 
 
 class WanTextImageToVideo(Wan):
-    """A model that is shown a text and, where a request has one, a first frame, which it keeps."""
+    """A model that is conditioned on a text and, where a request has one, on a first frame, which the clip keeps."""
 
     published = (publication("Wan2.2-TI2V-5B", parameters="5.0 B", memory="24 GB"),)
     needs_image = False
@@ -35,7 +35,7 @@ class WanTextImageToVideo(Wan):
     def _encode_first_frame(self, request: GenerationRequest, frames: int, height: int, width: int) -> dict[str, Tensor]:
         """Return `image` [1 channels h w], zeros if there is none, and `given` [], 1 if there is one, else 0.
 
-        So that prompts with and without a first frame can stand in one batch.
+        In this form prompts with and without a first frame can be in one batch.
         """
         if request.image is not None:
             image = first_picture(request, height, width)
@@ -51,12 +51,12 @@ class WanTextImageToVideo(Wan):
         to_make = 1 - _given(conditions, noisy)
         hidden = to_make * noisy
         hidden[:, :1] += (1 - to_make[:, :1]) * conditions["image"]
-        step = 2  # of the patches; the pipeline's own constant
+        step = 2  # the patch size, a constant in the pipeline too
         tokens = (to_make * timesteps.reshape(-1, 1, 1, 1, 1)).expand_as(noisy)[:, :, 0, ::step, ::step].flatten(1)
         return self._inputs(hidden, tokens, conditions)
 
     def _without_given(self, prediction: Latents, target: Latents, conditions: Mapping[str, Tensor]) -> Latents:
-        """Return the target where a first frame is given: the pipeline discards the prediction there."""
+        """Return the prediction with the target where a first frame is given, as the pipeline discards the prediction there."""
         return torch.where(_given(conditions, prediction) > 0, target, prediction)
 
 

@@ -12,7 +12,7 @@ from videogpa.models.wan.family import Latents, Wan, publication
 
 
 class WanTextToVideo(Wan):
-    """A model that is shown a text alone."""
+    """A model that is conditioned on a text only."""
 
     published = (
         publication("Wan2.1-T2V-1.3B", parameters="1.4 B", memory="15 GB"),
