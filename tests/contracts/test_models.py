@@ -22,6 +22,8 @@ from videogpa.models import toys
 from videogpa.models.base import GenerationRequest, Memory, VideoModel
 from videogpa.registry import MODELS, load
 
+pytestmark = pytest.mark.slow  # eleven models, twenty-eight tests of each
+
 
 @pytest.fixture(scope="module", params=CASES)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:

@@ -108,6 +108,7 @@ def test_every_measure_that_the_gallery_and_symptoms_show_is_one() -> None:
     assert columns <= MEASURES.keys()
 
 
+@pytest.mark.slow
 def test_the_site_builds_and_nothing_in_it_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
