@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from videogpa.config import ScoreConfig
+from videogpa.config import ScoreConfig, score_config
 from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
 from videogpa.records import Prompt, Reconstruction, Scene, Score
@@ -71,7 +71,7 @@ class Scorer:
         anchors: int = ANCHORS,
         lpips_net: Net = LPIPS_NET,
     ) -> None:
-        self.config = ScoreConfig(
+        self.config = score_config(
             critic=critic,
             options=dict(options or {}),
             frames=frames,
