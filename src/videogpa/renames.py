@@ -62,6 +62,7 @@ RENAMES: tuple[Rename, ...] = (
     *_keys("evaluation.json", "critics.*.outcome", taught="chose_pairs"),
     *_keys("evaluation.json", "critics.*.changes", **_MEASURES),
     *(Rename("evaluation.json", "critics.*.outcome.measure", old, new, "value") for old, new in _MEASURES.items()),
+    Rename("evaluation.json", "critics.*.outcome.verdict", "bought with motion", "explained by less motion", "value"),
     Rename("command", "flag", "--perceptual", "--lpips-net"),
     Rename("command", "recipe", "mini", "smoke-test", "value"),
 )

@@ -46,9 +46,7 @@ COMMANDS = {
     "evaluate": Command(run_commands.evaluate, runs_stages=True),
     "report": Command(run_commands.report, runs_stages=True),
     "list": Command(commands.list_what, shows=lambda table: table),
-    "check-critic": Command(
-        commands.check_critic, shows=summary.critic_findings, passes=lambda found: all(f.right for f in found)
-    ),
+    "check-critic": Command(commands.check_critic, shows=summary.critic_findings, passes=summary.all_right),
     "doctor": Command(commands.doctor, shows=summary.tables),
 }
 """Every command by its name. What the stages of a run return is printed as they end, by `_StagePrinter`."""

@@ -1,4 +1,8 @@
-"""score: a critic reconstructs every clip, and the disagreement of frames and re-rendering is its score."""
+"""score: reconstruct every clip with a critic, render the geometry back into the frames, and measure the disagreement.
+
+In: clips.jsonl and the videos, or any video files. Out: scores.jsonl, one row per clip and critic; a clip that cannot be scored
+gets a row with a status and a reason.
+"""
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +27,7 @@ from videogpa.workers import WorkerPool, open_pool
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """A clip, and the name of the critic that is to judge it."""
+    """A clip, and the name of the critic that scores it."""
 
     critic: str
     video: Path
@@ -33,14 +37,14 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """See `videogpa.workers.Task`."""
+    """The critics that score, and where pictures go; a `videogpa.workers.Task`."""
 
     critics: tuple[ScoreConfig, ...]
     strips: Path | None = None
-    """The folder for pictures of what the scores were computed from; without it none are made."""
+    """The folder for pictures of what the scores were computed from; None for no pictures."""
 
     def load(self) -> Callable[[ScoreJob], Score]:
-        """Return what judges a clip. A critic is loaded at its first clip."""
+        """Return a function that scores a clip. A critic is loaded at its first clip."""
         settings = {config.critic: config for config in self.critics}
         scorer = cache(lambda critic: Scorer.from_config(settings[critic]))
 
@@ -55,16 +59,16 @@ class ScoreTask:
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Score]:
-    """Score the candidates of the training prompts with the critic that is to teach."""
+    """Score the candidates of the training prompts with the critic whose scores choose the pairs."""
     clips = manifests.clips(folder).rows()
-    with open_pool(recipe.workers) as crew:
-        return score_clips(clips, manifests.prompts(folder).rows(), [recipe.score], folder, crew)
+    with open_pool(recipe.workers) as pool:
+        return score_clips(clips, manifests.prompts(folder).rows(), [recipe.score], folder, pool)
 
 
 def score_clips(
-    clips: Sequence[Clip], prompts: Sequence[Prompt], configs: Sequence[ScoreConfig], folder: RunFolder, crew: WorkerPool
+    clips: Sequence[Clip], prompts: Sequence[Prompt], configs: Sequence[ScoreConfig], folder: RunFolder, pool: WorkerPool
 ) -> list[Score]:
-    """Score the clips of a folder with one critic after the other, into its scores.jsonl."""
+    """Score the clips of a run folder with one critic after the other; the rows go into its scores.jsonl."""
     by_prompt = {row.prompt: row for row in prompts}
     path = folder.path.resolve()
     weights = {config.critic: weights_identity(config) for config in configs}
@@ -75,8 +79,8 @@ def score_clips(
             key, prompt = f"{config.critic} {clip.clip}", by_prompt[clip.prompt]
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
             wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene)
-    work = ScoreTask(tuple(configs))
-    return manifests.scores(folder).update(wanted, lambda keys: crew.map(work, [jobs[key] for key in keys], label="score"))
+    task = ScoreTask(tuple(configs))
+    return manifests.scores(folder).update(wanted, lambda keys: pool.map(task, [jobs[key] for key in keys], label="score"))
 
 
 def weights_identity(config: ScoreConfig) -> str | None:
@@ -108,13 +112,13 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     weights = weights_identity(config)
     wanted = {key: fingerprint(config, weights, path_fingerprint(path)) for key, path in files.items()}
     folder = RunFolder(out)
-    work = ScoreTask((config,), out.resolve() / STRIPS)
+    task = ScoreTask((config,), out.resolve() / STRIPS)
 
     def score(keys: list[str]) -> Iterator[Score]:
         jobs = [ScoreJob(config.critic, files[key].resolve(), str(files[key])) for key in keys]
-        return crew.map(work, jobs, label="score")
+        return pool.map(task, jobs, label="score")
 
-    with folder.lock(), open_pool(workers) as crew:
+    with folder.lock(), open_pool(workers) as pool:
         rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
         scores = ranked(rows.update(wanted, score, keep_others=True))
         _write_results(folder, ranked(rows.rows()))
@@ -131,7 +135,7 @@ def _write_results(folder: RunFolder, scores: Sequence[Score]) -> None:
 
 
 def _strips_of(row: Score, folder: RunFolder) -> list[Path]:
-    """The picture that a scored row promises."""
+    """Return the files that a scored row names: its picture."""
     return [strip_path(folder / STRIPS, row.critic, row.clip)] if row.loo_error is not None else []
 
 
