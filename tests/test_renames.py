@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from videogpa import renames
+from videogpa.bundled import recipes_folder
 from videogpa.config import load_recipe, score_config
 from videogpa.errors import UserError
-from videogpa.pipeline import open_run, recipes_folder
+from videogpa.pipeline import open_run
 from videogpa.records import Score
 from videogpa.renames import RENAMES, Rename, upgrade_columns, upgrade_flags, upgrade_recipe, upgrade_recipe_name
 from videogpa.storage.fingerprints import fingerprint
