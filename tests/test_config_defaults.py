@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from videogpa.bundled import recipes_folder
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
-from videogpa.pipeline import recipes_folder, run
+from videogpa.pipeline import run
 from videogpa.storage.run_folder import RunFolder
 
 PAPER = (0.05, "dpo", ("vggt",))
@@ -84,6 +85,7 @@ def test_a_run_says_before_it_starts_what_its_evaluation_fetches_and_is_worth(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    with caplog.at_level(logging.INFO):
-        next(iter(run(recipe(**sections), RunFolder(tmp_path / "run"), ["evaluate"])))
+    planned = recipe(**sections, prompts={"file": str(tmp_path / "nowhere.jsonl")})
+    with caplog.at_level(logging.INFO), pytest.raises(UserError, match="no prompts at"):  # the first stage already fails
+        run(planned, RunFolder(tmp_path / "run"))
     assert [message.partition("; ")[0].partition(": ")[0] for message in caplog.messages] == said

@@ -55,7 +55,7 @@ def run(recipe: Recipe, folder: RunFolder) -> RunResult:
         UserError: If a stage cannot use its settings or its input, or several processes were launched.
     """
     with hold(recipe, folder):
-        _log_notes(recipe)
+        log_notes_on_evaluation(recipe)
         return RunResult(
             folder=folder.path,
             prompts=prompts.run(recipe, folder),
@@ -69,8 +69,8 @@ def run(recipe: Recipe, folder: RunFolder) -> RunResult:
         )
 
 
-def _log_notes(recipe: Recipe) -> None:
-    """Say before hours of work which weights the evaluation will fetch, and whether a critic judges its own pairs."""
+def log_notes_on_evaluation(recipe: Recipe) -> None:
+    """Log, before hours of work, which weights the evaluation fetches, and whether one of its critics also chose the pairs."""
     if processes.is_main_process():
         for note in import_module("videogpa.stages.notes").notes_on_evaluation(recipe):
             _log.info(note)

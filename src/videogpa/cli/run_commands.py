@@ -275,6 +275,7 @@ def evaluate(
     from videogpa import pipeline
 
     with pipeline.opened(recipe, _with_workers(set, workers, ray), out) as (config, folder):
+        pipeline.log_notes_on_evaluation(config)
         return pipeline.evaluate.run(config, folder)
 
 
