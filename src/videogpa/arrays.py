@@ -1,4 +1,4 @@
-"""Arrays of a user's own, checked and converted at the border: what was got and what was expected stand in every message."""
+"""Check and convert the arrays that users pass in. Every error message states what was expected and what was given."""
 
 import numpy as np
 import torch
@@ -6,23 +6,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 Array = Tensor | np.ndarray
-"""Converted to a float32 tensor: a NumPy array to one on the CPU, a tensor to one on its own device."""
+"""An array that a user passes in. A NumPy array becomes a float32 tensor on the CPU, a tensor one on its own device."""
 
-RIGID_TOLERANCE = 1e-3  # how far a rotation may be from orthonormal: float16 rounds by half of that
+RIGID_TOLERANCE = 1e-3  # largest deviation of a rotation from orthonormal: float16 rounds by half of that
 
 
 def as_floats(name: str, array: Array, shape: tuple[int | None, ...], *, low: float | None = None) -> Tensor:
     """Return an array as a float32 tensor, after checking its type, its shape and its values.
 
     Args:
-        name: What error messages call it.
+        name: The array's name in error messages.
         array: A NumPy array or a tensor of floats.
-        shape: The expected shape; None for an axis of any length.
-        low: The least value allowed, if there is one.
+        shape: The expected shape; None stands for an axis of any length.
+        low: The least value allowed; None allows all finite values.
 
     Raises:
-        TypeError: If it is no array of floats.
-        ValueError: If its shape is another, or a value is not finite or too low.
+        TypeError: If the argument is not an array of floats.
+        ValueError: If the shape differs from the expected one, or a value is not finite or is below `low`.
     """
     if not isinstance(array, Tensor | np.ndarray):
         raise TypeError(f"{name}: expected a NumPy array or a tensor, got {type(array).__name__}")
@@ -40,11 +40,14 @@ def as_floats(name: str, array: Array, shape: tuple[int | None, ...], *, low: fl
 
 
 def as_images(array: Array) -> Float[Tensor, "frames 3 height width"]:
-    """Return frames as a tensor `[frames, 3, height, width]`.
+    """Return images as a float32 tensor.
+
+    Args:
+        array: RGB in [0, 1], `[frames 3 height width]`.
 
     Raises:
-        TypeError: If they are not floats, such as bytes.
-        ValueError: If the shape is another, or a value is outside [0, 1].
+        TypeError: If the values are not floats, for instance bytes.
+        ValueError: If the shape differs from the expected one, or a value is outside [0, 1].
     """
     images = as_floats("images", array, (None, 3, None, None))
     low, high = (float(images.min()), float(images.max())) if images.numel() else (0.0, 1.0)
@@ -54,11 +57,15 @@ def as_images(array: Array) -> Float[Tensor, "frames 3 height width"]:
 
 
 def as_intrinsics(array: Array, frames: int) -> Float[Tensor, "frames 3 3"]:
-    """Return camera matrices in pixels.
+    """Return camera matrices as a float32 tensor.
+
+    Args:
+        array: The matrices [[fx, s, cx], [0, fy, cy], [0, 0, 1]] in pixels, `[frames 3 3]`.
+        frames: The expected number of matrices.
 
     Raises:
-        TypeError: If they are not floats.
-        ValueError: If the shape is another, or one is no camera matrix.
+        TypeError: If the values are not floats.
+        ValueError: If the shape differs from the expected one, or a matrix has fx or fy not above 0 or another last row.
     """
     matrices = as_floats("intrinsics", array, (frames, 3, 3))
     focal = matrices[:, (0, 1), (0, 1)]
@@ -69,11 +76,16 @@ def as_intrinsics(array: Array, frames: int) -> Float[Tensor, "frames 3 3"]:
 
 
 def as_poses(array: Array, frames: int) -> Float[Tensor, "frames 4 4"]:
-    """Return rigid transforms.
+    """Return rigid transforms as a float32 tensor.
+
+    Args:
+        array: `camera_from_world` of every frame, `[frames 4 4]`.
+        frames: The expected number of transforms.
 
     Raises:
-        TypeError: If they are not floats.
-        ValueError: If the shape is another, or one is not a rotation and a translation.
+        TypeError: If the values are not floats.
+        ValueError: If the shape differs from the expected one, or a matrix is not a rotation (orthonormal within
+            `RIGID_TOLERANCE`, determinant 1) and a translation with the last row [0, 0, 0, 1].
     """
     poses = as_floats("camera_from_world", array, (frames, 4, 4))
     rotation, last = poses[:, :3, :3], poses.new_tensor([0.0, 0.0, 0.0, 1.0])

@@ -1,4 +1,4 @@
-"""The device that a model or a critic runs on."""
+"""Choose the device that a model or a critic runs on."""
 
 import torch
 
@@ -9,16 +9,16 @@ def pick_device(name: str) -> torch.device:
     """Return a device by name.
 
     Args:
-        name: A name that torch knows, such as `cpu` or `cuda:1`; or `auto`, a GPU if there is one and else the CPU.
+        name: A device name of torch, such as `cpu` or `cuda:1`; or `auto`, which is a GPU if there is one, otherwise the CPU.
 
     Raises:
-        InvalidInput: If torch does not know the name, or the machine has no such device.
+        InvalidInput: If the name is not one of torch's, or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+    except (RuntimeError, AssertionError) as error:  # a torch built without CUDA raises AssertionError
         raise InvalidInput(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
     return device

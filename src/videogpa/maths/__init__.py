@@ -1,1 +1,1 @@
-"""Pure functions of tensors: no files, no devices, no models."""
+"""Pure functions of tensors. Nothing here reads files, chooses devices or loads models."""

@@ -1,8 +1,9 @@
-"""Adherence: which share of a commanded camera path a clip shows. A frozen clip shows nothing of it, whatever its geometry.
+"""Adherence: the share of a commanded camera path that a clip shows. It is 0 for a frozen clip, whatever its geometry.
 
-Every later frame is registered to the first along the path: of the places on it, before it and beyond it, from which the first
-frame's points best explain the frame, the best says how far the camera got. One number is sought per frame, so that flat walls,
-on which no optical flow could be found, do no harm. Own design; no paper.
+Every later frame is registered to the first along the path: the first frame's points are projected into cameras on the path,
+before it and beyond it, and the camera with the least photometric error gives the share of the path that was covered. Only one
+number is estimated per frame, so that flat walls, on which optical flow fails, do no harm. The method is our own; it follows no
+paper.
 """
 
 import math
@@ -15,8 +16,8 @@ from torch.nn.functional import grid_sample
 from videogpa.maths.cameras import camera_centers, rotation_vectors, unproject
 from videogpa.maths.epipolar import cross_matrix
 
-SHARES = (-1.0, 2.0, 31)  # from, to, how many: from the opposite path to twice the speed
-LEAST_IN_VIEW = 0.25  # share of the first frame's pixels that must be in view of a place for it to be tried
+SHARES = (-1.0, 2.0, 31)  # first, last, number: from the opposite path to twice the speed
+LEAST_IN_VIEW = 0.25  # share of the first frame's pixels that a camera must have in view to be tried
 
 
 def path_adherence(
@@ -25,11 +26,20 @@ def path_adherence(
     intrinsics: Float[Tensor, "3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> float:
-    """Return the share of the commanded displacement that the clip shows, in [-1, 2]; nan if none is, or of one frame.
+    """Return the share of the commanded displacement that the clip shows.
 
-    `depth` is the first frame's, the cameras are the commanded ones. 1 for a clip that follows them, 0 for a frozen one, 0.5
-    for one at half the speed, negative for the opposite path. The frames' shares are averaged with the squared displacement
-    of pixels that each was to show, as a regression through the origin weighs them: a first step of half a pixel says little.
+    The frames' shares are averaged with weights, the squared displacement of pixels that each frame should show. A regression
+    through the origin weighs them in the same way, since a first step of half a pixel carries little information.
+
+    Args:
+        frames: The clip, RGB in [0, 1].
+        depth: Depth of the first frame.
+        intrinsics: Camera matrix in pixels, the same for all frames.
+        camera_from_world: The commanded cameras, in the unit of `depth`.
+
+    Returns:
+        The share, in [-1, 2]: 1 for a clip that follows the path, 0 for a frozen one, 0.5 for one at half the speed, negative
+        for the opposite path; nan if no displacement is commanded, or if there is only one frame.
     """
     if len(frames) < 2:
         return math.nan
@@ -43,7 +53,17 @@ def registered_shares(
     intrinsics: Float[Tensor, "3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> tuple[Float[Tensor, " frames-1"], Float[Tensor, " frames-1"]]:
-    """Return for every frame but the first how much of its commanded way it shows, and its weight (squared pixels)."""
+    """Return the share of every frame but the first, and its weight.
+
+    Args:
+        frames: The clip, RGB in [0, 1].
+        depth: Depth of the first frame.
+        intrinsics: Camera matrix in pixels, the same for all frames.
+        camera_from_world: The commanded cameras, in the unit of `depth`.
+
+    Returns:
+        The shares of the commanded displacement, in [-1, 2], and the weights, the mean squared displacement in pixels.
+    """
     points = unproject(depth[None], intrinsics[None], camera_from_world[:1])[0].reshape(-1, 3)
     grid = torch.linspace(*SHARES).to(frames)
     found, weights = [], []
@@ -57,9 +77,12 @@ def registered_shares(
 def part_of_the_way(
     first: Float[Tensor, "4 4"], last: Float[Tensor, "4 4"], shares: Float[Tensor, " shares"]
 ) -> Float[Tensor, "shares 4 4"]:
-    """Return cameras on the way from one to another: the centre moves evenly and straight on, the turn is even too.
+    """Return cameras on the path through two cameras; the centre moves evenly on a line, and the rotation has a constant rate.
 
-    0 is the first, 1 the last, 2 as far again beyond it, -1 as far in the opposite direction.
+    Args:
+        first: `camera_from_world` at share 0.
+        last: `camera_from_world` at share 1.
+        shares: Places on the path. 2 is as far again beyond `last`, -1 as far in the opposite direction.
     """
     turn = rotation_vectors(last[:3, :3] @ first[:3, :3].T)
     rotations = torch.linalg.matrix_exp(shares[:, None, None] * cross_matrix(turn)) @ first[:3, :3]
@@ -85,7 +108,10 @@ def _errors(
     pixels: Float[Tensor, "shares points 2"],
     in_front: Bool[Tensor, "shares points"],
 ) -> Float[Tensor, " shares"]:
-    """Mean absolute difference of the first frame's pixels from where they went; infinite where too few are in view."""
+    """Return, for each share, the mean absolute difference between the first frame's pixels and the frame at their projections.
+
+    It is infinite where too few of the pixels are in view.
+    """
     size = torch.tensor([frame.shape[2], frame.shape[1]]).to(frame)
     in_view = in_front & ((pixels >= 0) & (pixels <= size - 1)).all(-1)
     places = 2 * pixels / (size - 1) - 1
@@ -98,7 +124,7 @@ def _errors(
 
 
 def _lowest(grid: Float[Tensor, " shares"], errors: Float[Tensor, " shares"]) -> Float[Tensor, ""]:
-    """Where the errors are lowest: the grid's best place, moved to the vertex of the parabola through it and its neighbours."""
+    """Return where the errors are lowest: the vertex of the parabola through the grid's minimum and its two neighbours."""
     best = int(errors.argmin())
     if best in (0, len(grid) - 1) or not bool(errors[best - 1 : best + 2].isfinite().all()):
         return grid[best]
@@ -114,7 +140,7 @@ def _displacement(
     first: Float[Tensor, "4 4"],
     last: Float[Tensor, "4 4"],
 ) -> Float[Tensor, ""]:
-    """Mean squared way, in pixels, that the points in front of both cameras go from one picture to the other."""
+    """Return the mean squared displacement, in pixels, between two cameras of the points that are in front of both."""
     pixels, in_front = _projections(points, intrinsics, torch.stack([first, last]))
     way = (pixels[1] - pixels[0]).square().sum(-1)
     return way[in_front.all(0)].mean()

@@ -1,7 +1,8 @@
-"""Sim(3) alignment of two sets of corresponding points: the similarity that brings one onto the other.
+"""Sim(3) alignment: estimate the similarity that maps one set of points onto a set of corresponding points.
 
-Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns", IEEE PAMI 13(4), eqs. 34-43;
-made robust by iterated reweighting (Geman and McClure 1987, "Statistical methods for tomographic image reconstruction").
+The least-squares estimate follows Umeyama 1991, "Least-squares estimation of transformation parameters between two point
+patterns", IEEE PAMI 13(4), eqs. 34-43. The robust one adds iterated reweighting (Geman and McClure 1987, "Statistical methods
+for tomographic image reconstruction").
 """
 
 from typing import NamedTuple
@@ -12,18 +13,18 @@ from torch import Tensor
 
 
 class Similarity(NamedTuple):
-    """target = scale * rotation @ source + translation."""
+    """The similarity transform target = scale * rotation @ source + translation."""
 
     scale: Float[Tensor, ""]
     rotation: Float[Tensor, "3 3"]
     translation: Float[Tensor, "3"]
 
     def __call__(self, points: Float[Tensor, "*points 3"]) -> Float[Tensor, "*points 3"]:
-        """Return the points, moved."""
+        """Return the transformed points."""
         return self.scale * points @ self.rotation.T + self.translation
 
     def cameras(self, camera_from_world: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
-        """Return the cameras that see the moved world as they saw the old one, at depths `scale` times as large."""
+        """Return the cameras whose images of the transformed world equal those of the old one, at `scale` times the depth."""
         rotation = camera_from_world[..., :3, :3] @ self.rotation.T
         moved = torch.zeros_like(camera_from_world)
         moved[..., :3, :3] = rotation
@@ -37,12 +38,17 @@ def umeyama(
     target: Float[Tensor, "points 3"],
     weights: Float[Tensor, " points"] | None = None,
 ) -> Similarity:
-    """Return the similarity that minimises the (weighted) mean squared distance from the moved source to the target.
+    """Return the similarity that minimises the (weighted) mean squared distance from the transformed source to the target.
 
-    The rotation is proper (never a reflection). `weights` are >= 0; only their ratios matter.
+    The rotation is proper (never a reflection).
+
+    Args:
+        source: The points to transform.
+        target: The corresponding points, in the same order.
+        weights: Weights >= 0, of which only the ratios matter; None weighs all points alike.
 
     Raises:
-        ValueError: If the points do not determine it: fewer than three that count, or all on one line.
+        ValueError: If fewer than three points have a weight above 0, or all of them are on one line.
     """
     source64, target64 = source.double(), target.double()
     share = torch.ones_like(source64[:, 0]) if weights is None else weights.double()
@@ -51,7 +57,7 @@ def umeyama(
     a, b = source64 - mean_source, target64 - mean_target
     variance = (share * a.square().sum(1)).sum()
     u, s, vh = torch.linalg.svd((share[:, None] * b).T @ a)
-    if not bool(s[1] > 1e-9 * s[0]):  # also with nan, from weights that add up to 0
+    if not bool(s[1] > 1e-9 * s[0]):  # also true for nan, which weights with the sum 0 give
         raise ValueError("the points do not determine an alignment: at least three are needed, not all on one line")
     sign = torch.ones_like(s)
     sign[2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vh))
@@ -61,7 +67,7 @@ def umeyama(
     return Similarity(*(x.to(source.dtype) for x in (scale, rotation, translation)))
 
 
-ITERATIONS = 20  # of reweighting; with 40 % gross outliers it settles within ten
+ITERATIONS = 20  # number of reweightings; with 40 % gross outliers the estimate converges within ten
 NORMAL_SIGMA = 1.4826  # standard deviations of a normal distribution per median absolute deviation
 
 
@@ -71,13 +77,20 @@ def robust_similarity(
     weights: Float[Tensor, " points"],
     unit: Float[Tensor, " points"],
 ) -> tuple[Similarity, Float[Tensor, " points"]]:
-    """Return the similarity from source to target that gross outliers do not bend, and each point's residual after it.
+    """Return a similarity from source to target that is robust to gross outliers, and the residual of each point.
 
-    Residuals are distances in units of `unit`, for instance of the depth at which a point was seen, since the error of a depth
-    grows with it. `weights` are >= 0; only their ratios matter.
+    Args:
+        source: The points to transform.
+        target: The corresponding points, in the same order.
+        weights: Weights >= 0, of which only the ratios matter.
+        unit: The unit of each point's residual, above 0. One choice is the depth at which the point was observed, since the
+            error of a depth grows with the depth.
+
+    Returns:
+        The similarity, and the distance of each transformed point from its target, in multiples of `unit`.
 
     Raises:
-        ValueError: If the points do not determine it.
+        ValueError: If fewer than three points have a weight above 0, or all of them are on one line.
     """
     given = weights / unit.square()
     similarity = umeyama(source, target, given)

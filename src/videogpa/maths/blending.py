@@ -1,16 +1,17 @@
-"""Render a point cloud tolerantly: what agrees within a tolerance is blended, and weak evidence hides nothing.
+"""Render a point cloud with a depth tolerance: points that agree are blended, and uncertain points do not occlude.
 
-The plain renderer (maths/render.py) makes salt and pepper of a cloud whose depths are a little off: of two points that should
-be one, the nearer wins the pixel, whichever it is. This one serves the leave-one-out scores. Every point spreads over the four
-pixels around it, bilinearly, and
-- the front of a pixel is the nearest point that has a fair share in it (a sliver of a share must not hide what is behind);
-- trusted points make the front; the others do so only where no trusted one does, so that they fill holes;
-- all points within the tolerance of the front are blended, by share times weight; what is nearer still, a sliver
-  or not trusted, is left out like what is behind.
+The plain renderer (maths/render.py) gives salt-and-pepper noise for a cloud whose depths are slightly wrong: where two points
+should coincide, the nearer one wins the pixel, whichever it is. The renderer of this module serves the leave-one-out scores.
+Every point is splatted bilinearly onto the four pixels around it, and
+- the front of a pixel is the nearest point whose share of the pixel is at least `FAIR_SHARE`, so that a point with a very small
+  share does not hide the points behind it;
+- trusted points define the front; other points define it only where there is no trusted one, so that they fill holes;
+- all points within the tolerance of the front are blended, weighted by share times weight. Points nearer than that, which have
+  a small share or are not trusted, are left out, and so are points farther away.
 
-The tolerance is in inverse depth: to be wrong by d in inverse depth moves a point by focal length x baseline x d pixels.
+The tolerance is in inverse depth: an error of d in inverse depth moves a point by focal length x baseline x d pixels.
 
-Sums are taken in integers, whose order does not matter, so that a result does not differ from run to run on any device.
+Sums are taken in integers, for which the order does not matter, so that results are the same on every run on any device.
 """
 
 from collections.abc import Iterator
@@ -21,8 +22,8 @@ from torch import Tensor
 
 from videogpa.maths.render import check_cloud, crop_border, one_thread, pixel_numbers, project_in_parts
 
-FAIR_SHARE = 0.1  # of a point in a pixel, to set its front; where points are 1.3 pixels apart every pixel has one with .12
-FIXED_POINT = 2**24  # sums of share x weight x colour, in units of this; 2^39 full points may fall on one pixel
+FAIR_SHARE = 0.1  # least share of a point that sets the front; with points 1.3 pixels apart, every pixel has one with .12
+FIXED_POINT = 2**24  # integer that stands for 1 in the sums of share x weight x colour; 2^39 full points may share a pixel
 
 
 @one_thread()
@@ -41,8 +42,20 @@ def blend_cloud(
 ) -> tuple[Float[Tensor, "views 3 height width"], Bool[Tensor, "views height width"]]:
     """Return the blended image of the cloud in every view, and the mask of the pixels that a point covers.
 
-    `weights` are in (0, 1]; `tolerance` is in inverse depth, one for each view, and may be infinite. Point i is not drawn in
-    view `hidden_from[i]`. Pixels that nothing covers are black.
+    Args:
+        points: The cloud, in world coordinates.
+        colors: RGB in [0, 1] of each point.
+        intrinsics: Camera matrix of each view, in pixels.
+        camera_from_world: Pose of each view.
+        height: Height of the images, in pixels.
+        width: Width of the images, in pixels.
+        weights: Weight of each point in the blend, in (0, 1].
+        trusted: Whether each point defines the front of its pixels with priority over points that are not trusted.
+        tolerance: Tolerance of each view, in inverse depth; it may be infinite.
+        hidden_from: Point i is not drawn in view `hidden_from[i]`; None draws every point in every view.
+
+    Returns:
+        The images, RGB in [0, 1], in which pixels that no point covers are black; and the masks, true where a point covers.
 
     Raises:
         ValueError: If a point is not finite, or the image has more than 2^24 pixels.
@@ -51,14 +64,14 @@ def blend_cloud(
     views, pixels = len(intrinsics), (height + 2) * (width + 2)
     cameras = (intrinsics, camera_from_world)
 
-    fronts = points.new_zeros(views, 2 * pixels)  # inverse depth of the front: of trusted points, then of the others
+    fronts = points.new_zeros(views, 2 * pixels)  # inverse depth of the front, first of trusted points, then of the others
     for view, part, uv, depth in project_in_parts(points, *cameras, hidden_from):
         near, layer = depth.reciprocal(), torch.where(trusted[part], 0, pixels)
         for pixel, share in _taps(uv, height, width):
             fronts[view].scatter_reduce_(0, pixel + layer, torch.where(share >= FAIR_SHARE, near, 0.0), "amax")
     front = torch.where(fronts[:, :pixels] > 0, fronts[:, :pixels], fronts[:, pixels:])
 
-    sums = torch.zeros(views, 4, pixels, dtype=torch.int64, device=points.device)  # colour, weight
+    sums = torch.zeros(views, 4, pixels, dtype=torch.int64, device=points.device)  # three colours and the weight
     values = torch.cat([colors, torch.ones_like(colors[:, :1])], dim=1).T * (FIXED_POINT * weights)
     for view, part, uv, depth in project_in_parts(points, *cameras, hidden_from):
         near = torch.where(depth < torch.inf, depth.reciprocal(), torch.nan)  # nan is within no tolerance
@@ -72,7 +85,7 @@ def blend_cloud(
 def _taps(
     uv: Float[Tensor, "2 part"], height: int, width: int
 ) -> Iterator[tuple[Int64[Tensor, " part"], Float[Tensor, " part"]]]:
-    """Yield the number of each of the four pixels around every point, and the point's bilinear share in it."""
+    """Yield, for each of a point's four neighbouring pixels in turn, its number and the point's bilinear share in it."""
     corner = uv.floor()
     right, down = uv - corner
     for du, share_u in ((0, 1 - right), (1, right)):

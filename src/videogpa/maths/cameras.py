@@ -1,4 +1,4 @@
-"""Pinhole cameras: project, unproject, and how a camera moves.
+"""Pinhole cameras: projection, unprojection, and measures of camera motion and depth consistency.
 
 Conventions (docs/reference/conventions.md): `camera_from_world` is a rigid 4x4 transform, OpenCV axes (x right, y down, z
 forward); intrinsics are 3x3 in pixels; integer pixel coordinates are pixel centres; depth is measured along the optical axis.
@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-MOTION_ROTATION_WEIGHT = 0.1  # of a mean rotation angle in radians, in the paper's motion figure (official code)
+MOTION_ROTATION_WEIGHT = 0.1  # weight of the mean rotation angle in radians in the paper's motion figure (official code)
 
 
 def invert(camera_from_world: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 4 4"]:
-    """Return `world_from_camera`. Exact for rigid transforms only: the rotation is transposed, not inverted."""
+    """Return `world_from_camera`. It is exact for rigid transforms only, since the rotation is transposed, not inverted."""
     rotation = camera_from_world[..., :3, :3].transpose(-1, -2)
     inverse = torch.zeros_like(camera_from_world)
     inverse[..., :3, :3] = rotation
@@ -23,7 +23,7 @@ def invert(camera_from_world: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*ba
 
 
 def camera_centers(camera_from_world: Float[Tensor, "*batch 4 4"]) -> Float[Tensor, "*batch 3"]:
-    """Return where the cameras stand in the world; not the translations of `camera_from_world`."""
+    """Return the camera centres in world coordinates, which are not the translations of `camera_from_world`."""
     return invert(camera_from_world)[..., :3, 3]
 
 
@@ -32,9 +32,16 @@ def project(
     intrinsics: Float[Tensor, "3 3"],
     camera_from_world: Float[Tensor, "4 4"],
 ) -> tuple[Float[Tensor, "*points 2"], Float[Tensor, "*points"]]:
-    """Project world points into one camera; return pixel coordinates (u right, v down) and depth.
+    """Project world points into one camera.
 
-    Where depth is <= 0 the point is behind the camera, and its pixel means nothing (it may be infinite or nan).
+    Args:
+        points: Points in world coordinates.
+        intrinsics: Camera matrix in pixels.
+        camera_from_world: Pose of the camera.
+
+    Returns:
+        Pixel coordinates (u right, v down) and depth. Where the depth is <= 0 the point is not in front of the camera, and its
+        pixel is meaningless (it may be infinite or nan).
     """
     in_camera = points @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
     in_image = in_camera @ intrinsics.T
@@ -46,7 +53,13 @@ def unproject(
     intrinsics: Float[Tensor, "frames 3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> Float[Tensor, "frames height width 3"]:
-    """Return the world point of every pixel: the one at `depth` on the ray through the pixel's centre."""
+    """Return the world point of every pixel, which lies at the pixel's depth on the ray through the pixel's centre.
+
+    Args:
+        depth: Depth along the optical axis.
+        intrinsics: Camera matrices in pixels.
+        camera_from_world: Poses of the cameras, in the unit of `depth`.
+    """
     height, width = depth.shape[1:]
     v, u = torch.meshgrid(torch.arange(height).to(depth), torch.arange(width).to(depth), indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], dim=-1).reshape(-1, 3)
@@ -63,7 +76,10 @@ def relative_motion(camera_from_world: Float[Tensor, "frames 4 4"]) -> Float[Ten
 
 
 def rotation_vectors(rotations: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
-    """Return axis times angle in radians. Accurate for tiny angles; at half a turn the axis is undefined and 0 is returned."""
+    """Return axis times angle, in radians, of rotation matrices.
+
+    The result is accurate for tiny angles. At half a turn the axis is undefined, and 0 is returned.
+    """
     sine_axis = 0.5 * torch.stack(
         [
             rotations[..., 2, 1] - rotations[..., 1, 2],
@@ -74,12 +90,12 @@ def rotation_vectors(rotations: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*
     )
     sine = _norm(sine_axis)[..., None]
     cosine = 0.5 * (rotations.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True) - 1)
-    angle = torch.atan2(sine, cosine)  # acos of the trace alone loses half the digits near 0
+    angle = torch.atan2(sine, cosine)  # the acos of the trace would lose half the digits near 0
     return torch.where(sine > 0, angle / sine, 1.0) * sine_axis
 
 
 def rotation_from_quaternion(quaternions: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
-    """Return the rotation matrices of quaternions (x, y, z, w) of any length but 0."""
+    """Return the rotation matrices of quaternions (x, y, z, w), which may have any norm above 0."""
     x, y, z, w = (quaternions / quaternions.norm(dim=-1, keepdim=True)).unbind(-1)
     rows = [
         torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], dim=-1),
@@ -90,13 +106,16 @@ def rotation_from_quaternion(quaternions: Float[Tensor, "*batch 4"]) -> Float[Te
 
 
 def paper_motion(camera_from_world: Float[Tensor, "frames 4 4"]) -> Float[Tensor, ""]:
-    """Return mean ||t(i+1) - t(i)|| + 0.1 * mean rotation angle in radians: the paper's motion figure.
+    """Return the paper's motion figure: mean ||t(i+1) - t(i)|| + 0.1 * mean rotation angle in radians.
 
-    Of the translations of `camera_from_world`, as the official code does it, not of the camera centres: it depends on where
-    the origin of the world is (there: in the first camera), and on the unit of the reconstruction.
+    As in the official code, t is the translation of `camera_from_world`, not the camera centre. The figure therefore depends on
+    the origin of the world (in the official code, the first camera) and on the unit of the reconstruction.
+
+    Args:
+        camera_from_world: Poses of consecutive frames, at least two.
 
     Raises:
-        ValueError: With fewer than two cameras.
+        ValueError: If there are fewer than two cameras.
     """
     _require_cameras(camera_from_world, 2)
     steps = camera_from_world[1:, :3, 3] - camera_from_world[:-1, :3, 3]
@@ -105,21 +124,27 @@ def paper_motion(camera_from_world: Float[Tensor, "frames 4 4"]) -> Float[Tensor
 
 
 def camera_jerk(camera_from_world: Float[Tensor, "frames 4 4"]) -> Float[Tensor, ""]:
-    """Return how unsteady the camera is: mean third difference of its pose over mean step of its pose.
+    """Return the unsteadiness of a camera path: the mean third difference of the pose divided by its mean step.
 
-    Pose = camera centre, in units of the path's length, and orientation, in radians; so the whole path counts as much as one
-    radian of turning. Free of the unit and the frame of the world. 0 for a static camera and for a steady dolly or pan; about
-    the square of the angle per step on an orbit; of order 1 or more when steps are random.
+    The pose is the camera centre, in units of the path's length, and the orientation, in radians, so that the whole path counts
+    as much as one radian of rotation. The result does not depend on the unit or the coordinate frame of the world.
+
+    Args:
+        camera_from_world: Poses of consecutive frames, at least four.
+
+    Returns:
+        0 for a static camera and for a steady dolly or pan; about the square of the angle per step on an orbit; of order 1 or
+        more when steps are random.
 
     Raises:
-        ValueError: With fewer than four cameras, since a third difference takes four.
+        ValueError: If there are fewer than four cameras, since a third difference takes four.
     """
     _require_cameras(camera_from_world, 4)
     camera_from_world = camera_from_world.double()
     turns = rotation_vectors(relative_motion(camera_from_world)[:, :3, :3])
     steps = camera_centers(camera_from_world).diff(dim=0)
     length = _norm(steps).sum()
-    rounding = 1e-6 * _norm(camera_from_world[:, :3, 3]).max()  # a pan given in float32 has centres that tremble
+    rounding = 1e-6 * _norm(camera_from_world[:, :3, 3]).max()  # the centres of a pan in float32 vary by rounding
     steps = torch.where(length > len(steps) * rounding, steps / length, 0.0)
     size = _mean_norm(steps) + _mean_norm(turns)
     jerk = _mean_norm(steps.diff(n=2, dim=0)) + _mean_norm(turns.diff(n=2, dim=0))
@@ -131,15 +156,23 @@ def mvcs(
     intrinsics: Float[Tensor, "frames 3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> Float[Tensor, ""]:
-    """Return the paper's multi-view consistency score, in [0, 1], 1 = the depths of adjacent frames agree.
+    """Return the paper's multi-view consistency score (MVCS), the agreement of the depths of adjacent frames.
 
-    exp(-d), d = mean over adjacent frames of the mean squared difference between the depth of frame i moved into frame i + 1
-    and the depth of frame i + 1 there (bilinear), over the pixels that land inside with positive depth. Depth 0 is unknown and
-    left out. The score knows no visibility and depends on the unit of the reconstruction: compare it between clips only where
-    that unit is the same. nan if no pixel of some frame lands in the next.
+    The score is exp(-d). d is the mean, over adjacent frames, of the mean squared difference between the depth of frame i
+    transformed into frame i + 1 and the depth of frame i + 1 at that place (bilinear), over the pixels that project inside with
+    positive depth. The score ignores occlusion and depends on the unit of the reconstruction; it can be compared between clips
+    only where that unit is the same.
+
+    Args:
+        depth: Depth of each frame; 0 is unknown and left out.
+        intrinsics: Camera matrices in pixels.
+        camera_from_world: Poses of the cameras, in the unit of `depth`.
+
+    Returns:
+        The score, in [0, 1]; 1 if the depths agree, nan if some frame has no pixel that projects into the next one.
 
     Raises:
-        ValueError: With fewer than two frames.
+        ValueError: If there are fewer than two frames.
     """
     return torch.exp(-depth_disagreements(depth, intrinsics, camera_from_world).mean())
 
@@ -149,10 +182,18 @@ def depth_disagreements(
     intrinsics: Float[Tensor, "frames 3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> Float[Tensor, " frames-1"]:
-    """Return the mean squared difference of depths of `mvcs` for every two adjacent frames; nan where nothing lands inside.
+    """Return the mean squared difference of depths, as `mvcs` defines it, of every two adjacent frames.
+
+    Args:
+        depth: Depth of each frame; 0 is unknown and left out.
+        intrinsics: Camera matrices in pixels.
+        camera_from_world: Poses of the cameras, in the unit of `depth`.
+
+    Returns:
+        One value per pair of adjacent frames; nan where no pixel of the first projects into the second.
 
     Raises:
-        ValueError: With fewer than two frames.
+        ValueError: If there are fewer than two frames.
     """
     _require_cameras(camera_from_world, 2)
     points = unproject(depth, intrinsics, camera_from_world)
@@ -172,7 +213,7 @@ def _depth_disagreement(
 ) -> Float[Tensor, ""]:
     size = torch.tensor([depth.shape[1], depth.shape[0]]).to(depth)
     pixels, moved = project(points, intrinsics, camera_from_world)
-    # Inside = [0, size), as the official code has it: beyond the last pixel centre the bilinear depth fades to 0.
+    # As in the official code, [0, size) is inside: beyond the last pixel centre the bilinear depth fades to 0.
     inside = ((pixels >= 0) & (pixels < size)).all(-1) & (moved > 0) & known
     grid = (2 * pixels[inside] / (size - 1) - 1)[None, None]
     depth_and_unknown = torch.stack([depth, (depth <= 0).to(depth)])[None]

@@ -1,11 +1,11 @@
-"""Noising, training targets, and the way back, for the two kinds of denoiser that video models are.
+"""Noising, training targets, and their inversion, for the two kinds of denoiser among video models.
 
-v-prediction (CogVideoX): Salimans and Ho 2022, "Progressive Distillation for Fast Sampling of Diffusion Models",
-https://arxiv.org/abs/2202.00512, appendix D. Flow matching (Wan): Lipman et al. 2022, "Flow Matching for Generative
+v-prediction (CogVideoX) follows Salimans and Ho 2022, "Progressive Distillation for Fast Sampling of Diffusion Models",
+https://arxiv.org/abs/2202.00512, appendix D. Flow matching (Wan) follows Lipman et al. 2022, "Flow Matching for Generative
 Modeling", https://arxiv.org/abs/2210.02747, along the straight path of Liu et al. 2022, https://arxiv.org/abs/2209.03003.
 
-Both mix a clean latent x and noise eps into z = alpha x + sigma eps; they differ in the mix (alpha, sigma) and in the
-target. sigma = 0 is clean, sigma = 1 is noise. There is one alpha and one sigma per item of the batch.
+Both mix a clean latent x and Gaussian noise eps into z = alpha x + sigma eps; they differ in the coefficients (alpha, sigma)
+and in the target. sigma = 0 is clean, sigma = 1 is noise. There is one alpha and one sigma per item of the batch.
 """
 
 import torch
@@ -18,7 +18,8 @@ def variance_preserving(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """Return (alpha, sigma) of a v-prediction model: the square roots of `alpha_bar` and 1 - `alpha_bar`.
 
-    `alpha_bar` in [0, 1] is `scheduler.alphas_cumprod[timestep]` in diffusers.
+    Args:
+        alpha_bar: Values in [0, 1], which are `scheduler.alphas_cumprod[timestep]` in diffusers.
     """
     return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
 
@@ -35,7 +36,14 @@ def add_noise(
     alpha: Float[Tensor, " batch"],
     sigma: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch *axes"]:
-    """Return z = alpha x + sigma eps, in the dtype of `clean`."""
+    """Return the noisy latents z = alpha x + sigma eps, in the dtype of `clean`.
+
+    Args:
+        clean: The clean latents x.
+        noise: The noise eps.
+        alpha: Coefficient of `clean`, one per item.
+        sigma: Coefficient of `noise`, one per item.
+    """
     return _per_item(alpha, clean) * clean + _per_item(sigma, clean) * noise
 
 
@@ -46,15 +54,21 @@ def velocity_target(
     alpha: Float[Tensor, " batch"],
     sigma: Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch *axes"]:
-    """Return v = alpha eps - sigma x, what a v-prediction model is trained to output.
+    """Return v = alpha eps - sigma x, the training target of a v-prediction model.
 
-    Not the velocity of a flow: that is `flow_target`.
+    This is not the velocity of a flow, which is `flow_target`.
+
+    Args:
+        clean: The clean latents x.
+        noise: The noise eps.
+        alpha: Coefficient of `clean` in the noisy latents, one per item.
+        sigma: Coefficient of `noise` in the noisy latents, one per item.
     """
     return _per_item(alpha, clean) * noise - _per_item(sigma, clean) * clean
 
 
 def flow_target(clean: Float[Tensor, " batch *axes"], noise: Float[Tensor, " batch *axes"]) -> Float[Tensor, " batch *axes"]:
-    """Return u = eps - x, what a flow-matching model is trained to output: dz/dsigma along the straight path."""
+    """Return u = eps - x, the training target of a flow-matching model, which is dz/dsigma along the straight path."""
     return noise - clean
 
 
@@ -65,7 +79,14 @@ def from_velocity(
     alpha: Float[Tensor, " batch"],
     sigma: Float[Tensor, " batch"],
 ) -> tuple[Float[Tensor, " batch *axes"], Float[Tensor, " batch *axes"]]:
-    """Return the (clean, noise) that a predicted v implies. Holds for variance-preserving mixes only: alpha^2 + sigma^2 = 1."""
+    """Return the (clean, noise) that a predicted v implies.
+
+    Args:
+        noisy: The noisy latents z.
+        velocity: The model's prediction of v.
+        alpha: Coefficient of the clean latents in z, one per item.
+        sigma: Coefficient of the noise in z, one per item; alpha^2 + sigma^2 = 1 is required (variance preserving).
+    """
     a, s = _per_item(alpha, noisy), _per_item(sigma, noisy)
     return a * noisy - s * velocity, s * noisy + a * velocity
 
@@ -76,32 +97,53 @@ def from_flow(
     *,
     sigma: Float[Tensor, " batch"],
 ) -> tuple[Float[Tensor, " batch *axes"], Float[Tensor, " batch *axes"]]:
-    """Return the (clean, noise) that a predicted u implies: the two ends of the straight path through `noisy`."""
+    """Return the (clean, noise) that a predicted u implies: the two ends of the straight path through `noisy`.
+
+    Args:
+        noisy: The noisy latents z.
+        flow: The model's prediction of u.
+        sigma: Noise level of z in [0, 1], one per item.
+    """
     s = _per_item(sigma, noisy)
     return noisy - s * flow, noisy + (1 - s) * flow
 
 
 def logit_normal(quantiles: Float[Tensor, " batch"], *, mean: float, std: float) -> Float[Tensor, " batch"]:
-    """Return the logit-normal noise levels in [0, 1) at uniform quantiles in [0, 1): sigmoid(mean + std z), z normal.
+    """Return logit-normal noise levels, sigmoid(mean + std z) with z standard normal, at the given quantiles.
 
-    Esser et al. 2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis", eq. 19,
-    https://arxiv.org/abs/2403.03206. A mean above 0 leans towards noise, a small std towards the middle.
+    The distribution is that of Esser et al. 2024, "Scaling Rectified Flow Transformers for High-Resolution Image Synthesis",
+    eq. 19, https://arxiv.org/abs/2403.03206.
+
+    Args:
+        quantiles: Quantiles in [0, 1); uniform random ones give random levels.
+        mean: Mean of the logit. A mean above 0 shifts the levels towards noise.
+        std: Standard deviation of the logit. A small one concentrates the levels around sigmoid(mean).
+
+    Returns:
+        Noise levels in [0, 1).
     """
     levels = torch.sigmoid(mean + std * torch.special.ndtri(quantiles.double()))
     return _below_one(levels.to(quantiles.dtype))
 
 
 def shifted(levels: Float[Tensor, " batch"], shift: float) -> Float[Tensor, " batch"]:
-    """Return noise levels in [0, 1) moved towards noise, in their order: shift sigma / (1 + (shift - 1) sigma); 1 leaves them.
+    """Return noise levels moved towards noise, in the same order: shift sigma / (1 + (shift - 1) sigma).
 
-    Esser et al. 2024, eq. 23: the same as log(shift) added to the logit. Flow-matching schedulers sample with it: levels drawn
-    alike and shifted are those that a model is asked for when it makes a clip.
+    This is eq. 23 of Esser et al. 2024, and the same as adding log(shift) to the logit. Flow-matching schedulers sample with
+    it: uniform levels, shifted, are distributed like the levels at which a model is evaluated during sampling.
+
+    Args:
+        levels: Noise levels in [0, 1).
+        shift: The shift, above 0; 1 leaves the levels as they are.
+
+    Returns:
+        Noise levels in [0, 1).
     """
     return _below_one((shift * levels.double() / (1 + (shift - 1) * levels.double())).to(levels.dtype))
 
 
 def _below_one(levels: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Return the levels with those that rounding has brought to 1 just below it."""
+    """Return the levels, with those that were rounded to 1 replaced by the largest number below 1."""
     return torch.minimum(levels, torch.nextafter(torch.ones_like(levels), torch.zeros_like(levels)))
 
 

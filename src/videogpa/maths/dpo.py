@@ -1,10 +1,10 @@
-"""Diffusion-DPO: align a denoiser with preference pairs, against its frozen reference.
+"""Diffusion-DPO: the loss that aligns a denoiser with preference pairs, relative to a frozen reference.
 
-Wallace et al. 2023, "Diffusion Model Alignment Using Direct Preference Optimization", eq. 14,
+The loss is eq. 14 of Wallace et al. 2023, "Diffusion Model Alignment Using Direct Preference Optimization",
 https://arxiv.org/abs/2311.12908.
 
-The inputs are denoising errors, one per pair: what `denoising_errors` returns. All four of a pair (of policy and reference,
-on winner and loser) must come from the same timestep and the same noise.
+The inputs are denoising errors, one per pair, as `denoising_errors` returns them. All four errors of a pair (of policy and
+reference, on winner and loser) must come from the same timestep and the same noise.
 """
 
 from jaxtyping import Float
@@ -15,17 +15,25 @@ from torch.nn.functional import logsigmoid
 def denoising_errors(
     prediction: Float[Tensor, " batch *axes"], target: Float[Tensor, " batch *axes"]
 ) -> Float[Tensor, " batch"]:
-    """Return mean((prediction - target)²) over all but the batch axis, in float32 whatever the model's dtype.
+    """Return mean((prediction - target)²) over all axes but the batch's, in float32 whatever the model's dtype.
 
-    A gain over the reference is a small difference of two such means: in bfloat16 it would drown in rounding.
+    A gain over the reference is a small difference of two such means, smaller than the rounding errors of bfloat16.
+
+    Args:
+        prediction: The model's output.
+        target: The training target of the same shape, for instance that of `videogpa.maths.diffusion.velocity_target`.
     """
     return (prediction.float() - target.float()).square().flatten(1).mean(1)
 
 
 def improvement(policy: Float[Tensor, " pairs"], reference: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
-    """Return by how much the policy denoises better than its reference; positive = better.
+    """Return the reference's denoising error minus the policy's, which is positive where the policy is better.
 
-    To be logged for winners and losers apart: a falling loss may hide that both get worse.
+    Winners and losers should be logged separately, since the loss can fall while both get worse.
+
+    Args:
+        policy: Denoising errors of the trained model, one per pair.
+        reference: Denoising errors of the frozen reference, at the same timesteps and noise.
     """
     return reference - policy
 
@@ -38,20 +46,20 @@ def dpo_logits(
     reference_loser: Float[Tensor, " pairs"],
     beta: float,
 ) -> Float[Tensor, " pairs"]:
-    """Return how much more the policy improved on the winner than on the loser, times `beta / 2`.
+    """Return the policy's improvement on the winner minus that on the loser, times `beta / 2`.
 
-    Zero for a policy equal to its reference. The factor 1/2 is that of the authors' code, which takes up the
-    paper's T omega(lambda) in beta, so that a `beta` quoted from there (2000 to 5000) can be used as it is.
+    The logit is 0 for a policy equal to its reference. The factor 1/2 is that of the authors' code, in which `beta` includes
+    the paper's T omega(lambda), so that a `beta` quoted from there (2000 to 5000) can be used unchanged.
 
     Args:
         policy_winner: Denoising errors of the trained model on the winners, one per pair: see `denoising_errors`.
         policy_loser: Its errors on the losers.
         reference_winner: Errors of the frozen reference on the winners, at the same timesteps and noise.
         reference_loser: Its errors on the losers.
-        beta: How strongly the policy is held to its reference; more is stricter.
+        beta: Strength of the regularisation towards the reference, above 0; a larger beta keeps the policy closer to it.
 
     Returns:
-        One logit per pair; positive where the policy learned the preference.
+        One logit per pair; it is positive where the policy learned the preference.
 
     Example:
         >>> errors = torch.tensor([0.5])
@@ -64,10 +72,10 @@ def dpo_logits(
 
 
 def dpo_loss(logits: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
-    """Return mean(-log sigmoid(logits)): log 2 for a policy equal to its reference, and falling as it learns.
+    """Return mean(-log sigmoid(logits)), which is log 2 for a policy equal to its reference and falls during training.
 
     Args:
-        logits: What `dpo_logits` returns, one per pair.
+        logits: The result of `dpo_logits`, one per pair.
 
     Returns:
         The loss, a scalar.
@@ -82,7 +90,13 @@ def dpo_loss(logits: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
 def implicit_accuracy(logits: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
     """Return the share of pairs on which the policy improved more on the winner; ties count half.
 
-    Relative to the reference, hence .5 for a policy equal to it. The raw errors say little: an easy loser has the
-    smaller one before any training.
+    The improvement is relative to the reference, so that the share is .5 for a policy equal to it. The raw errors are not
+    informative: a loser that is easy to denoise has the smaller error before any training.
+
+    Args:
+        logits: The result of `dpo_logits`, one per pair.
+
+    Returns:
+        The share, in [0, 1].
     """
     return (0.5 * (1 + logits.sign())).mean()

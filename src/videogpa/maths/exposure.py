@@ -1,4 +1,4 @@
-"""How bright each frame was taken, so that a camera's automatic exposure is not mistaken for a change of the scene."""
+"""Estimate the exposure gain of each frame, so that automatic exposure is not mistaken for a change of the scene."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -7,12 +7,12 @@ from torch import Tensor
 from videogpa.maths.cameras import project
 
 DARKEST, BRIGHTEST = 0.05, 0.95
-"""Grey values in [0, 1] outside of which a pixel says nothing of a gain: noise below, clipping above."""
+"""Pixels with grey values outside these bounds, in [0, 1], are not used: noise dominates below, and clipping occurs above."""
 
 LEAST_PIXELS = 100
-"""Pixels that two frames must share for a gain between them; with fewer it is taken as 1."""
+"""The least number of pixels that two frames must share for a gain to be estimated; with fewer, the gain is taken as 1."""
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+_LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in ITU-R BT.601
 
 
 def exposure_gains(
@@ -23,17 +23,27 @@ def exposure_gains(
     intrinsics: Float[Tensor, "frames 3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> Float[Tensor, " frames"]:
-    """Return each frame's brightness relative to the clip's, by what consecutive frames show of the same points.
+    """Return the brightness of each frame relative to the clip's, estimated from points that consecutive frames share.
 
-    `frame` says which frame gave each point of the cloud. One factor for all colours of a frame: the median ratio of its points
-    to the pixels that they fall on in the next frame. So no local change is explained away, and none of hue. The geometric mean
-    of the gains is 1.
+    All colours of a frame have one factor. From one frame to the next it changes by the median ratio of the next frame's
+    grey values to those of the points that project onto them. Local changes and changes of hue are therefore not compensated.
+
+    Args:
+        images: The clip, RGB in [0, 1].
+        points: The cloud, in world coordinates.
+        colors: RGB in [0, 1] of each point.
+        frame: Index of the frame from which each point was made.
+        intrinsics: Camera matrices in pixels.
+        camera_from_world: Poses of the cameras.
+
+    Returns:
+        One gain per frame, above 0; their geometric mean is 1.
     """
     return gains_of(exposure_steps(images, points, colors, frame, intrinsics, camera_from_world))
 
 
 def gains_of(steps: Float[Tensor, " steps"]) -> Float[Tensor, " steps+1"]:
-    """Return each frame's gain from the steps between consecutive frames; their geometric mean is 1."""
+    """Return the gain of each frame, given the logarithmic steps of `exposure_steps`; the geometric mean of the gains is 1."""
     log_gains = torch.cat([steps.new_zeros(1), steps]).cumsum(0)
     return (log_gains - log_gains.mean()).exp()
 
@@ -46,7 +56,10 @@ def exposure_steps(
     intrinsics: Float[Tensor, "frames 3 3"],
     camera_from_world: Float[Tensor, "frames 4 4"],
 ) -> Float[Tensor, " frames-1"]:
-    """Return by how much each next frame is brighter than the one before: the logarithm of the factor. See `exposure_gains`."""
+    """Return the natural logarithm of the brightness ratio between each frame and the one before it.
+
+    The arguments are those of `exposure_gains`. A step is 0 where the two frames share fewer than `LEAST_PIXELS` pixels.
+    """
     luma = torch.tensor(_LUMA).to(images)
     next_grays, grays = (images * luma[:, None, None]).sum(1), (colors * luma).sum(1)
     steps = []

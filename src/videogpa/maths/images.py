@@ -1,6 +1,6 @@
-"""How far an image is from its reference: MSE, PSNR, SSIM. One number per image; RGB in [0, 1].
+"""Image quality relative to a reference: MSE, PSNR and SSIM, one number per image, for RGB in [0, 1].
 
-With a mask, only the pixels where it is true count; an image whose mask is empty has no error, and gets nan.
+With a mask, only the pixels where it is true count. The result is nan for an image whose mask is empty.
 """
 
 import torch
@@ -25,18 +25,27 @@ def mse(
     reference: Float[Tensor, "images 3 height width"],
     mask: Bool[Tensor, "images height width"] | None = None,
 ) -> Float[Tensor, " images"]:
-    """Return the mean squared error of each image."""
+    """Return the mean squared error of each image.
+
+    Args:
+        image: RGB in [0, 1].
+        reference: RGB in [0, 1].
+        mask: True where pixels count; None counts all of them.
+
+    Returns:
+        The errors, in [0, 1]; nan where the mask is empty.
+    """
     errors = squared_error_map(image, reference)
     return _weighted_mean(errors, torch.ones_like(errors) if mask is None else mask.to(errors))
 
 
 def cut_to_8_bits(images: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-    """Return the images as they come back from 8 bits by truncation (not rounding), as the paper's code stores colours."""
+    """Return images quantised to 8 bits by truncation (not rounding), in [0, 1]; the paper's code stores colours so."""
     return (images * 255).floor().clamp(0, 255) / 255
 
 
 def psnr(mse: Float[Tensor, "*images"]) -> Float[Tensor, "*images"]:
-    """Return -10 log10(mse), in decibels, for a peak of 1; infinite for equal images.
+    """Return the peak signal-to-noise ratio -10 log10(mse), in decibels, for a peak of 1; it is infinite for equal images.
 
     The paper's figure is the PSNR of the mean MSE over frames, not the mean of the frames' PSNR.
     """
@@ -48,11 +57,19 @@ def ssim(
     reference: Float[Tensor, "images 3 height width"],
     mask: Bool[Tensor, "images height width"] | None = None,
 ) -> Float[Tensor, " images"]:
-    """Return the structural similarity of each image, mean over colours and windows, 1 = equal; as `piq.ssim` computes it.
+    """Return the structural similarity (SSIM) of each image, averaged over colours and windows, as `piq.ssim` computes it.
 
-    Gaussian windows wholly inside the image, after an average-pooling by round(short side / 256) where that is above 1. With
-    a mask, windows count by how far their centre is in the mask; masked-out pixels inside a window are taken as equal to the
-    reference.
+    Only Gaussian windows that lie wholly inside the image are used, after average pooling by round(short side / 256) where that
+    is above 1. With a mask, a window is weighted by the mask (after pooling) at its centre, and pixels outside the mask are
+    taken as equal to the reference.
+
+    Args:
+        image: RGB in [0, 1].
+        reference: RGB in [0, 1].
+        mask: True where pixels count; None counts all of them.
+
+    Returns:
+        Similarities of at most 1, which means equal; nan where no window counts.
 
     Raises:
         ValueError: If the image (after pooling) is smaller than the window of 11 pixels.

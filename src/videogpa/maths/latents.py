@@ -1,7 +1,7 @@
-"""What a clip's latents say of its motion.
+"""A penalty on static clips, computed from their latents.
 
-Kupyn et al. 2025, "Epipolar Geometry Improves Video Generation Models", https://arxiv.org/abs/2510.21615: a model that is
-rewarded for geometry freezes, and a penalty on clips that stand still works against it.
+The penalty is that of Kupyn et al. 2025, "Epipolar Geometry Improves Video Generation Models",
+https://arxiv.org/abs/2510.21615: a model rewarded for geometry tends to static clips, and the penalty counteracts this.
 """
 
 from jaxtyping import Float
@@ -11,10 +11,16 @@ _VARIANCE, _DIFFERENCE = 0.7, 0.3  # the shares in the authors' code (StaticPena
 
 
 def static_penalty(clean: Float[Tensor, "batch latent_frames channels h w"]) -> Float[Tensor, " batch"]:
-    """Return minus how much the latents change over time: 0 for a clip that stands still, the lower the more moves.
+    """Return minus the change of the latents over time.
 
-    Seven parts of the variance over time, three of the mean squared difference of neighbouring frames. To be added to a loss
-    with a small weight: it has no lower bound, and noise moves as well as any camera.
+    The change is 0.7 times the variance over time plus 0.3 times the mean squared difference of neighbouring latent frames. The
+    penalty should be added to a loss with a small weight: it has no lower bound, and noise lowers it as camera motion does.
+
+    Args:
+        clean: The clean latents.
+
+    Returns:
+        One penalty per clip: 0 for a static clip, lower for more motion.
     """
     variance = clean.var(dim=1, unbiased=False).flatten(1).mean(1)
     if clean.shape[1] == 1:

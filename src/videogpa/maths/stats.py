@@ -1,6 +1,7 @@
-"""Statistics for comparing two treatments on the same items, and for judging a score. In float64, on the CPU.
+"""Statistics for comparing two treatments on the same items, and for evaluating a score.
 
-Paired bootstrap: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile interval).
+The computations are in float64 on the CPU. The paired bootstrap follows Efron and Tibshirani 1993, "An Introduction to the
+Bootstrap", chapter 13 (percentile interval).
 """
 
 import math
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-RESAMPLES_AT_ONCE = 1000  # bounds the memory: this times the number of pairs
+RESAMPLES_AT_ONCE = 1000  # bounds the memory, which is this times the number of items
 
 
 def paired_bootstrap(
@@ -22,10 +23,17 @@ def paired_bootstrap(
 ) -> tuple[float, float, float]:
     """Return (mean, low, high) of second - first: the mean difference and its percentile bootstrap interval.
 
-    Items are resampled, so the two values of an item stay together. The same seed gives the same interval.
+    Items are resampled, so that the two values of an item stay together. The same seed gives the same interval.
+
+    Args:
+        first: Values of the first treatment, one per item.
+        second: Values of the second treatment, in the same order.
+        confidence: Coverage of the interval, in (0, 1).
+        resamples: Number of bootstrap samples.
+        seed: Seed of the resampling.
 
     Raises:
-        ValueError: With fewer than two items, or a confidence outside (0, 1).
+        ValueError: If there are fewer than two items, or the confidence is outside (0, 1).
     """
     if len(first) < 2:
         raise ValueError(f"an interval needs at least two items, got {len(first)}")
@@ -46,9 +54,16 @@ def paired_bootstrap(
 def win_rate(
     first: Float[Tensor, " items"], second: Float[Tensor, " items"], *, lower_is_better: bool, tie: float = 0.0
 ) -> float:
-    """Return the share of items on which the second is better, ties counting half; nan without items.
+    """Return the share of items on which the second treatment is better, ties counting half.
 
-    Values that differ by at most `tie` are tied.
+    Args:
+        first: Values of the first treatment, one per item.
+        second: Values of the second treatment, in the same order.
+        lower_is_better: Whether the lower value of an item wins.
+        tie: Values that differ by at most this are tied.
+
+    Returns:
+        The share, in [0, 1]; nan if there are no items.
     """
     wins, losses, ties = _outcomes(first, second, lower_is_better=lower_is_better, tie=tie)
     total = wins + losses + ties
@@ -56,9 +71,14 @@ def win_rate(
 
 
 def sign_test(first: Float[Tensor, " items"], second: Float[Tensor, " items"], *, tie: float = 0.0) -> float:
-    """Return the two-sided p-value of the exact sign test of "neither is greater more often than the other".
+    """Return the two-sided p-value of the exact sign test, whose null hypothesis is that both are greater equally often.
 
-    Ties say nothing and are left out; without any other item the p-value is 1.
+    Ties carry no information and are left out. If all items are tied, the p-value is 1.
+
+    Args:
+        first: Values of the first treatment, one per item.
+        second: Values of the second treatment, in the same order.
+        tie: Values that differ by at most this are tied.
     """
     wins, losses, _ = _outcomes(first, second, lower_is_better=False, tie=tie)
     total, fewer = wins + losses, min(wins, losses)
@@ -67,16 +87,23 @@ def sign_test(first: Float[Tensor, " items"], second: Float[Tensor, " items"], *
 
 
 def spearman(first: Float[Tensor, " items"], second: Float[Tensor, " items"]) -> float:
-    """Return the rank correlation in [-1, 1], ties sharing their mean rank; nan where all items of one side are tied."""
+    """Return Spearman's rank correlation, in [-1, 1]; tied items share their mean rank, and nan means one side is all ties."""
     a, b = (ranks(x) - ranks(x).mean() for x in (first, second))
     spread = (a.square().sum() * b.square().sum()).sqrt()
     return ((a * b).sum() / spread).item() if spread > 0 else math.nan
 
 
 def auc(low: Float[Tensor, " lows"], high: Float[Tensor, " highs"]) -> float:
-    """Return the chance that a random value of `high` exceeds one of `low`, ties counting half: area under the ROC curve.
+    """Return the area under the ROC curve: the probability that a random value of `high` exceeds one of `low`.
 
-    nan if one of them is empty.
+    Ties count half.
+
+    Args:
+        low: Values of the class that should have the lower ones.
+        high: Values of the class that should have the higher ones.
+
+    Returns:
+        The area, in [0, 1]; nan if `low` or `high` is empty.
     """
     if not len(low) or not len(high):
         return math.nan
@@ -85,7 +112,7 @@ def auc(low: Float[Tensor, " lows"], high: Float[Tensor, " highs"]) -> float:
 
 
 def ranks(values: Float[Tensor, " items"]) -> Float[Tensor, " items"]:
-    """Return the rank of every value from 1 up, float64; equal values share the mean of their ranks."""
+    """Return the rank of every value, from 1, in float64; equal values share the mean of their ranks."""
     _, group, counts = torch.unique(values.double().cpu(), return_inverse=True, return_counts=True)
     mean_rank: Tensor = counts.cumsum(0) - (counts - 1).double() / 2
     return mean_rank[group]

@@ -1,4 +1,4 @@
-"""Videos and pictures, from files and to files: the only user of codecs.
+"""Read and write videos and pictures. Only this package uses codecs.
 
 Frames are RGB in [0, 1], float32, `[frames 3 height width]`, upright (rotation metadata is applied) and numbered in order of
 presentation. Sampling is uniform in the frame's number, as in the paper (arXiv 2601.23286, 10 frames, first and last

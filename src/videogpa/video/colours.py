@@ -1,4 +1,4 @@
-"""Decoded pictures to upright RGB, by the matrix, range and rotation they are tagged with; and RGB to what H.264 takes."""
+"""Convert decoded frames to upright RGB by their tagged colour matrix, range and rotation, and RGB to yuv420p for H.264."""
 
 from pathlib import Path
 
@@ -11,19 +11,27 @@ from torch import Tensor
 
 from videogpa.video.files import UnreadableVideo
 
-# SWS_BICUBIC | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND, by value since PyAV 17 has no names for them.
-# Without them swscale takes a fast path that is off by up to 3/255 and repeats chroma instead of interpolating it.
+# These are SWS_BICUBIC | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND, by value since PyAV 17 has no names
+# for them. Without them swscale takes a fast path that is off by up to 3/255 and repeats chroma instead of interpolating it.
 _SCALING = 4 | 1 << 13 | 1 << 14 | 1 << 18
 
-# Colour matrices by number, the same in a stream's tag (AVColorSpace) and in swscale (SWS_CS_*), BT.2020's two tags apart.
-# What is untagged counts as BT.601, whatever its size: this is how FFmpeg, OpenCV, decord and imageio read it, and how the
-# untagged files of diffusers' `export_to_video` were written.
+# The colour matrices have the same numbers in a stream's tag (AVColorSpace) and in swscale (SWS_CS_*), except for BT.2020,
+# which has two tags. An untagged file counts as BT.601, whatever its size: FFmpeg, OpenCV, decord and imageio read it so, and
+# the untagged files of diffusers' `export_to_video` were written so.
 BT709, BT601 = 1, 5
 _MATRICES = {1: 1, 4: 4, 7: 7, 9: 9, 10: 9}
 
 
 def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> Tensor:
-    """Convert a decoded frame to bytes `[3 height width]`, by the colour matrix and range that it is tagged with."""
+    """Convert a decoded frame to RGB by the colour matrix and range that it is tagged with.
+
+    Args:
+        frame: The decoded frame, in any pixel format.
+        reformatter: The converter; one serves for all frames of a video.
+
+    Returns:
+        The picture as stored, not yet upright: uint8, `[3 height width]`.
+    """
     full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     planar = reformatter.reformat(
         frame,
@@ -41,9 +49,19 @@ def to_rgb(frame: av.VideoFrame, reformatter: VideoReformatter) -> Tensor:
 
 
 def orientation_of(path: Path, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """How to set a frame upright: transpose, then mirror left-right, then mirror top-bottom.
+    """Return how to set a frame upright, from its display matrix.
 
     The display matrix (ISO/IEC 14496-12, 6.2.2) sends the stored (x, y) to (a x + c y, b x + d y).
+
+    Args:
+        path: The file, for error messages.
+        frame: The decoded frame with its side data.
+
+    Returns:
+        Three flags for operations in this order: transpose, mirror left-right, mirror top-bottom.
+
+    Raises:
+        UnreadableVideo: If the rotation is not a multiple of 90 degrees.
     """
     for side_data in frame.side_data:
         if side_data.type == av.sidedata.sidedata.Type.DISPLAYMATRIX:
@@ -57,7 +75,7 @@ def orientation_of(path: Path, frame: av.VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def set_upright(picture: Tensor, orientation: tuple[bool, bool, bool]) -> Tensor:
-    """Apply what `orientation_of` found to a picture `[3 height width]`."""
+    """Set a picture `[3 height width]` upright, given the flags that `orientation_of` returned for its frame."""
     transpose, mirror, flip = orientation
     picture = picture.transpose(-1, -2) if transpose else picture
     axes = [axis for axis, mirrored in ((-1, mirror), (-2, flip)) if mirrored]

@@ -1,4 +1,4 @@
-"""Open a file's video stream, list its frames without decoding, and say what is wrong with it."""
+"""Open a file's video stream, list its frames without decoding, and report what makes a file unusable."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from videogpa.errors import UserError
 
 
 class UnreadableVideo(UserError):  # noqa: N818 - a finding about the file, not an error of the program
-    """The file cannot be used as a video. The message names the file and the cause; `reason` is the cause alone."""
+    """A file cannot be used as a video. The message names the file and the cause; `reason` is the cause alone."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -25,7 +25,18 @@ class UnreadableVideo(UserError):  # noqa: N818 - a finding about the file, not 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a file's main video stream; whatever FFmpeg finds wrong, until it is closed, becomes an `UnreadableVideo`."""
+    """Open a file's main video stream for a `with` block.
+
+    Args:
+        path: The file; it is never fetched over the network.
+
+    Yields:
+        PyAV's container and its main video stream. A cover picture in a music file does not count as a video stream.
+
+    Raises:
+        UnreadableVideo: If the file is missing, empty, a folder, or without a video stream that FFmpeg can decode, or if
+            FFmpeg reports any error before the block ends.
+    """
     if not path.exists():
         raise UnreadableVideo(path, "there is no such file")
     if path.is_dir():
@@ -33,7 +44,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     if path.stat().st_size == 0:
         raise UnreadableVideo(path, "is empty (0 bytes)")
     try:
-        # "file:" and the whitelist: neither a colon in the name nor a playlist's content may lead to the network.
+        # "file:" and the whitelist ensure that neither a colon in the name nor a playlist's content leads to the network.
         with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
             stream = _main_stream(path, container)
             stream.thread_type = "AUTO"
@@ -75,27 +86,29 @@ def _main_stream(path: Path, container: Any) -> Any:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The shown frames of a stream, as its packets tell without decoding."""
+    """The frames of a stream that are shown, listed from its packets without decoding."""
 
     packets: list[tuple[int | None, bool]]
-    """Presentation time and "is a keyframe", in order of decoding."""
+    """One (presentation time, whether it is a keyframe) per frame, in order of decoding; times are in units of `time_base`."""
     time_base: Fraction
+    """The unit of all times, in seconds."""
 
     @cached_property
     def times(self) -> list[int]:
-        """Presentation times in order; empty if the packets do not name distinct ones (raw streams, some AVI)."""
+        """The presentation times in order; the list is empty if packets lack distinct times (raw streams, some AVI)."""
         times = [time for time, _ in self.packets if time is not None]
         return sorted(times) if len(set(times)) == len(self.packets) else []
 
     @cached_property
     def position(self) -> dict[int | None, int]:
-        """Place of each time in the order of decoding."""
+        """The place of each presentation time in the order of decoding, from 0."""
         return {time: i for i, (time, _) in enumerate(self.packets)}
 
     def start_for(self, time: int) -> int | None:
-        """The last keyframe shown at `time` or before: what follows it there needs nothing older.
+        """Return the time of the last keyframe shown at `time` or before; None if there is no such keyframe.
 
-        This holds for open groups too, where frames decoded after the keyframe but shown before it do need older ones.
+        A frame shown at or after that keyframe needs no older frame to be decoded. This holds for open groups of pictures too,
+        where frames that are decoded after the keyframe but shown before it do need older ones.
         """
         after = bisect_right(self._keyframes, time)
         return self._keyframes[after - 1] if after else None
@@ -106,12 +119,19 @@ class Timeline:
 
 
 def timeline_of(path: Path) -> Timeline:
-    """List the frames of a file from its packets, none of them decoded; refuse a file of which a part is missing."""
+    """List the frames of a file from its packets, without decoding any.
+
+    Args:
+        path: The video file; it is read to its end.
+
+    Raises:
+        UnreadableVideo: If the file cannot be opened as a video, or a part of it is missing or damaged.
+    """
     with opened(path) as (container, stream):
         packets: list[tuple[int | None, bool]] = []
         found, end = 0, 0.0
         for packet in container.demux():
-            if packet.size == 0:  # the flush at the end, or "same picture again" of AVI
+            if packet.size == 0:  # this is the flush at the end, or AVI's mark that the picture repeats
                 continue
             if packet.pts is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
@@ -119,7 +139,7 @@ def timeline_of(path: Path) -> Timeline:
                 if packet.is_corrupt:
                     raise UnreadableVideo(path, f"is truncated or damaged after {found} frames")
                 found += 1
-                if not packet.is_discard:  # cut away by an edit list
+                if not packet.is_discard:  # an edit list cuts away discarded frames
                     packets.append((packet.pts, packet.is_keyframe))
         if found < len(stream.index_entries):
             raise UnreadableVideo(path, f"is truncated: its index lists {len(stream.index_entries)} frames, {found} are there")
@@ -128,7 +148,10 @@ def timeline_of(path: Path) -> Timeline:
 
 
 def _refuse_early_end(path: Path, container: Any, end: float) -> None:
-    """Matroska and WebM have no index of all frames; a file that ends a quarter second before its duration was cut off."""
+    """Refuse a Matroska or WebM file whose last packet ends more than 0.25 s before the declared duration: it was cut off.
+
+    These formats have no index of all frames against which the packets could be counted. `end` is in seconds.
+    """
     if "matroska" not in container.format.name or container.duration is None:
         return
     declared = container.duration / av.time_base + min(container.start_time or 0, 0) / av.time_base

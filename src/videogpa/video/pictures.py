@@ -1,4 +1,4 @@
-"""Single pictures, from files, to files and to bytes."""
+"""Read single pictures from files, and write them to files and to bytes."""
 
 from io import BytesIO
 from pathlib import Path
@@ -15,19 +15,22 @@ from videogpa.storage.files import atomic_path
 
 
 class UnreadableImage(UserError):  # noqa: N818 - a finding about the file
-    """The file cannot be used as a picture. The message names the file and the cause."""
+    """A file cannot be used as a picture. The message names the file and the cause."""
 
 
 def read_image(path: str | Path) -> Float[Tensor, "3 height width"]:
     """Read a picture as RGB in [0, 1], upright. Transparency is dropped.
 
+    Args:
+        path: A picture file in any format that Pillow reads; 16-bit grey keeps its precision.
+
     Raises:
-        UnreadableImage: If it is not there, or not a picture.
+        UnreadableImage: If the file does not exist, cannot be read, or is not a picture.
     """
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to 8 bits
+            if upright.mode.startswith("I;16"):  # Pillow's conversion to RGB would clip 16-bit grey to 8 bits
                 grey = torch.from_numpy(np.asarray(upright).astype(np.float32) / 65535)
                 return grey.expand(3, -1, -1).contiguous()
             pixels = torch.from_numpy(np.array(upright.convert("RGB")))
@@ -39,23 +42,39 @@ def read_image(path: str | Path) -> Float[Tensor, "3 height width"]:
 
 
 def write_image(path: str | Path, image: Float[Tensor, "3 height width"]) -> None:
-    """Write RGB in [0, 1] as an 8-bit PNG; the file appears whole or not at all."""
+    """Write a picture as an 8-bit PNG; the file appears whole or not at all.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        image: RGB in [0, 1].
+
+    Raises:
+        ValueError: If a value is outside [0, 1] by more than rounding, or NaN.
+    """
     with atomic_path(Path(path)) as temporary:
         Image.fromarray(to_bytes(image)).save(temporary, format="PNG")
 
 
 def jpeg_bytes(image: Float[Tensor, "3 height width"], quality: int = 85) -> bytes:
-    """Encode RGB in [0, 1] as a JPEG; `quality` is Pillow's, 1 to 95."""
+    """Encode a picture as a JPEG.
+
+    Args:
+        image: RGB in [0, 1].
+        quality: Pillow's JPEG quality, 1 (worst) to 95 (best).
+
+    Raises:
+        ValueError: If a value is outside [0, 1] by more than rounding, or NaN.
+    """
     buffer = BytesIO()
     Image.fromarray(to_bytes(image)).save(buffer, format="JPEG", quality=quality, optimize=True)
     return buffer.getvalue()
 
 
 def to_bytes(picture: Float[Tensor, "3 height width"]) -> NDArray[np.uint8]:
-    """The picture as `[height width 3]` bytes. Refuses another range than [0, 1], up to rounding, and NaN.
+    """Return a picture, RGB in [0, 1], as bytes `[height width 3]`.
 
     Raises:
-        ValueError: If there is such a value.
+        ValueError: If a value is outside [0, 1] by more than 0.001, or NaN.
     """
     low, high = picture.min().item(), picture.max().item()
     if not (low >= -1e-3 and high <= 1 + 1e-3):

@@ -1,4 +1,4 @@
-"""Frames of a video file, sampled uniformly; no more is decoded than that takes."""
+"""Read frames of a video file, all of them or a uniform sample, and decode no more of the file than that takes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,16 @@ from videogpa.video.colours import orientation_of, set_upright, to_rgb
 from videogpa.video.files import Timeline, UnreadableVideo, opened, timeline_of
 
 _SEEK_GAIN = 24
-"""Frames that a seek must save. Refilling the decoder's pipeline costs about as many as it has threads, plus its delay."""
+"""A seek must save more frames than this. Refilling the decoder's pipeline costs about its threads plus its delay."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file holds. `height` and `width` are those of the upright picture; `duration` is in seconds."""
+    """The properties of a video file.
+
+    `frames` is the number of frames and `fps` their rate per second. `height` and `width` are those of the upright picture, in
+    pixels; `duration` is in seconds.
+    """
 
     path: Path
     frames: int
@@ -34,7 +38,14 @@ class VideoInfo:
 def sample_indices(total: int, count: int) -> list[int]:
     """Choose `count` of `total` frames uniformly, first and last included: round(linspace(0, total - 1, count)).
 
-    All are distinct, ascending. Ties round to even. A single one is the first.
+    Ties round to even.
+
+    Args:
+        total: How many frames there are.
+        count: How many to choose, from 1 to `total`.
+
+    Returns:
+        Distinct indices from 0, ascending. If `count` is 1, the only index is that of the first frame.
 
     Raises:
         ValueError: If `count` is not within 1 and `total`.
@@ -45,10 +56,13 @@ def sample_indices(total: int, count: int) -> list[int]:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Describe the video in a file. Reads the whole file, but decodes its first frame only.
+    """Describe the video in a file. The whole file is read, but only its first frame is decoded.
+
+    Args:
+        path: The video file.
 
     Raises:
-        UnreadableVideo: If there is no video in it, or not all of it.
+        UnreadableVideo: If the file holds no video, or a part of it is missing.
     """
     path = Path(path)
     timeline = timeline_of(path)
@@ -68,14 +82,21 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "frames 3 height width"]:
-    """Read `count` frames, sampled uniformly (see `sample_indices`); all of them if None.
+    """Read frames of a video, all of them or a uniform sample.
 
-    The result is the same, bit for bit, as picking from all decoded frames. Decodes no more than it needs: it seeks where
-    that is cheaper than decoding what lies between. All frames of a long video need 12 bytes of memory for every pixel.
-    10-bit video is rounded to 8 bits.
+    The result is the same, bit for bit, as picking from all decoded frames. The reader seeks where that is cheaper than
+    decoding the frames in between. Every frame takes 12 bytes of memory per pixel. 10-bit video is rounded to 8 bits.
+
+    Args:
+        path: The video file.
+        count: How many frames to sample uniformly (see `sample_indices`); None reads all of them.
+
+    Returns:
+        The frames, RGB in [0, 1], upright, in order of presentation.
 
     Raises:
-        UnreadableVideo: If there is no video in it, not all of it, or fewer than `count` frames.
+        UnreadableVideo: If the file holds no video or fewer than `count` frames, or a part of it is missing.
+        ValueError: If `count` is below 1.
     """
     if count is not None and count < 1:
         raise ValueError(f"cannot read {count} frames")
@@ -84,10 +105,15 @@ def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "fr
 
 
 def read_frames_at(path: str | Path, indices: Sequence[int]) -> Float[Tensor, "frames 3 height width"]:
-    """Read the frames with these indices, which must ascend. Otherwise like `read_frames`.
+    """Read the frames with the given indices; apart from the choice of frames, this is `read_frames`.
+
+    Args:
+        path: The video file.
+        indices: Frame numbers from 0, strictly ascending, at least one.
 
     Raises:
-        UnreadableVideo: If there is no video in the file, not all of it, or no frame of one of these indices.
+        UnreadableVideo: If the file holds no video or no frame with one of the indices, or a part of it is missing.
+        ValueError: If there are no indices, or they are negative or not strictly ascending.
     """
     path = Path(path)
     wanted = list(indices)
@@ -103,7 +129,7 @@ def read_frames_at(path: str | Path, indices: Sequence[int]) -> Float[Tensor, "f
 
 
 def _read(path: Path, choose: Callable[[int], list[int]]) -> Float[Tensor, "frames 3 height width"]:
-    """Read the frames that `choose` picks, given how many there are."""
+    """Read the frames whose indices `choose` returns for the number of frames in the file."""
     timeline = timeline_of(path)
     if timeline.times:
         chosen = [timeline.times[i] for i in choose(len(timeline.times))]
@@ -111,7 +137,7 @@ def _read(path: Path, choose: Callable[[int], list[int]]) -> Float[Tensor, "fram
             with opened(path) as (container, stream):
                 return stack(path, len(chosen), _frames_at(path, container, stream, timeline, chosen))
         except _Unseekable:
-            pass  # the packets promise other frames than the decoder yields: then what it yields counts
+            pass  # the packets list other frames than the decoder yields: the decoder's frames are counted below
     with opened(path) as (container, stream):
         total = sum(1 for frame in container.decode(stream) if _is_whole(path, frame))
     chosen = choose(total)
@@ -130,14 +156,15 @@ def _choose(path: Path, total: int, count: int | None) -> list[int]:
 
 
 class _Unseekable(Exception):  # noqa: N818 - control flow within this file
-    """A frame was not where the packets said."""
+    """The decoder did not yield a frame at the place that the packets list for it."""
 
 
 def _frames_at(path: Path, container: Any, stream: Any, timeline: Timeline, times: list[int]) -> Iterator[av.VideoFrame]:
-    """Yield the frames shown at `times` (ascending), seeking where that saves work.
+    """Yield the frames shown at `times` (ascending, in units of the time base), seeking where that saves work.
 
     Raises:
-        _Unseekable: If one does not come, or if a keyframe turns out to be none (intra-refresh streams mark such).
+        _Unseekable: If the decoder yields no frame at one of the times, or yields more frames than the packets list, or if a
+            frame marked as a keyframe is not one (intra-refresh streams have such marks).
     """
     decoded = container.decode(stream)
     reached = 0
@@ -156,27 +183,39 @@ def _frames_at(path: Path, container: Any, stream: Any, timeline: Timeline, time
 
 
 def _advance(path: Path, decoded: Iterator[av.VideoFrame], time: int, awaited: int | None) -> av.VideoFrame:
-    """Decode until the frame shown at `time`, by way of the keyframe at `awaited`."""
+    """Decode up to the frame shown at `time` and return it. After a seek, `awaited` is the time of the keyframe sought."""
     for frame in decoded:
         if frame.pts is None or frame.pts > time:
             raise _Unseekable
         if frame.pts == awaited and frame.pict_type == av.video.frame.PictureType.I:
             awaited = None
-        # Before the awaited keyframe, patched frames are expected.
+        # Before the awaited keyframe, frames that FFmpeg has patched (error concealment) are expected.
         if awaited is None and _is_whole(path, frame) and frame.pts == time:
             return frame
     raise _Unseekable
 
 
 def _is_whole(path: Path, frame: av.VideoFrame) -> bool:
-    """Refuse a patched frame. Those that follow it are patched too, though FFmpeg marks the first one only."""
+    """Return True, or raise if FFmpeg has patched the frame (error concealment).
+
+    The frames that follow a patched frame are patched too, although FFmpeg marks only the first one.
+    """
     if frame.is_corrupt:
         raise UnreadableVideo(path, "is damaged: a frame cannot be decoded whole")
     return True
 
 
 def stack(path: Path, count: int, frames: Iterator[av.VideoFrame]) -> Float[Tensor, "frames 3 height width"]:
-    """Convert decoded frames, one at a time, into one tensor."""
+    """Convert decoded frames, one at a time, into one tensor of upright RGB in [0, 1].
+
+    Args:
+        path: The file, for error messages.
+        count: How many frames the iterator has to yield.
+        frames: The decoded frames.
+
+    Raises:
+        UnreadableVideo: If there are fewer frames than `count`, or their size changes.
+    """
     reformatter = VideoReformatter()
     result: Tensor | None = None
     written = 0
