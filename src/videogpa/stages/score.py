@@ -25,6 +25,11 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import WorkerPool, open_pool
 
 
+STRIPS = "strips"  # the folder of a report's pictures, within that of the scores
+ALONE = WorkersConfig()  # this process scores
+VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
+
+
 @dataclass(frozen=True)
 class ScoreJob:
     """A clip, and the name of the critic that scores it."""
@@ -72,15 +77,16 @@ def score_clips(
     by_prompt = {row.prompt: row for row in prompts}
     path = folder.path.resolve()
     weights = {config.critic: weights_identity(config) for config in configs}
+    rows = manifests.scores(folder)
     jobs: dict[str, ScoreJob] = {}
     wanted: dict[str, str] = {}
     for config in configs:
         for clip in clips:
-            key, prompt = f"{config.critic} {clip.clip}", by_prompt[clip.prompt]
+            key, prompt = rows.key_of(critic=config.critic, clip=clip.clip), by_prompt[clip.prompt]
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
             wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene)
     task = ScoreTask(tuple(configs))
-    return manifests.scores(folder).update(wanted, lambda keys: pool.map(task, [jobs[key] for key in keys], label="score"))
+    return rows.update(wanted, lambda keys: pool.map(task, [jobs[key] for key in keys], label="score"))
 
 
 def weights_identity(config: ScoreConfig) -> str | None:
@@ -93,25 +99,30 @@ def weights_identity(config: ScoreConfig) -> str | None:
     return path_fingerprint(weights) if name and weights.exists() else None
 
 
-STRIPS = "strips"
-ALONE = WorkersConfig()
-VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
-
-
 def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE) -> list[Score]:
-    """Score video files into the folder `out`; those that it holds already, for the same settings and files, are kept.
+    """Score video files into a folder.
 
-    Rows of other clips and critics that the folder holds stay, also those of files that are gone. Returns the rows of `paths`,
-    best first.
+    Rows that the folder holds already, for the same settings and files, are kept. So are its rows of other clips and critics,
+    also where the file is gone.
+
+    Args:
+        paths: Video files, folders of them, and globs.
+        config: The critic, and which frames it judges.
+        out: The folder of scores.jsonl, scores.csv, columns.json, report.html and the report's pictures.
+        workers: Who scores.
+
+    Returns:
+        The rows of `paths`, best first.
 
     Raises:
         MissingInput: If a path names nothing.
         RunFolderBusy: If another process writes to the folder.
     """
-    files = {f"{config.critic} {path}": path for path in find_videos(paths)}
+    folder = RunFolder(out)
+    rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
+    files = {rows.key_of(critic=config.critic, clip=path): path for path in find_videos(paths)}
     weights = weights_identity(config)
     wanted = {key: fingerprint(config, weights, path_fingerprint(path)) for key, path in files.items()}
-    folder = RunFolder(out)
     task = ScoreTask((config,), out.resolve() / STRIPS)
 
     def score(keys: list[str]) -> Iterator[Score]:
@@ -119,7 +130,6 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
         return pool.map(task, jobs, label="score")
 
     with folder.lock(), open_pool(workers) as pool:
-        rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
         scores = ranked(rows.update(wanted, score, keep_others=True))
         _write_results(folder, ranked(rows.rows()))
     return scores
@@ -158,7 +168,7 @@ def find_videos(paths: Sequence[str]) -> list[Path]:
 
 
 def _matches(path: str) -> list[Path]:
-    """The path itself if it exists, whatever characters it holds; else what it matches as a glob."""
+    """Return the path itself if it exists, whatever characters it holds; else what it matches as a glob."""
     if Path(path).exists():
         return [Path(path)]
     return [Path(match) for match in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute ones

@@ -41,7 +41,11 @@ class Manifest(Generic[R]):
 
     def key(self, row: R) -> str:
         """Return the row's unique key in this manifest."""
-        return " ".join(str(getattr(row, field)) for field in self._fields)
+        return self.key_of(**{field: getattr(row, field) for field in self._fields})
+
+    def key_of(self, **fields: object) -> str:
+        """Return the key of the row with these fields, which are all of those that tell rows apart, by name."""
+        return " ".join(str(fields[field]) for field in self._fields)
 
     def rows(self) -> list[R]:
         """Read all complete rows. An incomplete last line, left by a killed writer, is ignored.

@@ -206,7 +206,8 @@ class Trainer:
         watch, validated = TrainingMonitor(), set()
         if processes.is_main_process():
             rows = monitor.metrics(self.folder)
-            wanted = [*(f"train {step}" for step in range(first)), *(f"held_out {step}" for step in range(first + 1))]
+            wanted = [rows.key_of(split="train", step=step) for step in range(first)]
+            wanted += [rows.key_of(split="held_out", step=step) for step in range(first + 1)]
             rows.drop_stale(dict.fromkeys(wanted, self.fingerprint))
             for row in rows.rows():
                 if row.split == "train":
