@@ -24,7 +24,6 @@ from videogpa.storage.manifests import Manifest
 from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import WorkerPool, open_pool
 
-
 STRIPS = "strips"  # the folder of a report's pictures, within that of the scores
 ALONE = WorkersConfig()  # this process scores
 VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
