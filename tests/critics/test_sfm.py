@@ -154,7 +154,7 @@ def test_a_focal_length_that_cannot_be_found_is_assumed_and_the_row_says_so(room
 
 def test_a_clip_whose_focal_length_cannot_be_found_is_scored_with_an_assumed_one(shared: Path) -> None:
     frames = read_frames(shared / "clips/cogvid/103.mp4", 25)
-    found = SfmCritic().reconstruct(CriticInput(frames, sample_indices(25, 10)))
+    found = SfmCritic().reconstruct(CriticInput(frames, tuple(sample_indices(25, 10))))
     assert (found.status, found.measures["registered"], found.measures["focal_assumed"]) == ("ok", 10, 1.0)
     assert found.measures["focal_widths"] == pytest.approx(0.72)
     assert found.reason == "a focal length of 0.72 widths was assumed, none was found"
