@@ -14,6 +14,8 @@ from videogpa.stages import train
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import backward
 
+pytestmark = pytest.mark.slow
+
 RECIPE = toy_recipe(train={"held_out": 0.4, "validate_every": 2})  # one of three prompts
 CLOCK = {"seconds", "pairs_per_second", "memory_gib"}  # what a row tells of the machine
 

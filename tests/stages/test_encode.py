@@ -20,6 +20,8 @@ from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.video import read_frames, read_image, write_image, write_video
 
+pytestmark = pytest.mark.slow
+
 RECIPE = toy_recipe(generate={"keep_latents": False})
 """Whose clips are encoded by the VAE, as clips of one's own are."""
 KEEPING = toy_recipe()

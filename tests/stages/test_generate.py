@@ -22,6 +22,8 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.video import read_frames, read_image, write_image, write_video
 from videogpa.workers import open_pool
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:

@@ -19,6 +19,8 @@ from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training.data import pair_index
 
+pytestmark = pytest.mark.slow
+
 RECIPE = toy_recipe()
 
 

@@ -15,6 +15,8 @@ from videogpa.stages import train
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import backward, memory, trainer
 
+pytestmark = pytest.mark.slow
+
 TRAIN: dict[str, Any] = {"batch_size": 2, "gradient_accumulation_steps": 1, "steps": 4, "checkpoint_every": 2}
 BASE = toy_recipe(train=TRAIN)
 REMEDIES = memory.remedies(BASE.train, BASE.model.dtype)

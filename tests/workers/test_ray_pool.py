@@ -127,7 +127,7 @@ def test_two_workers_one_of_them_killed_leave_what_one_process_leaves(tmp_path: 
     assert alone.returncode == 0, output
     two = start(tmp_path / "two", "--workers", "2")
     try:
-        while not list((tmp_path / "two").rglob("clips/*/*.mp4")):
+        while not list((tmp_path / "two").glob("clips/*/*.mp4")):
             assert two.poll() is None, two.communicate()[0]
             time.sleep(0.01)
         victims = [child.pid for child in psutil.Process(two.pid).children(recursive=True) if _is_worker(child)]
