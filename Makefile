@@ -7,7 +7,7 @@ READY := .venv/.ready
 
 help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
-	@echo "make test-fast  run what is quick: all tests that are not marked slow"
+	@echo "make test-fast  run what is quick: the tests not marked slow (75 s on two cores)"
 	@echo "make test    run all tests (JOBS=2 at a time)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"

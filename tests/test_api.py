@@ -155,6 +155,7 @@ def test_what_is_unknown_or_impossible_is_a_value_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_one_scorer_scores_many_clips_and_is_freed_when_its_block_ends() -> None:
     generator = torch.Generator().manual_seed(0)
     clips = [torch.rand(10, 3, 64, 64, generator=generator), torch.rand(1, 3, 64, 64).expand(12, -1, -1, -1)]

@@ -97,6 +97,7 @@ def test_a_run_folder_among_video_files_is_refused_whatever_the_flags(
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]  # nothing was scored or written
 
 
+@pytest.mark.slow
 def test_score_run_scores_a_run_with_the_critic_that_set_names(tmp_path: Path) -> None:
     recipe, folder = toy_recipe(), RunFolder(tmp_path / "run")
     write_recipe(recipe, folder)

@@ -158,6 +158,7 @@ def test_a_failure_has_a_status_and_a_reason(case: Case, folder: Path, control: 
         assert len(declined.reason.split()) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SLOWLY)
 def test_what_has_no_geometry_never_scores_like_a_consistent_clip(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch

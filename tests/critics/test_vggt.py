@@ -136,6 +136,7 @@ def test_a_row_names_how_the_clip_was_looked_at(weights: str) -> None:
     assert row.mse == pytest.approx(float((rendered - scored.reconstruction.images).square().mean()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_command_line_scores_as_the_paper_did(
     weights: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ from videogpa.models.cogvideox import CogVideoXImageToVideo, CogVideoXTextToVide
 from videogpa.models.sizes import SizeRule
 from videogpa.models.toys import cogvideox as toy_cogvideox
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 

@@ -24,6 +24,8 @@ from videogpa.models.wan.family import Wan
 from videogpa.models.wan.first_frame import first_picture
 from videogpa.models.wan.schedule import FlowSchedule
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TEXT = "A quiet room; the camera orbits the objects."
 

@@ -101,6 +101,7 @@ def test_paper_scores_equal_the_official_ones(case, percentile, golden, alex):
     assert scores["error_3dcs"] == pytest.approx(scores["mse"] + scores["lpips"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("percentile", [0, 20])
 @pytest.mark.parametrize("case", CASES)
 def test_3dcs_with_lpips_of_vgg_equals_the_official_one(case, percentile, golden, vgg):

@@ -155,12 +155,14 @@ def test_a_closed_scorer_frees_what_it_loaded_and_says_that_it_is_closed() -> No
         scorer.score_clip(torch.rand(FRAMES, 3, SIZE, SIZE), clip="c")
 
 
+@pytest.mark.slow
 def test_a_clip_without_geometry_keeps_its_flow() -> None:
     row = Scorer("sfm", frames=4).score(torch.rand(1, 3, 64, 64).expand(10, -1, -1, -1))
     assert row.status in ("failed", "no_parallax")
     assert (row.flow, row.loo_error) == (0.0, None)
 
 
+@pytest.mark.slow
 def test_a_long_clip_fails_by_the_same_threshold_as_a_short_one() -> None:
     scene = SCENE.model_copy(update={"frames": 16})
     prompt = Prompt(prompt="p", text="", scene=scene)

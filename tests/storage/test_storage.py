@@ -99,6 +99,7 @@ def test_a_row_of_another_version_is_refused_by_file_and_line(tmp_path: Path) ->
         rows.rows()
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_finished_rows_and_no_half_row(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the system refuses the write in the middle of a row."""
     script = """

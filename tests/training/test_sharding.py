@@ -42,6 +42,7 @@ def test_what_is_not_supported_is_refused(argument: str, value: str, advice: str
         distributed.sharding_requested()
 
 
+@pytest.mark.slow
 def test_every_process_runs_the_network_equally_often_in_validation(tmp_path: Path) -> None:
     """Two pairs at four timesteps, divided: together as one process, and each with as many forward passes."""
     recipe = toy_recipe(prompts={"world": {"train": 2, "held_out": 2, "frames": 9, "height": 32, "width": 32}})

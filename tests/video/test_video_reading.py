@@ -138,6 +138,7 @@ def test_seeking_decodes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert decoded < 40
 
 
+@pytest.mark.slow
 def test_real_clips(shared: Path) -> None:
     clips = sorted(shared.glob("clips/*/*.mp4"))
     assert len(clips) == 15

@@ -103,6 +103,7 @@ def test_rows_are_written_as_they_come_and_settled_in_the_order_of_the_list(tmp_
     assert [row.prompt for row in rows.rows()] == ["c", "a"]
 
 
+@pytest.mark.slow
 def test_one_worker_does_not_import_ray() -> None:
     code = """
 import sys, videogpa.cli, videogpa.stages.generate, videogpa.stages.score, videogpa.stages.encode, videogpa.stages.evaluate
