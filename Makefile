@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-fast check bench docs docs-reference format clean
+.PHONY: help demo test test-fast abuse check bench docs docs-reference format clean
 
 help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
 	@echo "make test-fast  run what is quick: the tests not marked slow (75 s on two cores)"
 	@echo "make test    run all tests (JOBS=2 at a time)"
+	@echo "make abuse   try many broken and hostile inputs, kills included, and count how each ends (at most ten minutes)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
 	@echo "make docs-reference  write the pages of docs/reference that are made from the code"
@@ -32,6 +33,10 @@ test: $(READY)
 # What to run while working: all but the tests marked `slow`.
 test-fast: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
+
+# The tests of broken and hostile inputs with a hundred generated inputs each; `make test` generates a few.
+abuse: $(READY)
+	OMP_NUM_THREADS=1 ABUSE_TABLE=benchmarks/results/abuse.md $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal tests/abuse
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -3,6 +3,10 @@
 The subclasses also derive from Python's own errors, so that `except ValueError` and `except FileNotFoundError` work as usual.
 """
 
+from pydantic import ValidationError
+
+_LONGEST = 480  # characters of a problem: what was given may be anything
+
 
 class UserError(Exception):
     """Something in the input, the recipe or the machine does not meet a requirement; the message states what to do."""
@@ -18,3 +22,22 @@ class MissingInput(UserError, FileNotFoundError):  # noqa: N818 - a statement ab
     def __str__(self) -> str:
         """Return only the message."""
         return str(self.args[0])
+
+
+def problems(error: ValidationError, *, whole: str = "") -> list[str]:
+    """Return what is wrong with a validated object, one `field: problem` each.
+
+    Args:
+        error: What pydantic raised.
+        whole: What a problem of the whole object is said of, such as "the file"; empty to leave it without a subject.
+    """
+    found = []
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        field = ".".join(map(str, each["loc"])) or whole
+        message = each["msg"].removeprefix("Value error, ")
+        found.append(_cut(f"{field}: {message}" if field else message))
+    return found
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

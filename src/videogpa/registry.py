@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, create_model
 
-from videogpa.errors import UserError
+from videogpa.errors import UserError, problems
 
 log = logging.getLogger(__name__)
 
@@ -219,5 +219,4 @@ def check_options(table: Registry, name: str, options: Mapping[str, Any]) -> dic
         return dict(create_model("Options", __config__=ConfigDict(extra="forbid"), **fields).model_validate(dict(options)))
     except ValidationError as error:
         known = ", ".join(fields) or "none"
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"options of {name} (it takes: {known}): {problems}") from None
+        raise ValueError(f"options of {name} (it takes: {known}): {'; '.join(problems(error))}") from None

@@ -11,7 +11,7 @@ from videogpa.bundled import recipes_folder
 from videogpa.config.base import Config
 from videogpa.config.settings import Recipe, ScoreConfig, WorkersConfig
 from videogpa.defaults import Settings
-from videogpa.errors import InvalidInput, MissingInput
+from videogpa.errors import InvalidInput, MissingInput, problems
 from videogpa.registry import CRITICS, load
 from videogpa.renames import upgrade_recipe, upgrade_recipe_name, upgrade_score_settings, upgrade_setting
 
@@ -114,8 +114,7 @@ def _validated(kind: type[C], content: dict[str, Any], origin: str) -> C:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [".".join(map(str, e["loc"])) + ": " + e["msg"].removeprefix("Value error, ") for e in error.errors()]
-        listed = "\n".join(f"  {problem.removeprefix(': ')}" for problem in problems)
+        listed = "\n".join(f"  {problem}" for problem in problems(error))
         raise InvalidInput(f"{origin} cannot be used:\n{listed}") from None
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from videogpa.errors import InvalidInput, MissingInput
+from videogpa.errors import InvalidInput, MissingInput, problems
 from videogpa.records import Prompt, Scene
 from videogpa.storage.fingerprints import fingerprint
 
@@ -159,8 +159,8 @@ def _parse(content: Any, where: str) -> Record:
     try:
         return Record.model_validate(content)
     except ValidationError as error:
-        problem = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'record'}: {e['msg']}" for e in error.errors())
-        raise InvalidInput(f"{where}: expected text and optionally id, image, video and split, but {problem}") from None
+        found = "; ".join(problems(error, whole="record"))
+        raise InvalidInput(f"{where}: expected text and optionally id, image, video and split, but {found}") from None
 
 
 def _row(record: Record, folder: Path, where: str) -> Prompt:

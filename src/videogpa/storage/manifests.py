@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from videogpa.errors import UserError
+from videogpa.errors import UserError, problems
 from videogpa.records import Clip, Latents, Pair, Prompt, Row, Score
 from videogpa.renames import upgrade_columns
 from videogpa.storage.files import write_text
@@ -65,9 +65,9 @@ class Manifest(Generic[R]):
             old = self._parse_old(line)
             if old is not None:
                 return old
-            problem = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            found = "; ".join(problems(error))
             raise UserError(
-                f"{self.path}, line {number}, is not a {self._row_type.__name__} row of this version ({problem}). "
+                f"{self.path}, line {number}, is not a {self._row_type.__name__} row of this version ({found}). "
                 "Correct the line, or remove the file to have it made again."
             ) from None
 

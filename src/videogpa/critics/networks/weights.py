@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from videogpa.bundled import TINY, bundled_folder
-from videogpa.errors import InvalidInput, MissingInput, UserError
+from videogpa.errors import InvalidInput, MissingInput, UserError, problems
 
 USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
 SHOWN = 8  # names of tensors in an error message
@@ -62,8 +62,8 @@ def read_config(weights: Path, kind: type[C]) -> C:
     except ValidationError as error:
         if not path.exists():
             raise MissingInput(f"there is no {path}: it tells the sizes of the network") from None
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
-        raise InvalidInput(f"{path} cannot be used: {problems}") from None
+        found = "; ".join(problems(error, whole="the file"))
+        raise InvalidInput(f"{path} cannot be used: {found}") from None
 
 
 def load_weights(
@@ -85,9 +85,9 @@ def load_weights(
     if all(name.startswith(prefix) for name in tensors):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(skip))}
-    problems = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
-    if problems:
-        raise InvalidInput(f"{weights} are not the weights of this network: " + "; ".join(problems))
+    wrong = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
+    if wrong:
+        raise InvalidInput(f"{weights} are not the weights of this network: " + "; ".join(wrong))
     # Tensors are copied on a CPU too: matrix products of unaligned tensors in the mapped file differ in the last bit.
     placed = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in wanted.items()}
     model.load_state_dict(placed, assign=True)
