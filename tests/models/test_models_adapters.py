@@ -113,7 +113,11 @@ def test_a_missing_file_is_named(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(UserError, match=name):
         check_folder(saved)
-    with pytest.raises(UserError, match=name), adapted(transformer(), saved):
+
+
+def test_an_adapter_without_weights_cannot_be_put_on(saved: Path) -> None:
+    (saved / WEIGHTS_FILE).unlink()
+    with pytest.raises(UserError, match=WEIGHTS_FILE), adapted(transformer(), saved):
         pass
 
 
@@ -146,7 +150,7 @@ def test_targets_the_model_lacks_are_refused(saved: Path) -> None:
 
 def test_broken_weights_are_refused(saved: Path) -> None:
     (saved / WEIGHTS_FILE).write_bytes(b"not safetensors")
-    with pytest.raises(UserError, match="cannot be read"), adapted(transformer(), saved):
+    with pytest.raises(UserError, match="holds no weights"), adapted(transformer(), saved):
         pass
 
 

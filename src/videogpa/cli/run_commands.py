@@ -154,8 +154,8 @@ def generate(
         set: Override a setting of the recipe, such as generate.candidates=8. May be repeated.
         workers: Generate with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
-        adapter: A LoRA in PEFT's format to generate with: the adapter/ folder of a run, or a published one. It must fit
-            exactly.
+        adapter: A LoRA to generate with: the adapter/ folder of a run, or a published folder or file of PEFT, diffusers,
+            ComfyUI or kohya's trainers. It must fit exactly.
         adapter_scale: The strength of the adapter: 1 (default) is as it was trained, 0 not at all.
 
     Returns:

@@ -132,7 +132,8 @@ class GenerateConfig(Config):
     keep_latents: bool = True
     """Save the latents that a clip was decoded from, so that `encode` need not encode the compressed video."""
     adapter: Path | None = None
-    """A LoRA in PEFT's format with which candidates are generated. `evaluate` compares against the model without it."""
+    """A LoRA with which candidates are generated: a folder or a file, of PEFT, diffusers, ComfyUI or kohya's trainers
+    (docs/how-to/use-an-adapter.md). `evaluate` compares against the model without it."""
     adapter_scale: Annotated[float, Field(ge=0)] = 1.0
     """Strength of that LoRA, as a factor of the strength it was trained with (alpha / rank)."""
 

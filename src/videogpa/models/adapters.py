@@ -5,25 +5,24 @@ that the pipeline that holds the transformer uses it too.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.helpers import rescale_adapter_scale
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import LoraLayer as PeftLayer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import Linear, Module
+from torch.nn import Linear, Module, Parameter
 from torch.nn.functional import linear
 
 from videogpa.errors import InvalidInput, MissingInput
+from videogpa.models.lora_files import CONFIG_FILE, WEIGHTS_FILE, open_adapter
+from videogpa.models.lora_layers import LoraLayer, read_layers
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
 
 _NAMED = 4  # keys in an error message
 
@@ -75,31 +74,42 @@ def load_weights(adapter: PeftModel, folder: Path) -> None:
 
 
 @contextmanager
-def adapted(transformer: Module, folder: Path, *, scale: float = 1.0) -> Iterator[None]:
-    """Attach the adapter in the folder to the transformer for the duration of the `with` block.
+def adapted(transformer: Module, path: Path, *, scale: float = 1.0) -> Iterator[None]:
+    """Attach an adapter to the transformer for the duration of the `with` block. It has no dropout, whatever its config says.
 
     Args:
         transformer: The network that the adapter was trained for.
-        folder: The adapter's folder in PEFT's format.
+        path: The adapter, a folder or a file in any of the formats of `lora_files`.
         scale: A factor on the adapter's trained strength: 1 is as trained, 0 is the base model.
 
     Raises:
         MissingInput: If the adapter is missing.
         InvalidInput: If the adapter does not fit the transformer; the message names the keys.
     """
-    check_folder(folder)
+    layers = read_layers(open_adapter(path), transformer)
+    adapter = _attach(transformer, layers, scale)
     try:
-        config = LoraConfig.from_pretrained(folder)
-        adapter = _put_on(transformer, config)
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(f"the adapter at {folder} cannot be put on this model: {error}") from None
-    try:
-        load_weights(adapter, folder)
-        adapter.requires_grad_(False)
-        with rescale_adapter_scale(adapter, scale):
-            yield
+        yield
     finally:
         adapter.unload()
+
+
+def _attach(transformer: Module, layers: Mapping[str, LoraLayer], scale: float) -> PeftModel:
+    """Insert a LoRA whose matrices are known, frozen and in float32."""
+    exactly = "|".join(re.escape(name) for name in layers)  # PEFT matches a list by its endings, which may be ambiguous
+    config = LoraConfig(r=1, lora_alpha=1, lora_dropout=0.0, target_modules=f"({exactly})")
+    adapter = get_peft_model(transformer, config, low_cpu_mem_usage=True)  # the matrices follow
+    for name, layer in layers.items():
+        module = transformer.get_submodule(name)
+        assert isinstance(module, PeftLayer)
+        device = module.get_base_layer().weight.device
+        module.cast_input_dtype_enabled = False
+        module.lora_A["default"] = _in_dtype_of_input(layer.down.to(device))
+        module.lora_B["default"] = _in_dtype_of_input(layer.up.to(device))
+        module.r["default"] = len(layer.down)
+        module.scaling["default"] = scale * layer.strength
+    adapter.requires_grad_(False)
+    return adapter.eval()
 
 
 def check_folder(folder: Path) -> None:
@@ -113,14 +123,16 @@ def check_folder(folder: Path) -> None:
         raise MissingInput(f"no adapter at {folder}: {' and '.join(missing)} missing. `videogpa train` writes one.")
 
 
-def adapter_fingerprint(folder: Path) -> str:
-    """Return a hash of the two files in the folder that determine the adapter's effect.
+def adapter_fingerprint(path: Path) -> str:
+    """Return a hash of the files that determine the adapter's effect.
 
     Raises:
-        MissingInput: If the adapter is missing.
+        UserError: If the adapter is missing, or of a kind that cannot be read.
     """
-    check_folder(folder)
-    return fingerprint("adapter", path_fingerprint(folder / CONFIG_FILE), path_fingerprint(folder / WEIGHTS_FILE))
+    files = open_adapter(path)
+    if (path / CONFIG_FILE).exists():
+        return fingerprint("adapter", path_fingerprint(path / CONFIG_FILE), path_fingerprint(path / WEIGHTS_FILE))
+    return fingerprint("adapter", *((file.component, path_fingerprint(file.path)) for file in files))
 
 
 class _InDtypeOfInput(Linear):
@@ -139,17 +151,17 @@ def _put_on(transformer: Module, config: LoraConfig) -> PeftModel:
     """
     adapter = get_peft_model(transformer, config)
     for layer in adapter.modules():
-        if isinstance(layer, LoraLayer):
+        if isinstance(layer, PeftLayer):
             layer.cast_input_dtype_enabled = False
             for halves in (layer.lora_A, layer.lora_B):
-                halves.update({name: _in_dtype_of_input(half) for name, half in halves.items()})
+                halves.update({name: _in_dtype_of_input(half.weight) for name, half in halves.items()})
     return adapter
 
 
-def _in_dtype_of_input(half: Linear) -> Linear:
-    """Return a layer that shares this layer's weight and multiplies in the dtype of its input."""
-    layer = _InDtypeOfInput(half.in_features, half.out_features, bias=False, device="meta")
-    layer.weight = half.weight
+def _in_dtype_of_input(weight: Tensor) -> Linear:
+    """Return a layer with this weight that multiplies in the dtype of its input."""
+    layer = _InDtypeOfInput(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer.weight = weight if isinstance(weight, Parameter) else Parameter(weight, requires_grad=False)
     return layer
 
 

@@ -4,8 +4,6 @@ Both programs expect one file per transformer; a model with two experts has two 
 diffusers' names `transformer` and `transformer_2`.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,69 +11,60 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from videogpa.models.adapters import CONFIG_FILE, WEIGHTS_FILE, check_folder
-
-DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # the name that `load_lora_weights(folder)` looks for
-_PEFT = "base_model.model."
-_FIRST, _SECOND = "transformer", "transformer_2"
-
-# ComfyUI uses the layer names of its own networks: those of Wan's original code, and of comfy/ldm/cogvideo/model.py.
-_COMFYUI = (
-    (r"^transformer_blocks\.(\d+)\.attn1\.to_(q|k|v)\.", r"blocks.\1.\2."),  # CogVideoX
-    (r"^transformer_blocks\.(\d+)\.attn1\.to_out\.0\.", r"blocks.\1.attn_out."),
-    (r"^blocks\.(\d+)\.attn1\.to_(q|k|v)\.", r"blocks.\1.self_attn.\2."),  # Wan
-    (r"^blocks\.(\d+)\.attn1\.to_out\.0\.", r"blocks.\1.self_attn.o."),
-    (r"^blocks\.(\d+)\.attn2\.to_(q|k|v)\.", r"blocks.\1.cross_attn.\2."),
-    (r"^blocks\.(\d+)\.attn2\.to_out\.0\.", r"blocks.\1.cross_attn.o."),
-    (r"^blocks\.(\d+)\.attn2\.add_(k|v)_proj\.", r"blocks.\1.cross_attn.\2_img."),
-)
+from videogpa.models.adapters import check_folder
+from videogpa.models.lora_files import CONFIG_FILE, DIFFUSERS_FILE, WEIGHTS_FILE, PeftConfig, read_config
+from videogpa.models.lora_names import FIRST, PEFT, SECOND, original_name
 
 
 def export_adapter(folder: Path) -> None:
     """Write the folders diffusers/ and comfyui/ into an adapter's folder.
 
-    For diffusers the strength alpha / r is multiplied into the weights, so that every version of it, and every program that
-    reads its files, applies it correctly. For ComfyUI alpha is stored as a separate tensor per layer, as its loader expects.
+    For diffusers the strength is multiplied into the weights, so that every version of it, and every program that reads its
+    files, applies it correctly. For ComfyUI alpha is stored as a separate tensor per layer, as its loader expects. The strength
+    is alpha / r, and alpha / √r of an adapter with rsLoRA.
 
     Raises:
-        UserError: If the folder holds no adapter.
+        UserError: If the folder holds no adapter, or one that cannot be read.
     """
     check_folder(folder)
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = read_config(folder / CONFIG_FILE)
     for component, weights in _components(load_file(folder / WEIGHTS_FILE)).items():
-        place = folder / "diffusers" if component == _FIRST else folder / "diffusers" / component
-        _save(_diffusers(weights, config["lora_alpha"] / config["r"]), place / DIFFUSERS_FILE)
-        _save(_comfyui(weights, float(config["lora_alpha"])), folder / "comfyui" / f"{component}.safetensors")
+        place = folder / "diffusers" if component == FIRST else folder / "diffusers" / component
+        _save(_diffusers(weights, config), place / DIFFUSERS_FILE)
+        _save(_comfyui(weights, config), folder / "comfyui" / f"{component}.safetensors")
 
 
 def _components(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """Group PEFT's tensors by transformer, under the names of the layers in that transformer."""
     found: dict[str, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
-        layer = name.removeprefix(_PEFT)
+        layer = name.removeprefix(PEFT)
         first, _, rest = layer.partition(".")
-        component, layer = (first, rest) if first in (_FIRST, _SECOND) else (_FIRST, layer)
+        component, layer = (first, rest) if first in (FIRST, SECOND) else (FIRST, layer)
         found.setdefault(component, {})[layer] = tensor
     return found
 
 
-def _diffusers(weights: Mapping[str, Tensor], strength: float) -> dict[str, Tensor]:
+def _diffusers(weights: Mapping[str, Tensor], config: PeftConfig) -> dict[str, Tensor]:
     # The second expert's keys start with `transformer` too: load_lora_weights(..., load_into_transformer_2=True) expects that.
-    return {f"{_FIRST}.{name}": strength * tensor if "lora_B" in name else tensor for name, tensor in weights.items()}
+    return {
+        f"{FIRST}.{name}": config.strength(_layer(name), tensor.shape[1]) * tensor if "lora_B" in name else tensor
+        for name, tensor in weights.items()
+    }
 
 
-def _comfyui(weights: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    renamed = {f"diffusion_model.{_comfyui_name(name)}": tensor for name, tensor in weights.items()}
-    layers = {name.rpartition(".lora_")[0] for name in renamed}
-    return {**renamed, **{f"{layer}.alpha": torch.tensor(alpha) for layer in sorted(layers)}}
+def _comfyui(weights: Mapping[str, Tensor], config: PeftConfig) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        layer = f"diffusion_model.{original_name(_layer(name))}"
+        found[layer + name.removeprefix(_layer(name))] = tensor
+        if "lora_A" in name:  # ComfyUI divides alpha by the rank
+            found[f"{layer}.alpha"] = torch.tensor(config.strength(_layer(name), len(tensor)) * len(tensor))
+    return found
 
 
-def _comfyui_name(name: str) -> str:
-    for pattern, replacement in _COMFYUI:
-        name, found = re.subn(pattern, replacement, name)
-        if found:
-            break
-    return name
+def _layer(name: str) -> str:
+    return name.rpartition(".lora_")[0]
 
 
 def _save(weights: Mapping[str, Tensor], path: Path) -> None:
