@@ -12,13 +12,13 @@ def pick_device(name: str) -> torch.device:
         name: A device name of torch, such as `cpu` or `cuda:1`; or `auto`, which is a GPU if there is one, otherwise the CPU.
 
     Raises:
-        InvalidInput: If the name is not one of torch's, or the machine has no such device.
+        InvalidInput: If the name is not that of a device that computes, or the machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # a torch built without CUDA raises AssertionError
+        torch.ones(1, device=device).item()  # `meta` is a device of torch's whose tensors hold no numbers
+    except (RuntimeError, AssertionError, ValueError) as error:  # a torch built without CUDA raises AssertionError
         raise InvalidInput(f"device {name!r} cannot be used here: {str(error).splitlines()[0]}") from None
     return device

@@ -34,7 +34,7 @@ def problems(error: ValidationError, *, whole: str = "") -> list[str]:
     found = []
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         field = ".".join(map(str, each["loc"])) or whole
-        message = each["msg"].removeprefix("Value error, ")
+        message = each["msg"].removeprefix("Value error, ").removesuffix(" for <class 'pathlib.Path'>")
         found.append(_cut(f"{field}: {message}" if field else message))
     return found
 

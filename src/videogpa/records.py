@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 
 from videogpa import arrays
@@ -23,6 +23,19 @@ Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
 
 Style = Literal["rich", "plain", "detailed"]
 """How much detail a scene of the synthetic world has; see `world.scenes.make_world`."""
+
+
+CAMERA_PATHS = (
+    *("orbit-left", "orbit-right", "dolly-in", "dolly-out", "truck-left"),
+    *("truck-right", "rise-up", "rise-down", "pan-left", "pan-right"),
+)
+"""The camera paths through a scene of the synthetic world; `world.paths` describes them."""
+
+MOST_SEED = 10**18
+"""The largest seed of a recipe: seeds that are counted up from it still fit into 64 bits."""
+
+MOST_SCENE_PIXELS = 1 << 28
+"""The most pixels of all frames of a scene of the synthetic world, which is rendered as a whole: about 5 GiB."""
 
 
 class Row(BaseModel):
@@ -39,14 +52,38 @@ class Scene(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
     camera: str
-    frames: int
-    height: int
-    width: int
+    frames: Annotated[int, Field(ge=1, le=10_000)]
+    height: Annotated[int, Field(ge=1, le=16_384)]
+    width: Annotated[int, Field(ge=1, le=16_384)]
     style: Style = "rich"
-    moving: Annotated[int, Field(ge=0)] = 0
+    moving: Annotated[int, Field(ge=0, le=1000)] = 0
     """The number of objects that move as rigid bodies. This is legitimate motion and not a failure."""
+
+    @field_validator("camera")
+    @classmethod
+    def _known(cls, camera: str) -> str:
+        if camera not in CAMERA_PATHS:
+            raise ValueError(f"there is no camera path of this name; one of: {', '.join(CAMERA_PATHS)}")
+        return camera
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Scene":
+        check_pixels(self.frames, self.height, self.width, most=MOST_SCENE_PIXELS)
+        return self
+
+
+def check_pixels(frames: int, height: int, width: int, *, most: int) -> None:
+    """Check that a clip has no more pixels than can be held at once.
+
+    Raises:
+        ValueError: If it has.
+    """
+    if frames * height * width > most:
+        raise ValueError(
+            f"{frames} frames of {height} x {width} are {frames * height * width:,} pixels, and {most:,} is the most"
+        )
 
 
 class Prompt(Row):

@@ -216,7 +216,11 @@ def check_options(table: Registry, name: str, options: Mapping[str, Any]) -> dic
         for option in inspect.signature(load(table, name), eval_str=True).parameters.values()
     }
     try:
-        return dict(create_model("Options", __config__=ConfigDict(extra="forbid"), **fields).model_validate(dict(options)))
+        return dict(
+            create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields).model_validate(
+                dict(options)
+            )
+        )
     except ValidationError as error:
         known = ", ".join(fields) or "none"
         raise ValueError(f"options of {name} (it takes: {known}): {'; '.join(problems(error))}") from None

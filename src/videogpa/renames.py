@@ -86,7 +86,7 @@ def upgrade_recipe(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
     upgraded = _apply("recipe", content, origin, used)
     score, evaluate = (_section(upgraded, name) for name in ("score", "evaluate"))
     if isinstance(score.get("options"), dict):
-        options = _options(score.get("critic", "sfm"), score["options"], origin, used)
+        options = _options(str(score.get("critic", "sfm")), score["options"], origin, used)
         upgraded["score"] = {**score, "options": options}
     if isinstance(evaluate.get("options"), dict):
         by_critic = {critic: _options(critic, options, origin, used) for critic, options in evaluate["options"].items()}
@@ -153,7 +153,7 @@ def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _options(critic: object, options: Any, origin: str, used: list[Rename]) -> Any:
+def _options(critic: str, options: Any, origin: str, used: list[Rename]) -> Any:
     """The options of a critic, and of the two critics of `mixed`."""
     if not isinstance(options, dict):
         return options
@@ -161,7 +161,7 @@ def _options(critic: object, options: Any, origin: str, used: list[Rename]) -> A
     if critic == "mixed":
         for part in ("depth", "cameras"):
             if isinstance(upgraded.get(f"{part}_options"), dict):
-                inner = _options(upgraded.get(part, "oracle"), upgraded[f"{part}_options"], origin, used)
+                inner = _options(str(upgraded.get(part, "oracle")), upgraded[f"{part}_options"], origin, used)
                 upgraded[f"{part}_options"] = inner
     return upgraded
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import attempts
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 _ALL: Counter[tuple[str, str]] = Counter()
 _same = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
@@ -15,8 +15,11 @@ settings.register_profile("many", max_examples=100, **_same)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Choose how many inputs are generated."""
-    settings.load_profile("many" if attempts.TABLE else "few")
+    """Choose how many inputs the tests of this folder generate. A profile loaded now would come after their decorators."""
+    chosen = settings.get_profile("many" if attempts.TABLE else "few")
+    here = [item for item in items if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent]
+    for test in {item.function for item in here if is_hypothesis_test(item.function)}:
+        chosen(test)
 
 
 @pytest.fixture(autouse=True, scope="session")

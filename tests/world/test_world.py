@@ -5,7 +5,7 @@ import torch
 
 from videogpa.config import WorldPrompts
 from videogpa.maths.cameras import project, unproject
-from videogpa.records import Scene, Style
+from videogpa.records import CAMERA_PATHS, Scene, Style
 from videogpa.world.animation import still
 from videogpa.world.paths import PATHS, camera_path, intrinsics
 from videogpa.world.prompts import view, world_prompts
@@ -116,3 +116,18 @@ def test_prompts_take_turns_and_held_out_scenes_are_never_trained_on() -> None:
     assert not train & held
     assert {row.scene.camera for row in many if row.scene} == set(PATHS)
     assert {row.scene.style for row in world_prompts(WorldPrompts(style="plain")) if row.scene} == {"plain"}
+
+
+def test_a_scene_names_a_camera_path_that_there_is_and_fits_into_memory() -> None:
+    assert set(CAMERA_PATHS) == set(PATHS)
+    scene = {"seed": 0, "camera": "dolly-in", "frames": 9, "height": 64, "width": 64}
+    assert Scene.model_validate(scene).camera == "dolly-in"
+    for wrong in (
+        {"camera": "dolly-on"},
+        {"seed": -1},
+        {"seed": 2**63},
+        {"frames": 0},
+        {"frames": 900, "height": 999, "width": 999},
+    ):
+        with pytest.raises(ValueError, match=r"no camera path|greater than|less than|is the most"):
+            Scene.model_validate(scene | wrong)

@@ -4,8 +4,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+from videogpa.records import MOST_SEED
+
+Positive = Annotated[int, Field(ge=1, le=10**9)]
+NonNegative = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+Side = Annotated[int, Field(ge=1, le=16_384)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 

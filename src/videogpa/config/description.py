@@ -78,9 +78,16 @@ def _default(field: FieldInfo) -> str:
 
 def _values(field: FieldInfo) -> str:
     bounds = [
-        f"{words} {getattr(rule, sign):g}" for rule in field.metadata for sign, words in _BOUNDS.items() if hasattr(rule, sign)
+        f"{words} {_number(getattr(rule, sign))}"
+        for rule in field.metadata
+        for sign, words in _BOUNDS.items()
+        if hasattr(rule, sign)
     ]
     return ", ".join([_kind(field.annotation), *bounds])
+
+
+def _number(value: int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 _NAMES: dict[Any, str] = {int: "integer", float: "number", str: "text", bool: "true or false", Path: "path", Any: "any"}

@@ -4,18 +4,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from videogpa.bundled import recipes_folder
 from videogpa.config.base import Config
+from videogpa.config.paths import with_absolute_paths
 from videogpa.config.settings import Recipe, ScoreConfig, WorkersConfig
+from videogpa.config.values import check_values
+from videogpa.config.yaml_text import read_yaml
 from videogpa.defaults import Settings
 from videogpa.errors import InvalidInput, MissingInput, problems
 from videogpa.registry import CRITICS, load
 from videogpa.renames import upgrade_recipe, upgrade_recipe_name, upgrade_score_settings, upgrade_setting
+from videogpa.text_files import file_exists, printable, read_text, shown
 
 C = TypeVar("C", bound=Config)
+
+LARGEST_RECIPE = 1 << 20
+"""Most bytes of a recipe, and most characters of a setting; those that ship have 3,000 at most."""
+
+_SHOWN = 80  # characters of a setting in a message
 
 
 def load_recipe(recipe: str | Path, settings: Settings = ()) -> Recipe:
@@ -37,25 +45,37 @@ def load_recipe(recipe: str | Path, settings: Settings = ()) -> Recipe:
         20
     """
     path = _recipe_file(recipe)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingInput(f"no recipe at {path}; `videogpa list recipes` shows those that come with the package") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InvalidInput(f"{path} is not a recipe: expected sections such as `model:` and `train:`")
-    content.pop("provenance", None)  # of the run that wrote the file; this run writes its own
-    content = upgrade_recipe(content, str(path))
+    content = read_recipe(path)
+    base = Path() if path.parent == recipes_folder() else path.parent  # a recipe that ships is no place for a user's files
+    content = with_absolute_paths(upgrade_recipe(content, str(path)), base)
     _override(content, settings)
     return _validated(Recipe, upgrade_recipe(content, "--set"), str(path))
 
 
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read the sections of a recipe as they stand in a file, without the provenance of the run that wrote it.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InvalidInput: If it is no text, no YAML, or no mapping.
+    """
+    if not file_exists(path):
+        raise MissingInput(f"no recipe at {shown(path)}; `videogpa list recipes` shows those that come with the package")
+    content = read_yaml(read_text(path, expected="a recipe", budget=LARGEST_RECIPE), str(path))
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{path} is not a recipe: expected sections such as `model:` and `train:`")
+    check_values(content, str(path))
+    content.pop("provenance", None)
+    return content
+
+
 def _recipe_file(recipe: str | Path) -> Path:
-    if Path(recipe).exists():
-        return Path(recipe)
+    """Return the file of a recipe: the one at this path, else the one of this name that ships."""
+    path = Path(recipe)
+    if file_exists(path) or path.name != str(recipe):
+        return path
     shipped = recipes_folder() / f"{upgrade_recipe_name(str(recipe))}.yaml"
-    return shipped if shipped.exists() else Path(recipe)
+    return shipped if file_exists(shipped) else path
 
 
 def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
@@ -98,7 +118,9 @@ def parse_settings(settings: Settings) -> dict[str, Any]:
     Raises:
         InvalidInput: If one is not of that form.
     """
-    return dict(settings) if isinstance(settings, Mapping) else dict(_split(setting) for setting in settings)
+    given = dict(settings) if isinstance(settings, Mapping) else dict(_split(setting) for setting in settings)
+    check_values(given, "settings")
+    return given
 
 
 def workers_config(count: int, ray: str | None) -> WorkersConfig:
@@ -125,17 +147,25 @@ def _override(content: dict[str, Any], settings: Settings) -> None:
         new = upgrade_setting(name)
         if given.setdefault(new, name) != name:
             raise InvalidInput(f"--set gives both {given[new]} and {name}, which are the old and the new name of one setting")
-        _set(content, new, value)
+        alone: dict[str, Any] = {}
+        _set(alone, new, value)
+        _set(content, new, _get(with_absolute_paths(alone, Path()), new))
 
 
 def _split(override: str) -> tuple[str, Any]:
     name, equals, value = override.partition("=")
+    said = printable(override if len(override) <= _SHOWN else f"{override[:_SHOWN]}...")
     if not equals or not name:
-        raise InvalidInput(f"{override!r}: expected NAME=VALUE, such as train.steps=20")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"{override!r}: the value is not YAML: {error}") from None
+        raise InvalidInput(f"{said!r}: expected NAME=VALUE, such as train.steps=20")
+    if len(value) > LARGEST_RECIPE:
+        raise InvalidInput(f"{said!r}: a value of {len(value):,} characters, where {LARGEST_RECIPE:,} are read")
+    return name, read_yaml(value, f"--set {said}")
+
+
+def _get(content: Any, name: str) -> Any:
+    for section in name.split("."):
+        content = content[section]
+    return content
 
 
 def _set(content: dict[str, Any], name: str, value: Any) -> None:

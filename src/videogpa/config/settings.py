@@ -10,12 +10,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from videogpa.config.base import Config, Fraction, NonNegative, Positive, one_of
+from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
 from videogpa.config.training import TrainConfig
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
 from videogpa.measures import MEASURES
-from videogpa.records import Style
+from videogpa.records import MOST_SCENE_PIXELS, Style, check_pixels
 from videogpa.registry import CRITICS, MODELS, check_options
+
+MOST_PROMPTS = 100_000
+"""Most prompts of a run, from any source."""
+
+MOST_FRAMES = 10_000
+MOST_PIXELS = 1 << 31
+"""Most pixels of a clip: twice those of five seconds in 4K."""
+
+DEVICE_NAMES = r"^(auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?)$"
+"""Devices that compute. torch has more names, such as `meta`, whose tensors hold no numbers."""
 
 Language = Literal["scripted", "natural"]
 """How prompts describe a camera path: always in the same words, or in varied ones, as people would."""
@@ -24,22 +34,27 @@ Language = Literal["scripted", "natural"]
 class WorldPrompts(Config):
     """Prompts that are scenes of the miniature world, whose exact geometry is known."""
 
-    train: Positive = 8
+    train: Annotated[int, Field(ge=1, le=MOST_PROMPTS)] = 8
     """Number of training scenes."""
-    held_out: Annotated[int, Field(ge=2)] = 4
+    held_out: Annotated[int, Field(ge=2, le=MOST_PROMPTS)] = 4
     """Number of scenes kept for `evaluate`; an interval takes two or more, a verdict ten or more."""
-    seed: NonNegative = 0
+    seed: Seed = 0
     """Seed of scenes and camera paths."""
-    frames: Annotated[int, Field(ge=2)] = 9
+    frames: Annotated[int, Field(ge=2, le=MOST_FRAMES)] = 9
     """Frames of a clip."""
-    height: Positive = 64
+    height: Side = 64
     """Height of the frames, in pixels."""
-    width: Positive = 64
+    width: Side = 64
     """Width of the frames, in pixels."""
     style: Style = "rich"
     """How much there is to see in a scene; `plain` is for models that are trained on a CPU."""
     language: Language = "scripted"
     """Wording of the camera path: `scripted` always uses the same words, `natural` varies them."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "WorldPrompts":
+        check_pixels(self.frames, self.height, self.width, most=MOST_SCENE_PIXELS)
+        return self
 
 
 class CameraPrompts(Config):
@@ -47,7 +62,7 @@ class CameraPrompts(Config):
 
     moves: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=4)]] = (2, 3)
     """Fewest and most camera moves of a text. Paper: 2 to 3; a clip of 2 to 5 s has no room for more than 4."""
-    seed: NonNegative = 0
+    seed: Seed = 0
     """Seed of the choice of moves; the choice also depends on the prompt's id."""
 
     @field_validator("moves")
@@ -89,11 +104,11 @@ class ModelConfig(Config):
 
     name: str
     """The model's adapter: see `videogpa list models`."""
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     """A diffusers folder, a hub id, `tiny:NAME` (a small trained model that ships), or `toy:NAME` (random weights)."""
     revision: str | None = None
     """Commit, branch or tag of the hub's repository. Default: its main branch."""
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=DEVICE_NAMES)] = "auto"
     """Where the model runs: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ..."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the weights. The recipes for 1.3B models and larger use bfloat16, as the paper's code does."""
@@ -113,19 +128,19 @@ class ModelConfig(Config):
 class GenerateConfig(Config):
     """How many candidates are generated per prompt, and how they are sampled."""
 
-    candidates: Positive = 4
+    candidates: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Clips per training prompt. Paper: 3; the gap between best and worst grows with the number."""
-    seed: NonNegative = 0
+    seed: Seed = 0
     """Seed of the first candidate; the next ones count up."""
-    frames: Positive = 49
+    frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)] = 49
     """Frames of a clip. CogVideoX: 49."""
-    height: Positive = 480
+    height: Side = 480
     """Height of the clips, in pixels. CogVideoX: 480."""
-    width: Positive = 720
+    width: Side = 720
     """Width of the clips, in pixels. CogVideoX: 720."""
-    fps: Positive = 8
+    fps: Annotated[int, Field(ge=1, le=1000)] = 8
     """Frames per second of the video files. CogVideoX: 8."""
-    num_inference_steps: Positive = 50
+    num_inference_steps: Annotated[int, Field(ge=1, le=1000)] = 50
     """Denoising steps of the sampler. Paper's code: 50."""
     guidance_scale: Annotated[float, Field(ge=1)] = 6.0
     """Scale of classifier-free guidance; 1 turns it off. CogVideoX and the paper's code: 6."""
@@ -137,11 +152,16 @@ class GenerateConfig(Config):
     adapter_scale: Annotated[float, Field(ge=0)] = 1.0
     """Strength of that LoRA, as a factor of the strength it was trained with (alpha / rank)."""
 
+    @model_validator(mode="after")
+    def _bounded(self) -> "GenerateConfig":
+        check_pixels(self.frames, self.height, self.width, most=MOST_PIXELS)
+        return self
+
 
 def _two_or_all(frames: object) -> object:
-    if frames == "all" or (isinstance(frames, int) and frames >= 2):
+    if frames == "all" or (isinstance(frames, int) and 2 <= frames <= 1_000_000):
         return frames
-    raise ValueError(f"expected 2 or more frames, or all; got {frames}")
+    raise ValueError(f"expected 2 or more frames, or all; got {str(frames)[:40]}")
 
 
 class ScoreConfig(Config):
@@ -153,11 +173,11 @@ class ScoreConfig(Config):
     """Options of the critic, such as weights or crop: `videogpa list critics NAME` names them."""
     frames: Annotated[int | Literal["all"], BeforeValidator(_two_or_all)] = FRAMES
     """Judged frames, evenly spread over the clip, first and last included; or `all`. Paper: 10."""
-    window: Annotated[int, Field(ge=4)] = WINDOW
+    window: Annotated[int, Field(ge=4, le=10_000)] = WINDOW
     """More judged frames than this are reconstructed in windows of this many frames, which are then joined."""
-    overlap: Annotated[int, Field(ge=2)] = OVERLAP
+    overlap: Annotated[int, Field(ge=2, le=10_000)] = OVERLAP
     """Frames that a window shares with the next; at most half a window."""
-    anchors: Annotated[int, Field(ge=2)] = ANCHORS
+    anchors: Annotated[int, Field(ge=2, le=10_000)] = ANCHORS
     """Frames of a clip longer than a window, evenly spread, with which each of its frames is compared."""
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET
     """Network of LPIPS. Paper: vgg, whose trunk does not ship with the package and is fetched on first use."""
@@ -217,9 +237,9 @@ class EvaluateConfig(Config):
     sfm. A gain by the critic that chose the pairs may be over-optimisation of its score."""
     options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options by critic. Default: those of `score` for its critic, none for others."""
-    seeds: Positive = 2
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 2
     """Clips per held-out prompt and model."""
-    first_seed: NonNegative = 1_000_000
+    first_seed: Seed = 1_000_000
     """Seed of the first of these clips; far from those of the training candidates."""
 
     @field_validator("critics")
@@ -244,7 +264,7 @@ class WorkersConfig(Config):
     Several machines share the run folder through a file system that all see at the same path.
     """
 
-    count: Positive = 1
+    count: Annotated[int, Field(ge=1, le=1024)] = 1
     """Number of workers. 1 is this process; more need Ray (pip install 'videogpa[ray]')."""
     ray: str | None = None
     """Address of a running Ray cluster, or `auto` to find it. Default: workers run on this machine."""
@@ -264,7 +284,7 @@ class Needs(Config):
 class Recipe(Config):
     """A whole run, from prompts to report."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the run; its folder is runs/NAME."""
     prompts: PromptsConfig
     model: ModelConfig

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from videogpa.config.base import Config, NonNegative, Positive
+from videogpa.config.base import Config, NonNegative, Positive, Seed
 
 
 class TimestepsConfig(Config):
@@ -35,7 +35,7 @@ class TrainConfig(Config):
     """The noise levels of training."""
     steps: Positive = 1000
     """Optimizer steps. Paper: 10,000 (1,500 for CogVideoX1.5), with a release after 1,000 steps called strong."""
-    batch_size: Positive = 1
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Pairs of one forward pass, per process."""
     gradient_accumulation_steps: Positive = 16
     """Forward passes per optimizer step. Paper: 16 pairs a step in all; divide by the number of GPUs."""
@@ -49,13 +49,13 @@ class TrainConfig(Config):
     """Weight decay of AdamW. 0.01 is torch's default, which the paper's code keeps."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are clipped to this norm. Paper: 1."""
-    lora_rank: Positive = 64
+    lora_rank: Annotated[int, Field(ge=1, le=4096)] = 64
     """Rank of the LoRA. Paper: 64."""
     lora_alpha: Positive = 128
     """Scale of the LoRA: its update is multiplied by alpha / rank. Paper: 128."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Dtype of the frozen weights while training; null: that of `model.dtype`. Clips and latents do not depend on it."""
-    seed: NonNegative = 0
+    seed: Seed = 0
     """Seed of the adapter's start, the order of the pairs, the noise and the noise levels."""
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
     """AdamW, or AdamW with its state in 8 bits (GPU only; pip install 'videogpa[bitsandbytes]')."""

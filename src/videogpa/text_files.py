@@ -1,0 +1,127 @@
+"""Text files that a user gives, such as recipes and files of prompts: whether the path is one, and its text.
+
+Nothing here opens a pipe or a device, or takes more memory than a budget. What is no text is named by its first bytes.
+"""
+
+import codecs
+import os
+import stat
+from pathlib import Path
+
+from videogpa.errors import InvalidInput, MissingInput
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    *((codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),  # before UTF-16, whose mark begins alike
+    *((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
+)
+"""Byte order marks, and the encodings that they announce."""
+
+_KINDS = (
+    (0, b"PK\x03\x04", "a zip archive, as spreadsheets (.xlsx, .ods) are too"),
+    (0, b"\xd0\xcf\x11\xe0", "an old Office document, such as an .xls spreadsheet"),
+    (0, b"PAR1", "a Parquet file"),
+    (0, b"SQLite format 3", "an SQLite database"),
+    (0, b"\x1f\x8b", "compressed with gzip"),
+    (0, b"BZh", "compressed with bzip2"),
+    (0, b"\xfd7zXZ", "compressed with xz"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+    (0, b"%PDF", "a PDF"),
+    (0, b"\x89PNG", "a picture (PNG)"),
+    (0, b"\xff\xd8\xff", "a picture (JPEG)"),
+    (0, b"GIF8", "a picture (GIF)"),
+    (0, b"RIFF", "a picture or a video (WebP, AVI)"),
+    (4, b"ftyp", "a video (MP4)"),
+    (0, b"\x1aE\xdf\xa3", "a video (Matroska, WebM)"),
+    (0, b"\x80\x02", "a pickle, which is not read"),
+    (0, b"\x80\x04", "a pickle, which is not read"),
+    (0, b"\x80\x05", "a pickle, which is not read"),
+    (0, b"version https://git-lfs", "a git-lfs pointer and not the file itself: run `git lfs pull` in its folder"),
+    (0, b"<!DOCTYPE html", "an HTML page, which a download saved in the file's place"),
+    (0, b"<html", "an HTML page, which a download saved in the file's place"),
+)
+"""Place in the file, bytes that stand there, and what the file then is."""
+
+
+def read_text(path: Path, *, expected: str, budget: int) -> str:
+    """Return the text of a file in UTF-8, or in the encoding that its byte order mark announces.
+
+    Args:
+        path: The file.
+        expected: What the file should be, for messages: "a recipe".
+        budget: The most bytes that are read.
+
+    Raises:
+        MissingInput: If there is no such file.
+        InvalidInput: If it is no file, too large, not to be read, or no text; the message names it.
+    """
+    try:
+        status = path.stat()
+        wrong = _not_a_text(status, expected, budget)
+        content = b""
+        if wrong is None and status.st_size:  # files of the system such as /proc/kmsg claim no bytes, and keep readers waiting
+            with path.open("rb") as stream:
+                content = stream.read(budget)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingInput(f"there is no file {shown(path)}, where {expected} is expected") from None
+    except OSError as error:
+        raise InvalidInput(f"{shown(path)} cannot be read ({error.strerror})") from None
+    except ValueError:  # of the system's calls
+        raise InvalidInput(f"{shown(path)} is no path: it holds a NUL character") from None
+    if wrong is not None:
+        raise InvalidInput(f"{path} {wrong}")
+    return _decoded(content, path, expected)
+
+
+def _not_a_text(status: os.stat_result, expected: str, budget: int) -> str | None:
+    if stat.S_ISDIR(status.st_mode):
+        return f"is a folder, where {expected} is expected"
+    if not stat.S_ISREG(status.st_mode):
+        return f"is a pipe, a device or a socket, where {expected} is expected"
+    if status.st_size > budget:
+        return f"has {status.st_size:,} bytes; {expected} may have {budget:,}"
+    return None
+
+
+def file_exists(path: Path) -> bool:
+    """Return whether something lies at a path. A path that no system call takes (NUL characters, too long) names nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def printable(text: str) -> str:
+    r"""Return a text with its control characters written as escapes, so that no name moves the cursor or changes colours.
+
+    Args:
+        text: Any text, such as a file name. Line breaks and tabs stay.
+    """
+    return "".join(character if _harmless(character) else repr(character)[1:-1] for character in text)
+
+
+def shown(path: str | Path) -> str:
+    """Return a path for a message: printable, and cut in the middle if it is longer than any path that a system takes."""
+    name = printable(str(path))
+    return name if len(name) <= 500 else f"{name[:200]}...{name[-100:]}"
+
+
+def _harmless(character: str) -> bool:
+    code = ord(character)
+    return character in "\n\t" or not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000)
+
+
+def _decoded(content: bytes, path: Path, expected: str) -> str:
+    for place, beginning, kind in _KINDS:
+        if content[place : place + len(beginning)] == beginning:
+            raise InvalidInput(f"{path} is {kind}, where {expected} is expected")
+    encoding, skip = next(((name, len(mark)) for mark, name in _MARKS if content.startswith(mark)), ("utf-8", 0))
+    try:
+        text = content[skip:].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[skip : skip + error.start].decode(encoding, "replace").count("\n") + 1
+        raise InvalidInput(f"{path}, line {line}, is not {encoding.upper()} text: save {expected} as UTF-8") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InvalidInput(f"{path}, line {line}, holds a NUL character: save {expected} as text in UTF-8")
+    return text
