@@ -19,11 +19,10 @@ def bundled_folder(name: str) -> Path:
     Raises:
         InvalidInput: If there is no model of that name.
     """
-    folder = BUNDLED / name.removeprefix(TINY)
-    if folder.parent != BUNDLED or not folder.is_dir():
-        known = ", ".join(f"{TINY}{path.name}" for path in sorted(BUNDLED.iterdir()))
-        raise InvalidInput(f"{name}: no trained model of that name ships with the package; available are: {known}")
-    return folder
+    known = {f"{TINY}{path.name}": path for path in sorted(BUNDLED.iterdir())}
+    if name not in known:
+        raise InvalidInput(f"{name[:80]}: no trained model of that name ships with the package; there are: {', '.join(known)}")
+    return known[name]
 
 
 def recipes_folder() -> Path:

@@ -8,6 +8,7 @@ import json
 import re
 import struct
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -67,7 +68,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise (MissingInput if kind == "missing" else InvalidInput)(f"{path} {WHAT_TO_DO[kind]}")
     try:
         unpacked = _unpacked_size(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True) if unpacked <= path.stat().st_size else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on the file's age
+            tensors = torch.load(path, map_location="cpu", weights_only=True) if unpacked <= path.stat().st_size else None
     except UnpicklingError:
         raise InvalidInput(f"{path} holds more than tensors, and is not read: that could run its code") from None
     except _BROKEN as error:

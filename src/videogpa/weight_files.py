@@ -4,10 +4,11 @@ Weights are read from safetensors files alone. What else people have under such 
 refused in a sentence that says what it is and what to do. Nothing here opens a FIFO or a device, or runs what a file contains.
 """
 
+import json
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from videogpa.errors import InvalidInput, MissingInput
 
@@ -133,7 +134,7 @@ def require_safetensors(path: Path | str, *, what: str = "") -> None:
     """
     kind = kind_of_file(path)
     if kind == "missing":
-        raise MissingInput(f"there is no file {path}" + (f", which should hold {what}" if what else ""))
+        raise MissingInput(f"there is no file {cut(path)}" + (f", which should hold {what}" if what else ""))
     if kind != "safetensors":
         raise InvalidInput(f"{path} {WHAT_TO_DO[kind].replace('FILE', str(path))}")
 
@@ -157,7 +158,7 @@ def read_header(path: Path | str, *, what: str = "") -> dict[str, Entry]:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             return {name: Entry(part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except (SafetensorError, OSError) as error:
-        raise InvalidInput(f"{path} is damaged ({_cut(error)}): fetch or copy it again") from None
+        raise InvalidInput(f"{path} is damaged ({cut(error)}): fetch or copy it again") from None
 
 
 def read_tensors(path: Path | str, *, what: str = "") -> "dict[str, Tensor]":
@@ -178,7 +179,47 @@ def read_tensors(path: Path | str, *, what: str = "") -> "dict[str, Tensor]":
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise InvalidInput(f"{path} is damaged ({_cut(error)}): fetch or copy it again") from None
+        raise InvalidInput(f"{path} is damaged ({cut(error)}): fetch or copy it again") from None
+
+
+def read_json(path: Path | str, *, largest: int = 10_000_000) -> dict[str, Any]:
+    """Return the object in a JSON file from elsewhere, such as a config.json.
+
+    Args:
+        path: Path of the file.
+        largest: The most bytes that it may have.
+
+    Raises:
+        MissingInput: If there is no file.
+        InvalidInput: If it is no JSON object in UTF-8, names a key twice, is nested too deep, or is too large.
+    """
+    path = Path(path)
+    kind = kind_of_file(path)
+    if kind not in ("JSON", "text"):  # a text may be a torn object
+        raise (MissingInput if kind == "missing" else InvalidInput)(f"{path} {_NO_JSON.get(kind, WHAT_TO_DO[kind])}")
+    if path.stat().st_size > largest:
+        raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes, too many for such a file: fetch it again")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError, OSError) as error:
+        raise InvalidInput(f"{path} cannot be read as JSON ({cut(error, 120)}): mend it or fetch it again") from None
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{path} holds no JSON object, but a {type(found).__name__}: fetch it again")
+    return found
+
+
+_NO_JSON: dict[Kind, str] = {
+    "unknown": "is no JSON text in UTF-8: save it as UTF-8, or fetch it again",
+    "safetensors": "is a safetensors file, where a JSON text was expected",
+}
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {cut(next(key for key in keys if keys.count(key) > 1), 60)!r} stands in it twice")
+    return found
 
 
 def require_floats(path: Path | str, header: Mapping[str, Entry]) -> None:
@@ -243,9 +284,10 @@ def shortened(names: Iterable[str]) -> str:
     """Return the first of many names, and how many more there are."""
     listed = list(names)
     more = f", and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(_cut(name, 80) for name in listed[:_NAMED]) + more
+    return ", ".join(cut(name, 80) for name in listed[:_NAMED]) + more
 
 
-def _cut(text: object, longest: int = 200) -> str:
+def cut(text: object, longest: int = 200) -> str:
+    """Return a text from elsewhere on one line, and no longer than this many characters."""
     whole = " ".join(str(text).split())
     return whole if len(whole) <= longest else whole[:longest] + "..."

@@ -11,6 +11,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videogpa.convert import convert
 from videogpa.critics.networks.vggt import HEADS, Vggt, VggtConfig, unread
 from videogpa.critics.networks.weights import differences, find_weights, in_hubs_cache
 from videogpa.errors import UserError
@@ -155,36 +156,59 @@ def test_the_tracking_head_is_skipped_and_anything_else_refused(folder: Path, tm
         Vggt.from_folder(copy(folder, tmp_path / "c", {}, {"depth": 6}))
 
 
-def test_a_pt_file_and_a_safetensors_file_are_the_same(folder: Path, tmp_path: Path, case: dict[str, Tensor]) -> None:
-    tensors = load_file(folder / "weights.safetensors")
-    torch.save(tensors, tmp_path / "model.pt")
+def test_a_pt_file_is_converted_and_then_the_same(folder: Path, tmp_path: Path, case: dict[str, Tensor]) -> None:
+    torch.save(load_file(folder / "weights.safetensors"), tmp_path / "model.pt")
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    for given in (tmp_path, tmp_path / "model.pt"):
+        with pytest.raises(UserError, match=r"model\.pt is a pickle .* `python -m videogpa.convert .*model\.pt`"):
+            Vggt.from_folder(given)
+    convert(tmp_path / "model.pt")
     images = case["images"][:, :, :, :28, :28]
-    assert torch.equal(Vggt.from_folder(tmp_path / "model.pt")(images).depth, Vggt.from_folder(folder)(images).depth)
-    torch.save([1, 2], tmp_path / "model.pt")
-    with pytest.raises(UserError, match="no table of tensors"):
-        Vggt.from_folder(tmp_path)
+    assert torch.equal(Vggt.from_folder(tmp_path)(images).depth, Vggt.from_folder(folder)(images).depth)
 
 
-def test_a_hub_id_is_found_in_the_hubs_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    repository, commit = tmp_path / "models--owner--name", 40 * "a"
+def in_cache(monkeypatch: pytest.MonkeyPatch, cache: Path, owner: str, name: str) -> Path:
+    """The folder of a repository in the hub's cache."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    repository, commit = cache / f"models--{owner}--{name}", 40 * "a"
     snapshot = repository / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(commit)
+    return snapshot
+
+
+def test_a_pt_file_is_read_from_the_repositories_of_the_cards_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: dict[str, Tensor]
+) -> None:
+    for owner, name in (("facebook", "VGGT-1B-Commercial"), ("somebody", "vggt")):
+        snapshot = in_cache(monkeypatch, tmp_path, owner, name)
+        torch.save(load_file(folder / "weights.safetensors"), snapshot / "vggt_1B_commercial.pt")
+        shutil.copy(folder / "config.json", snapshot)
+    images = case["images"][:, :, :, :28, :28]
+    published = Vggt.from_folder("facebook/VGGT-1B-Commercial")
+    assert torch.equal(published(images).depth, Vggt.from_folder(folder)(images).depth)
+    with pytest.raises(UserError, match="somebody/vggt is not on this machine"):
+        Vggt.from_folder("somebody/vggt")
+
+
+def test_a_hub_id_is_found_in_the_hubs_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = in_cache(monkeypatch, tmp_path, "owner", "name")
     shutil.copy(folder / "config.json", snapshot)
     shutil.copy(folder / "weights.safetensors", snapshot / "a_name_of_its_own.safetensors")
     assert find_weights("owner/name") == snapshot / "a_name_of_its_own.safetensors"
     assert Vggt.from_folder("owner/name").config.embed_dim == 64
     assert in_hubs_cache("owner/name")
     assert not in_hubs_cache("owner/other")
-    with pytest.raises(UserError, match="owner/other could not be fetched from the hub"):
+    with pytest.raises(
+        UserError,
+        match=r"owner/other is not on .* could not be fetched from the hub.*`hf download owner/other --local-dir other`",
+    ):
         find_weights("owner/other")
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"expected a folder, a \.safetensors or \.pt file, or a hub id"):
+    with pytest.raises(UserError, match=r"expected a folder, a \.safetensors file, or a hub id"):
         find_weights(tmp_path / "nothing")
     with pytest.raises(UserError, match="holds no weights"):
         find_weights(tmp_path)
@@ -192,5 +216,5 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     with pytest.raises(UserError, match=r"several weights \(a.safetensors, b.safetensors\): name the file"):
         find_weights(tmp_path)
-    with pytest.raises(UserError, match="cannot be read as weights"):
+    with pytest.raises(UserError, match=r"a\.safetensors is a text and holds no weights"):
         Vggt.from_folder(tmp_path / "a.safetensors")

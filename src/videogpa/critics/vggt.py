@@ -40,7 +40,7 @@ class VggtCritic:
     """Cameras and depth of a clip by VGGT.
 
     Args:
-        weights: A folder, a .safetensors or .pt file, a hub id, or `tiny:vggt`, a small network for the miniature world.
+        weights: A folder, a .safetensors file, a hub id, or `tiny:vggt`, a small network for the miniature world.
         crop: `whole` for the whole frame, `centre` for the square in its middle, as in the paper.
         points: `depth` for points unprojected from depth and camera, `head` for those of the point head, as in the paper's
             code. The confidence is that of the depth head in both cases.

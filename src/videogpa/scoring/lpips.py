@@ -21,7 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, max_pool2d, relu
 
-from videogpa.errors import UserError
+from videogpa.convert import read_checkpoint
+from videogpa.errors import InvalidInput, MissingInput, UserError
+from videogpa.hub import answers
+from videogpa.weight_files import kind_of_file, read_tensors
 
 Net = Literal["alex", "vgg"]
 
@@ -78,8 +81,8 @@ class Lpips(nn.Module):
     A pair of 256 x 144 pixels takes about 10 ms with `alex` and 150 ms with `vgg` on two CPU cores.
 
     Raises:
-        FileNotFoundError: If the weights are not here and cannot be fetched; the message says what to do.
-        ValueError: If the file holds other weights than those of LPIPS v0.1.
+        MissingInput: If the weights are not here and cannot be fetched; the message says what to do.
+        InvalidInput: If the file holds other weights than those of LPIPS v0.1.
     """
 
     def __init__(self, net: Net, weights: Path | str | None = None) -> None:
@@ -163,17 +166,17 @@ def read_weights(net: Net, path: Path | None = None) -> dict[str, Tensor]:
     """Return the float16 weights of `net`: from `path`, or from where they ship, are cached, or can be fetched.
 
     Raises:
-        FileNotFoundError: If there is no such file, or it cannot be fetched.
-        ValueError: If the weights are not those of LPIPS v0.1.
+        MissingInput: If there is no such file, or it cannot be fetched.
+        InvalidInput: If the weights are not those of LPIPS v0.1.
     """
     if path is None:
         path = SHIPPED / "lpips_alex_fp16.safetensors" if net == "alex" else find_vgg() or fetch_vgg()
-    if not path.is_file():
-        raise FileNotFoundError(f"no LPIPS weights at {path}")
-    state = assemble_vgg(path) if path.suffix == ".pth" else load_file(path)
+    if kind_of_file(path) == "missing":
+        raise MissingInput(f"no LPIPS weights at {path}")
+    state = assemble_vgg(path) if path.suffix == ".pth" else read_tensors(path)
     state = {name: tensor.half() for name, tensor in state.items()}
     if content_digest(state) != CONTENT_SHA256[net]:
-        raise ValueError(f"{path} does not hold the weights of LPIPS v0.1 for {net!r} (SHA-256 differs); delete it")
+        raise InvalidInput(f"{path} does not hold the weights of LPIPS v0.1 for {net!r} (SHA-256 differs); delete it")
     return state
 
 
@@ -203,8 +206,8 @@ def fetch_vgg(url: str = VGG16_URL, sha256: str = VGG16_SHA256) -> Path:
     """Download torchvision's VGG16 (553 MB), keep its features with the shipped heads (29 MB) in the cache; return that file.
 
     Raises:
-        FileNotFoundError: If the download fails.
-        ValueError: If what came is not the file that was asked for.
+        MissingInput: If the download fails.
+        InvalidInput: If what came is not the file that was asked for.
     """
     cache = vgg_cache()
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +215,7 @@ def fetch_vgg(url: str = VGG16_URL, sha256: str = VGG16_SHA256) -> Path:
         checkpoint = Path(folder) / "vgg16.pth"
         received = _download(url, checkpoint)
         if received != sha256:
-            raise ValueError(f"{url}: expected SHA-256 {sha256}, got {received}; try again")
+            raise InvalidInput(f"{url}: expected SHA-256 {sha256}, got {received}; try again")
         assembled = Path(folder) / cache.name
         save_file(assemble_vgg(checkpoint), assembled)
         assembled.replace(cache)
@@ -221,24 +224,25 @@ def fetch_vgg(url: str = VGG16_URL, sha256: str = VGG16_SHA256) -> Path:
 
 def assemble_vgg(checkpoint: Path) -> dict[str, Tensor]:
     """Return torchvision's VGG16 features and the shipped linear heads, float16."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    features = {name: tensor.half() for name, tensor in state.items() if name.startswith("features.")}
+    features = {name: tensor.half() for name, tensor in read_checkpoint(checkpoint).items() if name.startswith("features.")}
     return features | load_file(SHIPPED / "lpips_vgg_heads_fp16.safetensors")
 
 
 def _download(url: str, path: Path) -> str:
     digest = hashlib.sha256()
     try:
+        if not answers(url):
+            raise OSError("its server does not answer")
         with urllib.request.urlopen(url, timeout=60) as response, path.open("wb") as file:
             while block := response.read(2**20):
                 digest.update(block)
                 file.write(block)
     except OSError as error:
-        raise FileNotFoundError(
+        raise MissingInput(
             f"LPIPS with the vgg network needs {url}, which could not be fetched ({error}). "
             f"Fetch it on a machine that can, copy it here, and set {VGG_VARIABLE} to the path of the copy; "
             "or use the alex network, whose weights ship with the package."
-        ) from error
+        ) from None
     return digest.hexdigest()
 
 

@@ -22,7 +22,7 @@ from videogpa.critics.networks.pose import decode_cameras
 from videogpa.critics.networks.reference_view import choose_reference
 from videogpa.critics.networks.rotary import Rotary, grid_positions, rotary
 from videogpa.critics.networks.vit import DinoV2, GatedMlp, attend_across_frames, attend_within_frames, patch_grid
-from videogpa.critics.networks.weights import find_weights, load_weights, read_config, reduce_precision
+from videogpa.critics.networks.weights import find_weights, is_published, load_weights, read_config, reduce_precision
 from videogpa.maths.cameras import invert
 
 UNREAD = (
@@ -88,7 +88,7 @@ class DepthAnything3(nn.Module):
         weights = find_weights(path)
         with torch.device("meta"):
             model = cls(read_config(weights, DepthAnything3Config), precision=precision)
-        load_weights(model, weights, device=device, prefix=PREFIX, skip=UNREAD)
+        load_weights(model, weights, device=device, prefix=PREFIX, skip=UNREAD, published=is_published(path))
         reduce_precision(model.backbone, precision)
         return model.eval().requires_grad_(False)
 

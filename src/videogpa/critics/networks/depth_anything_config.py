@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from videogpa.critics.networks import sizes
+
 BACKBONES: dict[str, dict[str, Any]] = {  # DINOv2's sizes, by the names in the published files
     "vits": {"embed_dim": 384, "depth": 12, "num_heads": 6},
     "vitb": {"embed_dim": 768, "depth": 12, "num_heads": 12},
@@ -28,23 +30,31 @@ class DepthAnything3Config(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    embed_dim: int
-    depth: int
-    num_heads: int
-    out_layers: tuple[int, int, int, int]
+    embed_dim: sizes.Width
+    depth: sizes.Depth
+    num_heads: sizes.Width
+    out_layers: tuple[sizes.Block, ...]
     """The blocks whose outputs the depth head takes; the camera decoder takes that of the last of them."""
-    alt_start: int
+    alt_start: sizes.Block
     """From this block on odd blocks attend across all views, and camera tokens replace class tokens."""
-    qknorm_start: int
-    rope_start: int
-    dpt_features: int
-    dpt_out_channels: tuple[int, int, int, int]
-    img_size: int = 518
+    qknorm_start: sizes.Block
+    rope_start: sizes.Block
+    dpt_features: sizes.Width
+    dpt_out_channels: tuple[sizes.Width, ...]
+    img_size: sizes.Pixels = 518
     """Side, in pixels, of the images that the position embeddings were trained on."""
-    patch_size: int = 14
-    mlp_ratio: float = 4.0
-    rope_freq: float = 100.0
+    patch_size: sizes.Pixels = 14
+    mlp_ratio: sizes.Factor = 4.0
+    rope_freq: sizes.Factor = 100.0
     gated_mlp: bool = False
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "DepthAnything3Config":
+        sizes.check_transformer(self.embed_dim, self.num_heads, self.mlp_ratio, self.img_size, self.patch_size)
+        sizes.check_head(self.out_layers, self.depth, self.dpt_out_channels, self.dpt_features)
+        if not 1 <= self.alt_start < self.depth:
+            raise ValueError(f"alt_start is {self.alt_start}, and not one of the blocks 1 to {self.depth - 1}")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -68,9 +78,12 @@ def _from_sections(config: dict[str, Any]) -> dict[str, Any]:
     if "anyview" in config:
         raise ValueError("it describes a nested network, with a metric branch; expected an any-view one, such as DA3-BASE")
     net, head = config.get("net", {}), config.get("head", {})
-    if net.get("name") not in BACKBONES:
-        raise ValueError(f"it names the backbone {net.get('name')!r}; known are {', '.join(BACKBONES)}")
-    return {**BACKBONES[net["name"]], **net, **{f"dpt_{name}": value for name, value in head.items()}}
+    if not isinstance(net, dict) or not isinstance(head, dict):
+        raise ValueError("its sections net and head are no tables")
+    name = str(net.get("name"))
+    if name not in BACKBONES:
+        raise ValueError(f"it names the backbone {name[:40]!r}; known are {', '.join(BACKBONES)}")
+    return {**BACKBONES[name], **net, **{f"dpt_{name}": value for name, value in head.items()}}
 
 
 def _from_name(name: str) -> dict[str, Any]:

@@ -10,19 +10,19 @@ its layers as they are computed, so that none of the 24 is kept; dense heads pro
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from videogpa.critics.networks import pose
+from videogpa.critics.networks import pose, sizes
 from videogpa.critics.networks.dpt import DptHead, fuse_frames, project_frames
 from videogpa.critics.networks.rotary import grid_positions, rotary
 from videogpa.critics.networks.vit import Block, DinoV2, Mlp, attend_across_frames, attend_within_frames, normalise, patch_grid
-from videogpa.critics.networks.weights import find_weights, load_weights, read_config, reduce_precision
+from videogpa.critics.networks.weights import find_weights, is_published, load_weights, read_config, reduce_precision
 
 Head = Literal["camera", "depth", "point"]
 HEADS: tuple[Head, ...] = ("camera", "depth", "point")
@@ -35,21 +35,29 @@ class VggtConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    embed_dim: int = 1024
-    vit_depth: int = 24
-    depth: int = 24
-    num_heads: int = 16
-    img_size: int = 518
-    patch_size: int = 14
-    num_register_tokens: int = 4
-    dpt_layers: tuple[int, ...] = (4, 11, 17, 23)
-    dpt_features: int = 256
-    dpt_out_channels: tuple[int, ...] = (256, 512, 1024, 1024)
-    camera_trunk_depth: int = 4
-    camera_heads: int = 16
+    embed_dim: sizes.Width = 1024
+    vit_depth: sizes.Depth = 24
+    depth: sizes.Depth = 24
+    num_heads: sizes.Width = 16
+    img_size: sizes.Pixels = 518
+    patch_size: sizes.Pixels = 14
+    num_register_tokens: Annotated[int, Field(ge=0, le=1024)] = 4
+    dpt_layers: tuple[sizes.Block, ...] = (4, 11, 17, 23)
+    dpt_features: sizes.Width = 256
+    dpt_out_channels: tuple[sizes.Width, ...] = (256, 512, 1024, 1024)
+    camera_trunk_depth: sizes.Depth = 4
+    camera_heads: sizes.Width = 16
     qk_norm: bool = True
-    rope_freq: float = 100.0
-    mlp_ratio: float = 4.0
+    rope_freq: sizes.Factor = 100.0
+    mlp_ratio: sizes.Factor = 4.0
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "VggtConfig":
+        sizes.check_transformer(self.embed_dim, self.num_heads, self.mlp_ratio, self.img_size, self.patch_size)
+        sizes.check_head(self.dpt_layers, self.depth, self.dpt_out_channels, self.dpt_features)
+        if 2 * self.embed_dim % self.camera_heads:
+            raise ValueError(f"camera_heads is {self.camera_heads}, which does not divide twice embed_dim")
+        return self
 
 
 class Prediction(NamedTuple):
@@ -91,7 +99,7 @@ class Vggt(nn.Module):
         device: torch.device | str = "cpu",
         precision: torch.dtype = torch.float32,
     ) -> "Vggt":
-        """Load published weights, from a folder, a safetensors or .pt file, or a hub id.
+        """Load published weights, from a folder, a safetensors file, or a hub id.
 
         The sizes come from config.json beside the weights; those missing there are VGGT-1B's. The tracking head, and heads not
         in `heads`, are skipped. `precision` applies to the trunk's matrices only: norms and heads stay in float32.
@@ -102,7 +110,7 @@ class Vggt(nn.Module):
         weights = find_weights(path)
         with torch.device("meta"):
             model = cls(read_config(weights, VggtConfig), heads, precision=precision)
-        load_weights(model, weights, device=device, skip=unread(heads))
+        load_weights(model, weights, device=device, skip=unread(heads), published=is_published(path))
         reduce_precision(model.aggregator, precision)
         return model.eval().requires_grad_(False)
 

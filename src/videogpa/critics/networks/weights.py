@@ -6,12 +6,24 @@ from typing import TypeVar
 
 import torch
 from pydantic import BaseModel, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
+from videogpa import hub
 from videogpa.bundled import TINY, bundled_folder
-from videogpa.errors import InvalidInput, MissingInput, UserError, problems
+from videogpa.convert import read_checkpoint
+from videogpa.critics.cards import CARDS
+from videogpa.errors import InvalidInput, MissingInput, problems
+from videogpa.weight_files import (
+    WHAT_TO_DO,
+    cut,
+    kind_of_file,
+    origin_of,
+    read_header,
+    read_json,
+    read_tensors,
+    require_finite,
+    require_floats,
+)
 
 USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
 SHOWN = 8  # names of tensors in an error message
@@ -29,17 +41,24 @@ def find_weights(source: str | Path) -> Path:
     """
     if str(source).startswith(TINY):
         return _only_weights(bundled_folder(str(source)))
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.is_dir():
+    path = _expanded(source)
+    kind = kind_of_file(path)
+    if kind == "folder":
         return _only_weights(path)
-    parts = str(source).split("/")
-    if len(parts) != 2 or not all(parts) or parts[0] in {".", "..", "~"}:
+    if kind != "missing":
+        if kind in ("not a file", "unreadable"):
+            raise InvalidInput(f"{cut(path)} {WHAT_TO_DO[kind]}: give a folder or a .safetensors file with weights")
+        return path
+    if not hub.is_hub_id(str(source)):
         raise MissingInput(
-            f"no weights at {source}: expected a folder, a .safetensors or .pt file, or a hub id such as owner/name"
+            f"no weights at {cut(source)}: expected a folder, a .safetensors file, or a hub id such as owner/name"
         )
-    return _only_weights(_from_hub(str(source)))
+    return _only_weights(_from_hub(str(source)), published=is_published(source))
+
+
+def is_published(source: str | Path) -> bool:
+    """Return whether a hub id is one of the critics' own cards. Some of those repositories hold a .pt file alone."""
+    return any(str(source) == card.weights for cards in CARDS.values() for card in cards)
 
 
 def read_config(weights: Path, kind: type[C]) -> C:
@@ -57,37 +76,61 @@ def read_config(weights: Path, kind: type[C]) -> C:
         InvalidInput: If the file is not JSON, a value is impossible, or one without a default is missing.
     """
     path = weights.with_name("config.json")
+    absent = kind_of_file(path) == "missing"
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8")) if path.exists() else kind()
+        return kind() if absent else kind.model_validate(read_json(path))
     except ValidationError as error:
-        if not path.exists():
+        if absent:
             raise MissingInput(f"there is no {path}: it tells the sizes of the network") from None
-        found = "; ".join(problems(error, whole="the file"))
-        raise InvalidInput(f"{path} cannot be used: {found}") from None
+        found = problems(error, whole="the file")
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise InvalidInput(f"{path} cannot be used: {'; '.join(found[:SHOWN])}{more}") from None
 
 
 def load_weights(
-    model: nn.Module, weights: Path, *, device: torch.device | str, prefix: str = "", skip: Sequence[str] = ()
+    model: nn.Module,
+    weights: Path,
+    *,
+    device: torch.device | str,
+    prefix: str = "",
+    skip: Sequence[str] = (),
+    published: bool = False,
 ) -> None:
     """Load the tensors of a file, in float32, into a model that was built on the meta device.
 
+    Names and shapes are compared before a tensor is read.
+
     Args:
         model: The model; it is changed in place.
-        weights: Path of a .safetensors or .pt file.
+        weights: Path of a .safetensors file.
         device: Device of the loaded tensors.
         prefix: Removed from the names of the tensors if all names in the file begin with it.
         skip: Tensors whose names then begin with one of these are left out; any other difference is an error.
+        published: Whether the file comes from a repository for which `is_published` holds. It may then be a .pt file, which
+            is read by PyTorch's reader for weights, and runs no code.
 
     Raises:
-        InvalidInput: If tensors are missing, unexpected or of another shape, by name, or the file cannot be read.
+        InvalidInput: If tensors are missing, unexpected, of another shape, not floating-point numbers, or NaN, by name, or the
+            file cannot be read.
     """
-    tensors = _read(weights)
-    if all(name.startswith(prefix) for name in tensors):
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(skip))}
-    wrong = differences({name: tuple(tensor.shape) for name, tensor in wanted.items()}, model)
+    if published and kind_of_file(weights) == "pickle":
+        tensors = read_checkpoint(weights)
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    else:
+        header = read_header(weights, what="the network's weights")
+        require_floats(weights, header)
+        shapes = {name: entry.shape for name, entry in header.items()}
+    cut = len(prefix) if all(name.startswith(prefix) for name in shapes) else 0
+    own_names = {name: name[cut:] for name in shapes if not name[cut:].startswith(tuple(skip))}
+    wrong = differences({own: shapes[name] for name, own in own_names.items()}, model)
     if wrong:
-        raise InvalidInput(f"{weights} are not the weights of this network: " + "; ".join(wrong))
+        origin = origin_of(shapes)
+        seems = f" (they seem to be {origin})" if origin else ""
+        raise InvalidInput(f"{weights} are not the weights of this network{seems}: " + "; ".join(wrong))
+    if not (published and kind_of_file(weights) == "pickle"):
+        tensors = read_tensors(weights)
+    wanted = {own: tensors[name] for name, own in own_names.items()}
+    require_finite(weights, wanted)
     # Tensors are copied on a CPU too: matrix products of unaligned tensors in the mapped file differ in the last bit.
     placed = {name: tensor.to(device, torch.float32, copy=True) for name, tensor in wanted.items()}
     model.load_state_dict(placed, assign=True)
@@ -126,59 +169,47 @@ def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def _read(weights: Path) -> dict[str, Tensor]:
-    try:
-        if weights.suffix == ".safetensors":
-            return load_file(weights)
-        tensors = torch.load(weights, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        raise InvalidInput(f"{weights} cannot be read as weights: {error}") from None
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise InvalidInput(f"{weights} holds no table of tensors by name")
-    return tensors
-
-
-def _only_weights(folder: Path) -> Path:
-    for ending in (".safetensors", ".pt"):
+def _only_weights(folder: Path, *, published: bool = False) -> Path:
+    for ending in (".safetensors", ".pt") if published else (".safetensors",):
         found = sorted(folder.glob(f"*{ending}"))
         usual = [path for path in found if path.stem in USUAL_NAMES] or found
         if len(usual) == 1:
             return usual[0]
         if found:
             raise InvalidInput(f"{folder} holds several weights ({_shortened([path.name for path in found])}): name the file")
-    raise MissingInput(f"{folder} holds no weights: expected one .safetensors or .pt file")
+    pickles = sorted(path for path in folder.glob("*") if kind_of_file(path) == "pickle")
+    if pickles:
+        raise InvalidInput(f"{pickles[0]} {WHAT_TO_DO['pickle'].replace('FILE', str(pickles[0]))}")
+    if (folder / "model_index.json").exists():
+        raise InvalidInput(f"{folder} is a diffusers folder, of a video model; a critic needs a folder with its own weights")
+    raise MissingInput(f"{folder} holds no weights: expected one .safetensors file")
 
 
 def in_hubs_cache(name: str) -> bool:
     """Return whether the weights of a hub id are in the local cache; the network is not used."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    for ending in ("*.safetensors", "*.pt"):
-        try:
-            folder = Path(snapshot_download(name, allow_patterns=[ending], local_files_only=True))
-        except LocalEntryNotFoundError:
-            continue
-        if any(folder.glob(ending)):
-            return True
-    return False
+    folder = hub.cached(name, patterns=("*.safetensors", "*.pt")) if hub.is_hub_id(name) else None
+    return folder is not None and _holds(folder, (".safetensors", ".pt"))
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        # Safetensors first, alone: where a repository has both formats each is gigabytes.
-        folder = Path(snapshot_download(name, allow_patterns=["config.json", "*.safetensors"]))
-        if not list(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(name, allow_patterns=["config.json", "*.pt"]))
-    except GatedRepoError:
-        raise UserError(
-            f"{name} is gated: accept its licence at https://huggingface.co/{name}, then log in with `hf auth login`"
-        ) from None
-    except RepositoryNotFoundError:
-        raise UserError(f"{name} is neither a folder or file here nor a model on the hub (or one that needs a login)") from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UserError(f"{name} could not be fetched from the hub ({error}); or give a folder with its files") from None
+    """Return a folder of the hub's cache with weights: what is there already, else what the repository has."""
+    endings = (".safetensors", ".pt") if is_published(name) else (".safetensors",)
+    here = hub.cached(name, patterns=("config.json", *(f"*{ending}" for ending in endings)))
+    if here is not None and _holds(here, endings):
+        return here
+    for ending in endings:  # safetensors first, alone: where a repository has both formats each is gigabytes
+        folder = hub.fetch(name, patterns=("config.json", f"*{ending}"), setting="weights", complete=lambda _: False)
+        if _holds(folder, (ending,)):
+            break
     return folder
+
+
+def _holds(folder: Path, endings: Sequence[str]) -> bool:
+    return any(path.exists() for ending in endings for path in folder.glob(f"*{ending}"))
+
+
+def _expanded(source: str | Path) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~ of an unknown user, or no home
+        raise MissingInput(f"no weights at {cut(source)}: there is no such home folder") from None
