@@ -5,7 +5,7 @@ same settings is kept. A stage's module is imported when its turn comes.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class RunResult:
     """The preference pairs, and the groups that gave none with the reason."""
     latents: list[Latents]
     adapter: Path
-    """The folder of the trained LoRA, in PEFT's format."""
+    """The folder of the trained LoRA, in PEFT's format; with `evaluate.adapter`, that."""
     evaluation: Evaluation
     """Base against aligned model, per critic."""
     report: Path
@@ -50,20 +50,24 @@ class RunResult:
 def run(recipe: Recipe, folder: RunFolder) -> RunResult:
     """Run all stages in the run folder, which is locked from the first to the last.
 
+    With `evaluate.adapter` those that make and train an adapter are left out.
+
     Raises:
         RunFolderBusy: If another process works in the folder.
         UserError: If a stage cannot use its settings or its input, or several processes were launched.
     """
     with hold(recipe, folder):
         log_notes_on_evaluation(recipe)
+        made = prompts.run(recipe, folder)
+        trains = recipe.evaluate.adapter is None  # else a given adapter is compared with the base, and none is trained
         return RunResult(
             folder=folder.path,
-            prompts=prompts.run(recipe, folder),
-            clips=generate.run(recipe, folder),
-            scores=score.run(recipe, folder),
-            pairs=pair.run(recipe, folder),
-            latents=encode.run(recipe, folder),
-            adapter=train.run(recipe, folder),
+            prompts=made,
+            clips=generate.run(recipe, folder) if trains else [],
+            scores=score.run(recipe, folder) if trains else [],
+            pairs=pair.run(recipe, folder) if trains else [],
+            latents=encode.run(recipe, folder) if trains else [],
+            adapter=recipe.evaluate.adapter or train.run(recipe, folder),
             evaluation=evaluate.run(recipe, folder),
             report=report.run(recipe, folder),
         )
@@ -83,6 +87,8 @@ class Stage(Generic[T]):
     name: str
     needs: str | None = None
     """The file of the stage before, which this one cannot do without."""
+    stands_alone: Callable[[Recipe], bool] = lambda recipe: False
+    """Whether a recipe lets the stage do without that file."""
 
     def run(self, recipe: Recipe, folder: RunFolder) -> T:
         """Run the stage in the run folder, and return what its `run` returns.
@@ -90,7 +96,7 @@ class Stage(Generic[T]):
         Raises:
             MissingInput: If the stage before has not been run.
         """
-        if self.needs is not None and not (folder / self.needs).exists():
+        if self.needs is not None and not (folder / self.needs).exists() and not self.stands_alone(recipe):
             names = list(STAGES)
             before = _COMMANDS.get(names[names.index(self.name) - 1], names[names.index(self.name) - 1])
             raise MissingInput(
@@ -109,7 +115,9 @@ score: Stage[list[Score]] = Stage("score", needs="clips.jsonl")
 pair: Stage[list[Pair]] = Stage("pair", needs="scores.jsonl")
 encode: Stage[list[Latents]] = Stage("encode", needs="pairs.jsonl")
 train: Stage[Path] = Stage("train", needs="latents.jsonl")
-evaluate: Stage[Evaluation] = Stage("evaluate", needs="adapter/adapter_config.json")
+evaluate: Stage[Evaluation] = Stage(
+    "evaluate", needs="adapter/adapter_config.json", stands_alone=lambda recipe: recipe.evaluate.adapter is not None
+)
 report: Stage[Path] = Stage("report", needs="evaluation.json")
 
 STAGES: dict[str, Stage[Any]] = {

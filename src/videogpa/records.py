@@ -314,9 +314,32 @@ class CriticFindings(BaseModel):
     """None if too few clips could be scored to compare them."""
 
 
+class AtStrength(BaseModel):
+    """The comparison at one strength of the adapter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    adapter_scale: float
+    critics: dict[str, CriticFindings]
+
+
 class Evaluation(BaseModel):
     """The content of evaluation.json: the comparison of the base and the aligned model by each critic."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     critics: dict[str, CriticFindings]
+    """The comparison at the strength `adapter_scale`, the first of `evaluate.adapter_scale`."""
+    adapter_scale: float = 1.0
+    further: tuple[AtStrength, ...] = ()
+    """The comparisons at the other strengths, with the same clips of the base model."""
+    adapter: str | None = None
+    """The adapter of the aligned model, if it is not that of the run."""
+
+    def strengths(self) -> dict[float, dict[str, CriticFindings]]:
+        """Return the comparison by each critic, for every strength of the adapter."""
+        return {self.adapter_scale: self.critics, **{each.adapter_scale: each.critics for each in self.further}}
+
+    def label(self, scale: float) -> str:
+        """Return what the strength adds to the name of a critic or a model; nothing if it is the only one, and as trained."""
+        return "" if self.strengths().keys() == {1.0} else f" at strength {scale:g}"

@@ -5,7 +5,17 @@ import pytest
 
 from videogpa.measures import MEASURES
 from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Reconstruction, Relative
-from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, motion_first, write_run_report
+from videogpa.report.run import (
+    ClipNumbers,
+    ClipPair,
+    Filmstrip,
+    FunnelStep,
+    NotScored,
+    Panel,
+    RunSummary,
+    motion_first,
+    write_run_report,
+)
 from videogpa.report.strips import make_filmstrip
 
 
@@ -52,7 +62,7 @@ def summary(make_wall: Callable[..., Reconstruction]) -> RunSummary:
         funnel=[FunnelStep("prompts", 40), FunnelStep("pairs", 10)],
         dropped={"small gap": 30},
         panels=[Panel("loss", {"loss": ([1, 2, 3], [0.69, 0.68, 0.66])}, reference=0.693)],
-        clip_pairs=[ClipPair("orbit/1", strip, strip, 0.12, 0.02, 0.1, 0.018)],
+        clip_pairs=[ClipPair("orbit/1", [Filmstrip("base", strip, 0.12, 0.02), Filmstrip("aligned", strip, 0.1, 0.018)])],
         clips=[ClipNumbers("orbit/1", "base", 0.12, 0.02), ClipNumbers("orbit/1", "aligned", 0.1, 0.018)],
         not_scored=[NotScored("dolly/2", "aligned", "sfm", "no_parallax", "the camera does not translate")],
     )

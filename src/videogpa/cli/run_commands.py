@@ -248,11 +248,20 @@ def train(recipe: Target, *, out: str | Path | None = None, set: Settings = ()) 
 
 
 def evaluate(
-    recipe: Target, *, out: str | Path | None = None, set: Settings = (), workers: int | None = None, ray: str | None = None
+    recipe: Target,
+    *,
+    out: str | Path | None = None,
+    set: Settings = (),
+    workers: int | None = None,
+    ray: str | None = None,
+    adapter: str | Path | None = None,
 ) -> "Evaluation":
     """Compare base and aligned model on held-out prompts, on the same seeds.
 
+    With an adapter that is given, such as a published one, the run needs no training: prompts, clips and scores are made.
+
         videogpa evaluate runs/mine --set evaluate.seeds=4
+        videogpa evaluate cogvideox1.5-5b --adapter VideoGPA-T2V1.5-lora --out runs/theirs --set evaluate.adapter_scale=[0.1,1]
 
     Args:
         recipe: A run folder, a recipe file, or the name of a recipe that comes with the package.
@@ -260,6 +269,7 @@ def evaluate(
         set: Override a setting of the recipe, such as evaluate.seeds=4. May be repeated.
         workers: Generate and score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
+        adapter: Compare the base model with this LoRA in place of the run's own: see `videogpa generate`.
 
     Returns:
         Per critic the change of every measure with its 95 % interval, and the verdict on geometry and motion together.
@@ -274,8 +284,11 @@ def evaluate(
     """
     from videogpa import pipeline
 
-    with pipeline.opened(recipe, _with_workers(set, workers, ray), out) as (config, folder):
+    chosen = {} if adapter is None else {"evaluate.adapter": str(Path(adapter).absolute())}
+    with pipeline.opened(recipe, {**_with_workers(set, workers, ray), **chosen}, out) as (config, folder):
         pipeline.log_notes_on_evaluation(config)
+        if config.evaluate.adapter is not None:
+            pipeline.prompts.run(config, folder)
         return pipeline.evaluate.run(config, folder)
 
 

@@ -84,8 +84,12 @@ def path(path: Path) -> RenderableType:
 
 
 def evaluation(result: "Evaluation") -> RenderableType:
-    """Base against aligned model: a table and a verdict per critic."""
-    return Group(*(part for critic, findings in result.critics.items() for part in _findings(critic, findings)))
+    """Base against aligned model: a table and a verdict per critic, at every strength of the adapter."""
+    tables: list[RenderableType] = []
+    for scale, critics in result.strengths().items():
+        for critic, findings in critics.items():
+            tables += _findings(critic + result.label(scale), findings, own=result.adapter is None)
+    return Group(*tables)
 
 
 def pairs(rows: "list[Pair]") -> RenderableType:
@@ -116,8 +120,8 @@ def _histogram(values: list[float], bins: int = 10) -> str:
     return "".join(HEIGHTS[math.ceil((len(HEIGHTS) - 1) * counts[bin] / most)] for bin in range(bins))
 
 
-def _findings(critic: str, findings: "CriticFindings") -> Iterator[RenderableType]:
-    yield _changes(critic, findings)
+def _findings(critic: str, findings: "CriticFindings", *, own: bool) -> Iterator[RenderableType]:
+    yield _changes(critic, findings, own=own)
     if findings.outcome is not None:
         from videogpa.report.verdict import headline
 
@@ -125,9 +129,10 @@ def _findings(critic: str, findings: "CriticFindings") -> Iterator[RenderableTyp
         yield Text(headline(critic, findings.outcome), style=style)
 
 
-def _changes(critic: str, findings: "CriticFindings") -> Table:
-    """One line per measure, in 80 columns."""
-    title = f"critic {critic} ({'also chose' if findings.chose_pairs else 'did not choose'} the training pairs)"
+def _changes(critic: str, findings: "CriticFindings", *, own: bool) -> Table:
+    """One line per measure, in 80 columns. Of another's adapter it is not known which critic chose its pairs."""
+    chose = f" ({'also chose' if findings.chose_pairs else 'did not choose'} the training pairs)" if own else ""
+    title = f"critic {critic}{chose}"
     shown = {name: findings.changes[name] for name in SHOWN if name in findings.changes}
     prompts = " or ".join(str(n) for n in sorted({change.n for change in shown.values()}))
     caption = f"95 % intervals of the paired difference, over {prompts or 'no'} prompts"

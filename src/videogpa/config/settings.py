@@ -229,6 +229,10 @@ class PairConfig(Config):
         return name
 
 
+def _listed(scales: object) -> object:
+    return (scales,) if isinstance(scales, (int, float, str)) else scales
+
+
 class EvaluateConfig(Config):
     """Base against aligned model on held-out prompts, on the same seeds."""
 
@@ -241,6 +245,11 @@ class EvaluateConfig(Config):
     """Clips per held-out prompt and model."""
     first_seed: Seed = 1_000_000
     """Seed of the first of these clips; far from those of the training candidates."""
+    adapter: Path | None = None
+    """Compare the base model with this LoRA, such as a published one, in place of the run's own; then nothing is trained. A
+    folder or a file, as for `generate.adapter`."""
+    adapter_scale: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_listed)] = (1.0,)
+    """Strength of the LoRA, as a factor of the strength it was trained with; of a list, each is compared with the base."""
 
     @field_validator("critics")
     @classmethod
@@ -248,6 +257,13 @@ class EvaluateConfig(Config):
         if not names:
             raise ValueError("name at least one critic")
         return tuple(one_of(name, CRITICS) for name in names)
+
+    @field_validator("adapter_scale")
+    @classmethod
+    def _distinct(cls, scales: tuple[float, ...]) -> tuple[float, ...]:
+        if not scales or len({f"{scale:g}" for scale in scales}) < len(scales):
+            raise ValueError("expected a number, or a list of different numbers")
+        return scales
 
     @model_validator(mode="after")
     def _possible(self) -> "EvaluateConfig":

@@ -32,18 +32,23 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Filmstrip:
+    """A model's clip, with its score and motion."""
+
+    model: str
+    """`base` or `aligned`, with the strength of the adapter if there are several."""
+    jpeg: bytes
+    """A JPEG of `videogpa.report.strips.make_filmstrip`."""
+    score: float | None = None
+    motion: float | None = None
+
+
+@dataclass(frozen=True)
 class ClipPair:
-    """What both models made of the same prompt with the same seed."""
+    """What the base model, and the aligned model at each strength, made of the same prompt with the same seed."""
 
     label: str
-    base: bytes
-    """The base model's clip, as a JPEG of `videogpa.report.strips.make_filmstrip`."""
-    aligned: bytes
-    """The aligned model's clip, likewise."""
-    base_score: float | None = None
-    base_motion: float | None = None
-    aligned_score: float | None = None
-    aligned_motion: float | None = None
+    filmstrips: Sequence[Filmstrip]
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class ClipNumbers:
     """A clip's score and motion, for the scatter plot."""
 
     clip: str
-    model: Literal["base", "aligned"]
+    model: str
     score: float
     motion: float
 
@@ -90,8 +95,13 @@ class RunSummary:
 
 def write_run_report(path: Path, summary: RunSummary) -> None:
     """Write the report of a run into one HTML file that opens offline. The same summary gives the same bytes."""
-    findings = summary.evaluation.critics
-    changes = {critic: motion_first(findings[critic].changes) for critic in sorted(findings)}
+    evaluation = summary.evaluation
+    findings = {
+        critic + evaluation.label(scale): critics[critic]
+        for scale, critics in evaluation.strengths().items()
+        for critic in sorted(critics)
+    }
+    changes = {critic: motion_first(found.changes) for critic, found in findings.items()}
     less_motion = [
         (critic, measure, change)
         for critic, rows in changes.items()
@@ -128,7 +138,7 @@ def motion_first(changes: Mapping[str, Change]) -> dict[str, Change]:
 def _scatter(summary: RunSummary) -> str | None:
     anchors = {pair.label: f"pair-{number}" for number, pair in enumerate(summary.clip_pairs, start=1)}
     series: dict[str, list[Point]] = {}
-    for clip in sorted(summary.clips, key=lambda clip: clip.model, reverse=True):  # base first
+    for clip in sorted(summary.clips, key=lambda clip: clip.model != "base"):
         point = Point(f"{clip.clip} ({clip.model})", clip.motion, clip.score, anchors.get(clip.clip, ""))
         series.setdefault(clip.model, []).append(point)
     return scatter(series, x=summary.motion, y=summary.measure) if series else None

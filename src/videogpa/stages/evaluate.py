@@ -1,8 +1,9 @@
 """evaluate: compare the base model with the aligned model on held-out prompts, with the same seeds for both.
 
-In: the held-out prompts of prompts.jsonl, and adapter/. Out: evaluation.json, with the change of every measure, its interval
-and a verdict for each critic of `evaluate.critics`; the clips and scores of the two models lie in evaluation/base and
-evaluation/aligned, which are laid out like run folders.
+In: the held-out prompts of prompts.jsonl, and adapter/, or the LoRA that `evaluate.adapter` names. Out: evaluation.json, with
+the change of every measure, its interval and a verdict for each critic of `evaluate.critics`, at every strength of
+`evaluate.adapter_scale`. The clips and scores of the two models lie in evaluation/base and evaluation/aligned (at strength 0.5:
+evaluation/aligned-0.5), which are laid out like run folders.
 """
 
 from collections import Counter
@@ -14,7 +15,8 @@ from videogpa.config import Recipe
 from videogpa.errors import InvalidInput
 from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
-from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
+from videogpa.models.loading import check_size
+from videogpa.records import AtStrength, Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
 from videogpa.stages.generate import Adapter, make_clips
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
@@ -34,7 +36,8 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         What evaluation.json holds.
 
     Raises:
-        InvalidInput: If fewer than two prompts are held out.
+        InvalidInput: If fewer than two prompts are held out, the model cannot make clips of this size, or the adapter does not
+            fit it.
         MissingInput: If there is no adapter.
     """
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
@@ -42,35 +45,60 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         raise InvalidInput(
             f"{folder / 'prompts.jsonl'} has {len(prompts)} prompts with the split `held_out`: a comparison takes two or more"
         )
+    generated = recipe.generate
+    check_size(recipe.model, folder, frames=generated.frames, height=generated.height, width=generated.width)
     base, aligned = _score_models(recipe, folder, prompts)
+    first, *others = (
+        AtStrength(adapter_scale=scale, critics=_compare_critics(recipe, base, scores)) for scale, scores in aligned.items()
+    )
     evaluation = Evaluation(
-        critics={
-            critic: compare_scores(
-                [row for row in base if row.critic == critic],
-                [row for row in aligned if row.critic == critic],
-                chose_pairs=critic == recipe.score.critic,
-            )
-            for critic in recipe.evaluate.critics
-        }
+        critics=first.critics,
+        adapter_scale=first.adapter_scale,
+        further=tuple(others),
+        adapter=None if recipe.evaluate.adapter is None else str(recipe.evaluate.adapter),
     )
     write_text(folder / "evaluation.json", evaluation.model_dump_json(indent=1) + "\n")
     return evaluation
 
 
-def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> tuple[list[Score], list[Score]]:
-    """Return the scores of the base and of the aligned model's clips. The video model is loaded once for both."""
+def aligned_folder(scale: float) -> str:
+    """Return where the aligned model's clips at a strength lie in a run folder."""
+    return "evaluation/aligned" if scale == 1 else f"evaluation/aligned-{scale:g}"
+
+
+def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> tuple[list[Score], dict[float, list[Score]]]:
+    """Return the scores of the base model's clips, and those of the aligned model's by strength.
+
+    The video model is loaded once for all. The aligned clips are made first, so that an adapter that does not fit the model is
+    noticed at once.
+    """
     prompts = [prompt.model_copy(update={"videos": ()}) for prompt in prompts]  # both models generate: no clips of the user's
-    first = recipe.evaluate.first_seed
-    seeds = range(first, first + recipe.evaluate.seeds)
+    config = recipe.evaluate
+    seeds = range(config.first_seed, config.first_seed + config.seeds)
     critics = recipe.evaluating()
-    adapter = Adapter((folder / "adapter").resolve())
-    base, aligned = (folder.subfolder(f"evaluation/{model}") for model in ("base", "aligned"))
+    path = (folder / "adapter" if config.adapter is None else config.adapter.expanduser()).resolve()
+    base = folder.subfolder("evaluation/base")
+    aligned = {scale: folder.subfolder(aligned_folder(scale)) for scale in config.adapter_scale}
     with open_pool(recipe.workers) as pool:
+        clips = {
+            scale: make_clips(prompts, seeds, recipe, folder, pool, into=into, adapter=Adapter(path, scale))
+            for scale, into in aligned.items()
+        }
         base_clips = make_clips(prompts, seeds, recipe, folder, pool, into=base)
-        aligned_clips = make_clips(prompts, seeds, recipe, folder, pool, into=aligned, adapter=adapter)
         base_scores = score_clips(base_clips, prompts, critics, base, pool)
-        aligned_scores = score_clips(aligned_clips, prompts, critics, aligned, pool)
-    return base_scores, aligned_scores
+        return base_scores, {scale: score_clips(clips[scale], prompts, critics, into, pool) for scale, into in aligned.items()}
+
+
+def _compare_critics(recipe: Recipe, base: Sequence[Score], aligned: Sequence[Score]) -> dict[str, CriticFindings]:
+    """Compare the models by each critic. The critic of the run's pairs chose those of its own adapter, not of a foreign one."""
+    return {
+        critic: compare_scores(
+            [row for row in base if row.critic == critic],
+            [row for row in aligned if row.critic == critic],
+            chose_pairs=critic == recipe.score.critic and recipe.evaluate.adapter is None,
+        )
+        for critic in recipe.evaluate.critics
+    }
 
 
 # The comparison of one critic's scores.

@@ -21,7 +21,7 @@ def notes_on_evaluation(recipe: Recipe) -> Iterator[str]:
                 f"evaluate fetches the weights of critic {config.critic} ({weights}, {card.download}) on first use; "
                 "set evaluate.critics=[sfm] to do without weights"
             )
-        if config.critic == recipe.score.critic:
+        if config.critic == recipe.score.critic and recipe.evaluate.adapter is None:
             yield (
                 f"critic {config.critic} of evaluate also chose the training pairs: a gain by it alone may be "
                 "over-optimisation of its score, so name a second one in evaluate.critics"

@@ -6,7 +6,7 @@ each time: that is quick, and the page then shows exactly what is there.
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 from videogpa.config import Recipe, TrainConfig
 from videogpa.records import Evaluation, Pair, Score
 from videogpa.renames import upgrade_columns
-from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, write_run_report
+from videogpa.report.run import ClipNumbers, ClipPair, Filmstrip, FunnelStep, NotScored, Panel, RunSummary, write_run_report
 from videogpa.report.strips import make_filmstrip
+from videogpa.stages.evaluate import aligned_folder
 from videogpa.stages.pair import funnel
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
@@ -23,7 +24,6 @@ from videogpa.training.losses import loss_at_reference
 from videogpa.video import read_frames
 
 MOST_CLIP_PAIRS = 8  # prompts whose clips are shown side by side; each adds about 40 kB
-MODELS = ("base", "aligned")
 
 
 def run(recipe: Recipe, folder: RunFolder) -> Path:
@@ -37,8 +37,10 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         The path of report.html.
     """
     evaluation = read_evaluation(folder / "evaluation.json")
-    scores = {model: manifests.scores(folder.subfolder(f"evaluation/{model}")).rows() for model in MODELS}
-    pairs = manifests.pairs(folder).rows()
+    parts = {model: folder.subfolder(path) for model, path in _models(evaluation).items()}
+    scores = {model: manifests.scores(part).rows() for model, part in parts.items()}
+    own = evaluation.adapter is None  # else the run's own training, if there was one, has nothing to do with the comparison
+    pairs = manifests.pairs(folder).rows() if own else []
     measure = recipe.pair.measure
     shown = {model: _by_clip(rows, recipe.evaluate.critics[0]) for model, rows in scores.items()}
     summary = RunSummary(
@@ -46,16 +48,22 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         evaluation=evaluation,
         recipe=(folder / "recipe.yaml").read_text(encoding="utf-8"),
         measure=measure,
-        funnel=_funnel(pairs),
+        funnel=_funnel(pairs) if own else [],
         dropped=dict(Counter(row.dropped for row in pairs if row.dropped is not None)),
-        panels=training_panels(folder / "train/metrics.jsonl", recipe.train),
-        clip_pairs=list(_clip_pairs(folder, shown, measure)),
+        panels=training_panels(folder / "train/metrics.jsonl", recipe.train) if own else [],
+        clip_pairs=list(_clip_pairs(parts, shown, measure)),
         clips=list(_clips(shown, measure)),
-        not_scored=list(_not_scored(folder, scores)),
+        not_scored=list(_not_scored({**({"candidates": manifests.scores(folder).rows()} if own else {}), **scores})),
     )
     path = folder / "report.html"
     write_run_report(path, summary)
     return path
+
+
+def _models(evaluation: Evaluation) -> dict[str, str]:
+    """Return the base model and the aligned one at each strength, as the page calls them, and where their clips lie."""
+    aligned = {f"aligned{evaluation.label(scale)}": aligned_folder(scale) for scale in evaluation.strengths()}
+    return {"base": "evaluation/base", **aligned}
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -108,23 +116,18 @@ def _loss_at_reference(rows: list[dict[str, Any]], settings: TrainConfig) -> flo
     return next(measured, None) if known is None else known
 
 
-def _clip_pairs(folder: RunFolder, scores: dict[str, dict[str, Score]], measure: str) -> Iterator[ClipPair]:
-    """Return, for each of the first held-out prompts, the clips that both models made with the first seed."""
-    rows = {model: manifests.clips(folder.subfolder(f"evaluation/{model}")).rows() for model in MODELS}
-    aligned = {row.clip: row for row in rows["aligned"]}
-    first = {row.prompt: row for row in reversed(rows["base"])}
+def _clip_pairs(parts: Mapping[str, RunFolder], scores: Mapping[str, Mapping[str, Score]], measure: str) -> Iterator[ClipPair]:
+    """Return, for each of the first held-out prompts, the clips that all models made with the first seed."""
+    rows = {model: {row.clip: row for row in manifests.clips(part).rows()} for model, part in parts.items()}
+    first = {row.prompt: row.clip for row in reversed(rows["base"].values())}
     for clip in list(reversed(first.values()))[:MOST_CLIP_PAIRS]:
-        if clip.clip in aligned:
-            before, after = (scores[model].get(clip.clip) for model in MODELS)
-            yield ClipPair(
-                label=clip.clip,
-                base=make_filmstrip(read_frames(folder / f"evaluation/base/{clip.path}")),
-                aligned=make_filmstrip(read_frames(folder / f"evaluation/aligned/{aligned[clip.clip].path}")),
-                base_score=_value(before, measure),
-                base_motion=_value(before, "flow"),
-                aligned_score=_value(after, measure),
-                aligned_motion=_value(after, "flow"),
-            )
+        if all(clip in of_model for of_model in rows.values()):
+            strips = []
+            for model, part in parts.items():
+                row = scores[model].get(clip)
+                jpeg = make_filmstrip(read_frames(part / rows[model][clip].path))
+                strips.append(Filmstrip(model, jpeg, _value(row, measure), _value(row, "flow")))
+            yield ClipPair(clip, strips)
 
 
 def _value(row: Score | None, name: str) -> float | None:
@@ -132,16 +135,16 @@ def _value(row: Score | None, name: str) -> float | None:
     return value
 
 
-def _clips(scores: dict[str, dict[str, Score]], measure: str) -> Iterator[ClipNumbers]:
-    for model in MODELS:
-        for row in scores[model].values():
+def _clips(scores: Mapping[str, Mapping[str, Score]], measure: str) -> Iterator[ClipNumbers]:
+    for model, rows in scores.items():
+        for row in rows.values():
             value = _value(row, measure)
             if row.status == "ok" and value is not None and row.flow is not None:
-                yield ClipNumbers(row.clip, "base" if model == "base" else "aligned", value, row.flow)
+                yield ClipNumbers(row.clip, model, value, row.flow)
 
 
-def _not_scored(folder: RunFolder, scores: dict[str, list[Score]]) -> Iterator[NotScored]:
-    for model, rows in {"candidates": manifests.scores(folder).rows(), **scores}.items():
+def _not_scored(scores: Mapping[str, Sequence[Score]]) -> Iterator[NotScored]:
+    for model, rows in scores.items():
         for row in rows:
             if row.status != "ok":
                 yield NotScored(row.clip, model, row.critic, row.status, row.reason or "")
