@@ -1,7 +1,8 @@
 """Names of version 0.1 that files and commands may still use: one table, read for this version alone, with a warning.
 
 Settings and columns were renamed in 0.2 to the field's names. Recipes, `--set`, the recipe.yaml of a run folder, rows of
-manifests and evaluation.json are read with either name; what is written has the new ones. This file goes in 0.3.
+manifests and evaluation.json are read with either name; what is written has the new ones. This file goes in 0.3, but for
+`HASHED_AS`, on which every fingerprint depends.
 """
 
 import logging

@@ -11,7 +11,7 @@ from videogpa.devices import pick_device
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
-from videogpa.storage.fingerprints import fingerprint, path_fingerprint
+from videogpa.storage.fingerprints import fingerprint, hashed_later, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 
 _TOY = "toy:"
@@ -64,7 +64,7 @@ def model_identity(config: ModelConfig, folder: RunFolder) -> str:
     """Return a fingerprint of everything that changes the model's results: class, weights, dtype and tiling. Not the device."""
     path = resolve_model_path(config, folder)
     weights = path_fingerprint(path) if isinstance(path, Path) else path
-    return fingerprint("model", config.name, weights, config.revision, config.dtype, config.tiling)
+    return fingerprint("model", config.name, weights, config.revision, config.dtype, config.tiling, *hashed_later(config))
 
 
 def check_size(config: ModelConfig, folder: RunFolder, *, frames: int, height: int, width: int) -> None:

@@ -8,7 +8,7 @@ nothing is generated: its clips are copied to clips/<prompt>/<number>.
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -260,7 +260,7 @@ def _fingerprints(jobs: Mapping[str, UserClip | GenerateJob], task: GenerateTask
 
     Whether latents are kept is not part of it: clips that were made without them stay as they are.
     """
-    shared = [task.identity, asdict(task.sampling), task.fps, *_adapter_identity(adapter)]
+    shared = [task.identity, task.sampling, task.fps, *_adapter_identity(adapter)]
     prompt_hash = cache(lambda prompt: prompt_identity(prompt, task.images))
     return {
         name: job.fingerprint if isinstance(job, UserClip) else fingerprint("clip", *shared, prompt_hash(job.prompt), job.seed)

@@ -19,7 +19,7 @@ from videogpa.report.strips import load_strip, make_strip, save_strip, strip_pat
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.scoring.scorer import Scorer
 from videogpa.storage import manifests
-from videogpa.storage.fingerprints import fingerprint, path_fingerprint
+from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest
 from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import WorkerPool, open_pool
@@ -80,10 +80,11 @@ def score_clips(
     jobs: dict[str, ScoreJob] = {}
     wanted: dict[str, str] = {}
     for config in configs:
+        changed = changed_options(config.critic, config.options)
         for clip in clips:
             key, prompt = rows.key_of(critic=config.critic, clip=clip.clip), by_prompt[clip.prompt]
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
-            wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene)
+            wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene, *changed)
     task = ScoreTask(tuple(configs))
     return rows.update(wanted, lambda keys: pool.map(task, [jobs[key] for key in keys], label="score"))
 
@@ -121,7 +122,8 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
     files = {rows.key_of(critic=config.critic, clip=path): path for path in find_videos(paths)}
     weights = weights_identity(config)
-    wanted = {key: fingerprint(config, weights, path_fingerprint(path)) for key, path in files.items()}
+    settings = (config, *changed_options(config.critic, config.options))
+    wanted = {key: fingerprint(*settings, weights, path_fingerprint(path)) for key, path in files.items()}
     task = ScoreTask((config,), out.resolve() / STRIPS)
 
     def score(keys: list[str]) -> Iterator[Score]:
