@@ -117,7 +117,7 @@ def _decoded(content: bytes, path: Path, expected: str) -> str:
             raise InvalidInput(f"{path} is {kind}, where {expected} is expected")
     encoding, skip = next(((name, len(mark)) for mark, name in _MARKS if content.startswith(mark)), ("utf-8", 0))
     try:
-        text = content[skip:].decode(encoding)
+        text = content[skip:].decode(encoding).removeprefix("\ufeff")  # a mark that was marked again
     except UnicodeDecodeError as error:
         line = content[skip : skip + error.start].decode(encoding, "replace").count("\n") + 1
         raise InvalidInput(f"{path}, line {line}, is not {encoding.upper()} text: save {expected} as UTF-8") from None

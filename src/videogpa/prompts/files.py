@@ -1,39 +1,55 @@
 """Reads files of prompts in JSONL, JSON, CSV or plain text, and folders of images (docs/reference/prompts.md)."""
 
-import csv
-import json
-import re
-from collections.abc import Iterator
-from io import StringIO
+import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from videogpa.config.settings import MOST_PROMPTS
 from videogpa.errors import InvalidInput, MissingInput, problems
+from videogpa.prompts.columns import IMAGE_SUFFIXES, with_meanings
+from videogpa.prompts.formats import records
+from videogpa.prompts.ids import Ids, as_file_name, made_id
 from videogpa.records import Prompt, Scene
-from videogpa.storage.fingerprints import fingerprint
+from videogpa.text_files import shown
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+_log = logging.getLogger(__name__)
 
-_WORDS = 4  # how many words of a text go into the id that is made for it
+_OTHER_IMAGES = {".heic", ".heif", ".avif", ".gif", ".svg", ".psd", ".eps", ".jxl", ".dng", ".cr2", ".nef", ".arw"}
+
+
+def _without_controls(text: str) -> str:
+    """Refuse characters that steer a terminal, end a path or cannot be written; line breaks and tabs may stand in a text."""
+    for character in text:
+        code = ord(character)
+        if (code < 0x20 and character not in "\n\r\t") or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000:
+            raise ValueError(f"holds the character U+{code:04X}, which is no text")
+    return text
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, AfterValidator(_without_controls)]
 
 
 class Record(BaseModel):
-    """A prompt as a file gives it. The aliases are the names that published files use (docs/reference/prompts.md)."""
+    """A prompt as a file gives it, by our own names of its columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    id: str | None = Field(None, validation_alias=AliasChoices("id", "prompt", "group_id"))
-    text: str = Field("", validation_alias=AliasChoices("text", "caption", "text_prompt"))
-    image: str | None = Field(None, validation_alias=AliasChoices("image", "image_prompt"))
-    video: str | None = None
+    id: Annotated[Text, BeforeValidator(_number_as_text)] | None = None
+    text: Text = ""
+    image: Text | None = None
+    video: Text | None = None
     """An existing clip of the prompt. Several clips take one record each."""
     split: Literal["train", "held_out"] | None = None
     scene: Scene | None = None
     camera_motion: str | None = None
     """Found in the official project's files, whose texts repeat it; not used."""
-    videos: tuple[str, ...] = ()
+    videos: tuple[Text, ...] = ()
     fingerprint: str = ""
     """`videos` and `fingerprint` are columns of a run's own prompts.jsonl, which can be read too."""
 
@@ -42,7 +58,7 @@ def read_file(file: Path) -> list[Prompt]:
     """Read a file of prompts.
 
     Args:
-        file: A .jsonl, .json, .csv or .txt file. Paths of images and videos in it are relative to the file.
+        file: A .jsonl, .json, .csv, .tsv or .txt file. Paths of images and videos in it are relative to the file.
 
     Returns:
         The prompts, with absolute paths. A prompt without a split is in `train`; one without an id gets an id that depends on
@@ -54,9 +70,11 @@ def read_file(file: Path) -> list[Prompt]:
             names the line.
     """
     rows: dict[str, Prompt] = {}
-    for where, content in _records(file):
+    ids = Ids()
+    for where, content in records(file):
         record = _parse(content, where)
         row = _row(record, file.parent, where)
+        ids.add(row.prompt, record.id or row.prompt, where)
         known = rows.get(row.prompt)
         if known is None:
             rows[row.prompt] = row
@@ -67,6 +85,8 @@ def read_file(file: Path) -> list[Prompt]:
                 f"{where}: the prompt {row.prompt!r} is there already. Ids must be unique, except for records that each name a "
                 "video of the same prompt"
             )
+        if len(rows) > MOST_PROMPTS:
+            raise InvalidInput(f"{where}: a run takes {MOST_PROMPTS:,} prompts at most, and the file has more")
     if not rows:
         raise InvalidInput(f"{file} holds no prompt")
     return list(rows.values())
@@ -85,88 +105,54 @@ def read_folder(folder: Path) -> list[Prompt]:
         MissingInput: If there is no such folder, or it contains no image.
         InvalidInput: If two images would have the same id.
     """
-    if not folder.is_dir():
-        raise MissingInput(f"no folder of images at {folder} (prompts.images of the recipe)")
-    images = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    found = _files_of(folder)
+    images = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
+    others = [file.name for file in found if file.suffix.lower() in _OTHER_IMAGES]
+    if others:
+        names = ", ".join(map(shown, others[:3]))
+        _log.warning("%s: %d images are not read (%s): convert them to PNG or JPEG", shown(folder), len(others), names)
     if not images:
         raise MissingInput(f"no image in {folder}: expected files such as a.png ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    if len(images) > MOST_PROMPTS:
+        raise InvalidInput(f"{folder}: a run takes {MOST_PROMPTS:,} prompts at most, and it has {len(images):,} images")
     rows: dict[str, Prompt] = {}
+    ids = Ids()
     for image in images:
-        name = _slug(image.stem) or _made_id("", image.stem)
+        name = as_file_name(image.stem) or made_id("", image.stem)
         if name in rows:
-            raise InvalidInput(f"{image} and {rows[name].image} would both be the prompt {name!r}: rename one")
+            raise InvalidInput(f"{shown(image)} and {rows[name].image} would both be the prompt {name!r}: rename one")
+        ids.add(name, image.stem, shown(image))
         rows[name] = Prompt(prompt=name, text="", image=str(image.resolve()))
     return list(rows.values())
 
 
-def _records(file: Path) -> Iterator[tuple[str, Any]]:
-    """Yield each record of the file, preceded by its place in the file for error messages."""
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".txt": _txt}
-    if file.suffix.lower() not in readers:
-        raise InvalidInput(f"{file}: expected a file of prompts, {', '.join(readers)}")
+def _files_of(folder: Path) -> list[Path]:
+    """Return the files of a folder by name, without those of the system, whose names begin with a dot (`._a.png`)."""
     try:
-        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
-    except FileNotFoundError:
-        raise MissingInput(f"no prompts at {file} (prompts.file of the recipe)") from None
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{file} is not UTF-8 text: {error}") from None
-    yield from readers[file.suffix.lower()](text, str(file))
-
-
-def _jsonl(text: str, file: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield f"{file}, line {number}", json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InvalidInput(f"{file}, line {number}: not JSON: {error}") from None
-
-
-def _json(text: str, file: str) -> Iterator[tuple[str, Any]]:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"{file}, line {error.lineno}: not JSON: {error.msg}") from None
-    if isinstance(content, list):
-        yield from ((f"{file}, entry {number}", entry) for number, entry in enumerate(content, start=1))
-    elif isinstance(content, dict):
-        for key, entry in content.items():
-            record = {"text": entry} if isinstance(entry, str) else entry
-            yield f"{file}, entry {key!r}", {"id": key, **record} if isinstance(record, dict) else record
-    else:
-        raise InvalidInput(f"{file}: expected a list of prompts, or a mapping of ids to texts or prompts")
-
-
-def _csv(text: str, file: str) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader(StringIO(text, newline=""), strict=True)
-    try:
-        for row in reader:
-            where = f"{file}, line {reader.line_num}"
-            if None in row:
-                raise InvalidInput(f"{where}: more cells than the header has columns; put a text with commas in quotes")
-            yield where, {name: cell for name, cell in row.items() if cell}
-    except csv.Error as error:
-        raise InvalidInput(f"{file}, line {reader.reader.line_num}: not CSV: {error}") from None
-
-
-def _txt(text: str, file: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{file}, line {number}", {"text": line}
+        return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        raise MissingInput(f"no folder of images at {shown(folder)} (prompts.images of the recipe)") from None
+    except OSError as error:
+        raise InvalidInput(f"{shown(folder)} cannot be read ({error.strerror})") from None
+    except ValueError:  # of the system's calls
+        raise InvalidInput(f"{shown(folder)} is no path: it holds a NUL character") from None
 
 
 def _parse(content: Any, where: str) -> Record:
+    named = with_meanings(content, where)
+    if isinstance(named, dict):  # empty cells are absent
+        named = {name: value for name, value in named.items() if value != "" or name == "text"}
     try:
-        return Record.model_validate(content)
+        return Record.model_validate(named)
     except ValidationError as error:
         found = "; ".join(problems(error, whole="record"))
         raise InvalidInput(f"{where}: expected text and optionally id, image, video and split, but {found}") from None
 
 
 def _row(record: Record, folder: Path, where: str) -> Prompt:
-    name = _made_id(record.text, record.image or "") if record.id is None else _slug(record.id)
+    name = made_id(record.text, record.image or "") if record.id is None else as_file_name(record.id)
     if not name:
-        raise InvalidInput(f"{where}: the id {record.id!r} has no ASCII letter or digit; ids become file names")
+        raise InvalidInput(f"{where}: the id {str(record.id)[:80]!r} has no ASCII letter or digit; ids become file names")
     videos = (*record.videos, *([record.video] if record.video else []))
     return Prompt(
         prompt=name,
@@ -179,18 +165,13 @@ def _row(record: Record, folder: Path, where: str) -> Prompt:
 
 
 def _file(folder: Path, name: str, kind: str, where: str) -> str:
-    path = (folder / Path(name).expanduser()).resolve()
-    if not path.is_file():
-        raise MissingInput(f"{where}: no {kind} at {path}")
+    if "://" in name:
+        raise InvalidInput(f"{where}: the {kind} {name[:200]} is an address: download it, and give the file")
+    try:
+        path = (folder / Path(name).expanduser()).resolve()
+        there = path.is_file()
+    except (OSError, RuntimeError):  # too long, a loop of links, or no home for `~`
+        path, there = folder / name, False
+    if not there:
+        raise MissingInput(f"{where}: no {kind} at {shown(path)}")
     return str(path)
-
-
-def _slug(name: str) -> str:
-    """Turn a name into a file name: `1K/0a1b/images_8` becomes `1K-0a1b-images_8`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
-
-
-def _made_id(text: str, image: str) -> str:
-    """Return an id made of the text's first words and a hash of text and image, wherever the prompt is in its file."""
-    words = re.findall(r"[a-z0-9]+", text.lower())[:_WORDS]
-    return "-".join([*words, fingerprint(text, image)[:8]])

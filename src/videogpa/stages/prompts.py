@@ -4,7 +4,7 @@ In: the recipe's `prompts` section, and the files or folders that it names. Out:
 the first frames in prompts/, so that the run is complete without the files that the prompts came from.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from videogpa.config import CameraPrompts, PromptsConfig, Recipe
@@ -16,9 +16,11 @@ from videogpa.storage import manifests
 from videogpa.storage.files import atomic_path
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.video import write_image
+from videogpa.video import UnreadableImage, read_image, write_image
 from videogpa.workers import map_items
 from videogpa.world.prompts import view, world_prompts
+
+_NAMED = 3  # broken images in a message
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
@@ -41,9 +43,29 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     wanted = {name: _fingerprint(row) for name, row in prompts.items()}
 
     def make(names: list[str]) -> Iterator[Prompt]:
+        check_images(
+            [Path(row.image) for row in map(prompts.__getitem__, names) if row.image is not None and row.scene is None]
+        )
         return map_items(lambda name: _with_image(prompts[name], folder), names, label="prompts")
 
     return manifests.prompts(folder).update(wanted, make)
+
+
+def check_images(images: Sequence[Path]) -> None:
+    """Open every image, so that a broken one is found before hours of work and not at its turn.
+
+    Raises:
+        InvalidInput: If some cannot be read; the message names the first of them, each with its reason.
+    """
+    broken = []
+    for image in images:
+        try:
+            read_image(image)
+        except UnreadableImage as error:
+            broken.append(str(error))
+    if broken:
+        more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise InvalidInput(f"{len(broken)} of {len(images)} first frames cannot be used: {'; '.join(broken[:_NAMED])}{more}")
 
 
 def plan(config: PromptsConfig) -> list[Prompt]:
