@@ -10,7 +10,10 @@ from videogpa.text_files import file_exists
 
 _Place = tuple[str, ...]  # the keys on the way to a setting; `*` for any
 
-ALWAYS: tuple[_Place, ...] = (("prompts", "file"), ("prompts", "images"), ("prompts", "run"), ("generate", "adapter"))
+ALWAYS: tuple[_Place, ...] = (
+    *(("prompts", "file"), ("prompts", "images"), ("prompts", "run")),
+    *(("generate", "adapter"), ("evaluate", "adapter")),
+)
 """Settings that are paths."""
 
 _OPTIONS: tuple[_Place, ...] = (("score", "options"), ("evaluate", "options", "*"))

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.lora import LoraLayer as PeftLayer
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import Linear, Module, Parameter
 from torch.nn.functional import linear
@@ -23,6 +22,7 @@ from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.lora_files import CONFIG_FILE, WEIGHTS_FILE, open_adapter
 from videogpa.models.lora_layers import LoraLayer, read_layers
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
+from videogpa.weight_files import read_tensors
 
 _NAMED = 4  # keys in an error message
 
@@ -130,8 +130,9 @@ def adapter_fingerprint(path: Path) -> str:
         UserError: If the adapter is missing, or of a kind that cannot be read.
     """
     files = open_adapter(path)
-    if (path / CONFIG_FILE).exists():
-        return fingerprint("adapter", path_fingerprint(path / CONFIG_FILE), path_fingerprint(path / WEIGHTS_FILE))
+    folder = files[0].path.parent
+    if files[0].path.name == WEIGHTS_FILE and (folder / CONFIG_FILE).exists():
+        return fingerprint("adapter", path_fingerprint(folder / CONFIG_FILE), path_fingerprint(folder / WEIGHTS_FILE))
     return fingerprint("adapter", *((file.component, path_fingerprint(file.path)) for file in files))
 
 
@@ -167,10 +168,7 @@ def _in_dtype_of_input(weight: Tensor) -> Linear:
 
 def _read(folder: Path) -> dict[str, Tensor]:
     check_folder(folder)
-    try:
-        return load_file(folder / WEIGHTS_FILE)
-    except SafetensorError as error:
-        raise InvalidInput(f"{folder / WEIGHTS_FILE} cannot be read: {error}") from None
+    return read_tensors(folder / WEIGHTS_FILE)
 
 
 def _mismatches(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

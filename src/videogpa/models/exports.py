@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from videogpa.models.adapters import check_folder
 from videogpa.models.lora_files import CONFIG_FILE, DIFFUSERS_FILE, WEIGHTS_FILE, PeftConfig, read_config
 from videogpa.models.lora_names import FIRST, PEFT, SECOND, original_name
+from videogpa.weight_files import read_tensors
 
 
 def export_adapter(folder: Path) -> None:
@@ -28,7 +29,7 @@ def export_adapter(folder: Path) -> None:
     """
     check_folder(folder)
     config = read_config(folder / CONFIG_FILE)
-    for component, weights in _components(load_file(folder / WEIGHTS_FILE)).items():
+    for component, weights in _components(read_tensors(folder / WEIGHTS_FILE)).items():
         place = folder / "diffusers" if component == FIRST else folder / "diffusers" / component
         _save(_diffusers(weights, config), place / DIFFUSERS_FILE)
         _save(_comfyui(weights, config), folder / "comfyui" / f"{component}.safetensors")

@@ -8,7 +8,7 @@ A pattern of a foreign config is never run as a regular expression.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +24,10 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # the name that `load_lora_weights(folder)` looks for
 
 _LARGEST_CONFIG = 1 << 20  # bytes; PEFT writes one or two thousand
+_LONGEST_PATH = 1000  # characters in a message
 _METADATA = "lora_adapter_metadata"  # where diffusers keeps PEFT's config in a file's header
-_Alpha = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LARGEST_ALPHA = 1e6
+_Alpha = Annotated[float, Field(gt=0, le=LARGEST_ALPHA, allow_inf_nan=False)]
 
 
 class PeftConfig(BaseModel):
@@ -38,7 +40,7 @@ class PeftConfig(BaseModel):
     lora_alpha: _Alpha
     use_rslora: bool = False
     rank_pattern: dict[str, int] | None = None
-    alpha_pattern: dict[str, _Alpha] | None = None
+    alpha_pattern: Annotated[dict[str, _Alpha], Field(max_length=4096)] | None = None
     target_modules: Any = None
 
     def strength(self, layer: str, rank: int) -> float:
@@ -73,20 +75,32 @@ def open_adapter(path: Path) -> list[LoraFile]:
         MissingInput: If there is no adapter.
         InvalidInput: If it is of another kind, damaged, or impossible; the message says what it is.
     """
-    if (path / CONFIG_FILE).exists() or path.name == WEIGHTS_FILE:
-        folder = path if path.name != WEIGHTS_FILE else path.parent
-        config = read_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).exists() else None
-        return [_opened(folder / WEIGHTS_FILE, None, config)]
-    if not path.is_dir():
+    kind = kind_of_file(path)
+    if kind == "missing":
+        raise MissingInput(
+            f"no adapter at {str(path)[:_LONGEST_PATH]}: there is neither a folder nor a file. A published one is downloaded "
+            "first: `hf download OWNER/NAME --local-dir FOLDER`"
+        )
+    if kind in ("unreadable", "not a file"):
+        raise InvalidInput(f"{str(path)[:_LONGEST_PATH]} {WHAT_TO_DO[kind]}")
+    folder = path if kind == "folder" else path.parent
+    of_peft = kind == "folder" or path.name == WEIGHTS_FILE
+    if of_peft and _is_there(folder / CONFIG_FILE):
+        return [_opened(folder / WEIGHTS_FILE, None, read_config(folder / CONFIG_FILE))]
+    if kind != "folder":
         return [_opened(path, expert_in_name(path.name))]
     return [_opened(file, component) for file, component in _files_in(path).items()]
 
 
+def _is_there(path: Path) -> bool:
+    return kind_of_file(path) != "missing" or path.is_symlink()  # a link to what is gone is no config that was never there
+
+
 def _files_in(folder: Path) -> dict[Path, str | None]:
     """Return the files of the adapter in a folder without adapter_config.json, with the transformers that they are for."""
-    if (folder / DIFFUSERS_FILE).exists():
+    if _is_there(folder / DIFFUSERS_FILE):
         second = folder / SECOND / DIFFUSERS_FILE
-        return {folder / DIFFUSERS_FILE: FIRST, **({second: SECOND} if second.exists() else {})}
+        return {folder / DIFFUSERS_FILE: FIRST, **({second: SECOND} if _is_there(second) else {})}
     files = {file: expert_in_name(file.name) for file in sorted(folder.glob("*.safetensors")) if not file.name.startswith(".")}
     if not files:
         others = [file.name for file in sorted(folder.glob("*")) if file.suffix in (".bin", ".pt", ".ckpt", ".pth")]
@@ -202,7 +216,7 @@ class _Flat(BaseModel):
 
 
 def _is_plain(pattern: str) -> bool:
-    return re.fullmatch(r"\^?(\w|-|\\?\.)+\$?", pattern) is not None
+    return re.fullmatch(r"\^?(?:[\w-]|\\?\.)+\$?", pattern) is not None
 
 
 def _names(pattern: str, layer: str) -> bool:
@@ -211,16 +225,17 @@ def _names(pattern: str, layer: str) -> bool:
     return layer == plain or (layer.endswith(f".{plain}") and not pattern.startswith("^"))
 
 
-def targets_of(config: PeftConfig | None) -> list[str]:
+def targets_of(config: PeftConfig | None) -> set[str]:
     """Return the endings of names that a config says are adapted in every block; empty where it does not say so plainly."""
     if config is None or not isinstance(config.target_modules, list):
-        return []
+        return set()
     extra = config.model_extra or {}
     if extra.get("layers_to_transform") is not None or extra.get("exclude_modules"):
-        return []
-    return [target for target in config.target_modules if isinstance(target, str)]
+        return set()
+    return {target for target in config.target_modules if isinstance(target, str)}
 
 
-def ends_with(layer: str, endings: Iterable[str]) -> bool:
+def ends_with(layer: str, endings: Set[str]) -> bool:
     """Whether a layer has one of these names, or ends with one after a dot, which is how PEFT matches them."""
-    return any(layer == ending or layer.endswith(f".{ending}") for ending in endings)
+    parts = layer.split(".")
+    return any(".".join(parts[start:]) in endings for start in range(len(parts)))

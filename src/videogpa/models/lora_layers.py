@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import Module, ModuleDict
 
 from videogpa.errors import InvalidInput
-from videogpa.models.lora_files import LoraFile, ends_with, targets_of
+from videogpa.models.lora_files import LARGEST_ALPHA, LoraFile, ends_with, targets_of
 from videogpa.models.lora_names import FIRST, Key, known_names, other_model, transformers_of
 from videogpa.weight_files import read_tensors, require_finite
 
@@ -63,7 +63,8 @@ class _Problems:
 def _some(names: Sequence[str]) -> str:
     """Return the first names, none of them endless, and how many more there are."""
     more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..." for name in names[:_NAMED]) + more
+    shown = ("".join(c if c.isprintable() else "?" for c in name) for name in names[:_NAMED])
+    return ", ".join(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..." for name in shown) + more
 
 
 def read_layers(files: Sequence[LoraFile], network: Module) -> dict[str, LoraLayer]:
@@ -146,7 +147,7 @@ def _check_targets(
     """Add the layers without tensors that a PEFT config adapts, by the names of its file; and targets if none of them fits."""
     targets = targets_of(file.config)
     if targets and not any(ends_with(alias, targets) for aliases in names.values() for alias in aliases):
-        wrong.unexpected.extend(f"target_modules: {target}" for target in targets)
+        wrong.unexpected.extend(f"target_modules: {target}" for target in sorted(targets))
     diffusers = all(entry.key.layer == layer for (_, layer), entry in found.items())
     for component in {component for component, _ in found}:
         of_style = {
@@ -171,7 +172,7 @@ def _tensors(files: Sequence[LoraFile], layers: Mapping[str, _Layer]) -> dict[st
 def _strength(layer: _Layer, rank: int, alpha: Tensor | None) -> float:
     if alpha is not None:
         number = float(alpha)
-        if number <= 0:
+        if not 0 < number <= LARGEST_ALPHA:
             raise InvalidInput(f"{layer.file.path}: {layer.parts['alpha']} is {number:g}, where a number above 0 is expected")
         return number / rank
     if layer.file.config is not None:
