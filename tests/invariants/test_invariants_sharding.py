@@ -118,7 +118,7 @@ def test_an_expert_that_one_process_needs_is_joined_by_the_other(trained: Path) 
 def test_resumed_is_uninterrupted_bit_for_bit(trained: Path) -> None:
     whole, stopped = trained / "sharded-cogvideox", trained / "stopped-cogvideox"
     assert rows(stopped) == rows(whole)
-    for part in ("adapter/adapter_model.safetensors", "train/checkpoints/00000004/optimizer.pt"):
+    for part in ("adapter/adapter_model.safetensors", "train/checkpoints/00000004/optimizer.safetensors"):
         assert (stopped / part).read_bytes() == (whole / part).read_bytes()
 
 

@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud(
     step(adapter, optimizer)
     checkpoints.save(tmp_path, 2, adapter, optimizer)
     newest = tmp_path / "00000002"
-    file = newest / "optimizer.pt"
+    file = newest / "optimizer.safetensors"
     content = file.read_bytes()
     if damage == "truncate":
         file.write_bytes(content[: len(content) // 2])

@@ -1,25 +1,24 @@
 """train: preference pairs in; train/ (metrics, checkpoints, state.json) and adapter/ in PEFT's format out.
 
-A training is resumed, or kept when it is finished, as long as what decides its result stays the same. `state.json` holds the
-fingerprint of that, and once the adapter is there, the adapter's own.
+A training is resumed, or kept when it is finished, as long as what decides its result stays the same: `training/state.py`. More
+steps prolong it where the schedule of the learning rate allows. What another training replaces is moved aside:
+`training/earlier.py`.
 """
 
-import json
 import logging
-import shutil
 from pathlib import Path
-from typing import Any
 
 from videogpa import processes
 from videogpa.config import ModelConfig, Recipe
 from videogpa.devices import pick_device
 from videogpa.models.base import TRAINED_PARTS
 from videogpa.models.loading import load_model, model_identity
-from videogpa.storage.files import write_text
-from videogpa.storage.fingerprints import fingerprint, path_fingerprint
+from videogpa.storage.files import set_aside
+from videogpa.storage.fingerprints import fingerprint, hashed, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.training import distributed, memory, monitor
+from videogpa.training import checkpoints, distributed, earlier, memory, monitor, state
 from videogpa.training.data import EncodedPair, hold_out, read_pairs
+from videogpa.training.state import TrainingState
 from videogpa.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -34,8 +33,10 @@ _NO_EFFECT = {  # settings without effect on the result, but for rounding: a tra
 def run(recipe: Recipe, folder: RunFolder) -> Path:
     """Train the adapter on the run's pairs, going on from the last checkpoint, and return its folder.
 
-    A finished training is kept. Settings, weights or pairs other than those that a training was begun with start it over; its
-    files are removed once the new one is ready to take its first step.
+    A finished training is kept. One with settings, weights or pairs other than those that are asked for is moved to `train.1/`
+    and `adapter.1/`, or the next free number, once the new one is ready to take its first step; if those that are asked for
+    were moved aside before, they are brought back. More steps prolong a training where the schedule of the learning rate
+    allows.
 
     Args:
         recipe: The recipe; `train` and `model` are read.
@@ -46,23 +47,102 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
             the memory does not suffice.
     """
     pairs = read_pairs(folder)
-    made_from = _fingerprint(recipe, folder, pairs)
-    state, adapter = folder / "train" / "state.json", folder / "adapter"
-    if _is_finished(state, made_from, adapter):
+    wanted, before = _describe(recipe, folder, pairs)
+    found = _find(folder, wanted, before)
+    adapter = folder / "adapter"
+    if found is not None and found.same(wanted) and found.is_finished(folder):
         return adapter
     trackers = monitor.choose_trackers(recipe.train)
     remedies = memory.remedies(recipe.train, _trained_model(recipe).dtype)
     with memory.explain_oom(remedies):
-        trainer = _new_trainer(recipe, folder, pairs, trackers, made_from, remedies)
-        if processes.is_main_process() and _read(state).get("fingerprint") != made_from:
-            _start_over(folder)
-            write_text(state, json.dumps({"fingerprint": made_from}) + "\n")
+        trainer = _new_trainer(recipe, folder, pairs, trackers, wanted.fingerprint, remedies)
+        if processes.is_main_process():
+            _make_way(recipe, folder, found, wanted)
         monitor.start_trackers(trainer.accelerator, trackers, recipe.train)
         trainer.train()
     trainer.accelerator.end_training()
     if processes.is_main_process():
-        write_text(state, json.dumps({"fingerprint": made_from, "adapter": path_fingerprint(adapter)}) + "\n")
+        state.write(folder, wanted.model_copy(update={"adapter": path_fingerprint(adapter)}))
     return adapter
+
+
+def _find(folder: RunFolder, wanted: TrainingState, before: str) -> TrainingState | None:
+    """Return the state of the training in the folder, after putting the folder in order; None if there is none.
+
+    Args:
+        folder: The run folder.
+        wanted: The training that is asked for.
+        before: The fingerprint that version 0.1 gave it.
+    """
+    if not processes.is_main_process():
+        return state.read(folder, mend=False)
+    earlier.recover(folder)
+    found = state.read(folder, mend=True)
+    if found is not None and found.steps is None and found.fingerprint == before:
+        found = wanted.model_copy(update={"adapter": found.adapter})
+        monitor.mark(folder, wanted.fingerprint)
+        state.write(folder, found)
+    number = None if found is not None and found.same(wanted) else earlier.find(folder, wanted)
+    if number is not None and processes.world_size() > 1:  # the other processes may be reading what would be renamed
+        _log.warning("the training in train.%d was with these settings: one process alone brings it back", number)
+    elif number is not None:
+        moved = _move_out(folder, found, f"the training of train.{number}, which was asked for again")
+        earlier.bring_back(folder, number)
+        _log.warning("the training in train.%d was with these settings, and is that of the folder again%s", number, moved)
+        found = state.read(folder, mend=True)
+    return found
+
+
+def _make_way(recipe: Recipe, folder: RunFolder, found: TrainingState | None, wanted: TrainingState) -> None:
+    """Prepare the folder for the training that is asked for: to go on, to be prolonged, or to begin anew."""
+    if found is None or found.fingerprint != wanted.fingerprint:
+        _begin_anew(folder, found, wanted, "")
+    elif found.steps != wanted.steps:
+        _change_steps(recipe, folder, found, wanted)
+    elif (folder / "adapter").exists() and not found.is_finished(folder):
+        _set_adapter_aside(folder, found)
+    state.write(folder, wanted)
+
+
+def _change_steps(recipe: Recipe, folder: RunFolder, found: TrainingState, wanted: TrainingState) -> None:
+    """Prolong a training, or shorten one that is not that far yet, if that gives what a new one would; else begin anew."""
+    note = checkpoints.newest(folder / "train" / "checkpoints")
+    done, steps = 0 if note is None else note.step, found.steps or 0
+    reason = state.why_not_prolonged(recipe.train, steps, done)
+    if reason is not None:
+        _begin_anew(folder, found, wanted, f"; it cannot go on: {reason}")
+        return
+    moved = _where(earlier.move_out(folder, f"prolonged to {wanted.steps} steps", found, parts=("adapter",)))
+    monitor.drop_end(folder, recipe.train, steps)
+    _log.warning("train.steps is %s and was %s: the training goes on after step %d%s", wanted.steps, steps, done, moved)
+
+
+def _begin_anew(folder: RunFolder, found: TrainingState | None, wanted: TrainingState, reason: str) -> None:
+    """Move aside what lies in the place of a new training, and say why."""
+    changed = "it is not known what it was trained with" if found is None else state.differences(found, wanted)
+    moved = _move_out(folder, found, f"a training for which {changed}")
+    if moved:
+        _log.warning("a new training begins, since %s%s%s", changed, reason, moved)
+
+
+def _move_out(folder: RunFolder, found: TrainingState | None, why: str) -> str:
+    """Move train/ and adapter/ aside, and return where they are in words; nothing if there was neither."""
+    if (folder / "train").is_dir() and not any((folder / "train").iterdir()):
+        (folder / "train").rmdir()
+    return _where(earlier.move_out(folder, f"replaced by {why}", found))
+
+
+def _where(names: list[str]) -> str:
+    return f". The one before is kept in {' and '.join(names)}" if names else ""
+
+
+def _set_adapter_aside(folder: RunFolder, found: TrainingState) -> None:
+    """Set aside an adapter that is not the one that the training wrote; it is written again from the last checkpoint."""
+    note = checkpoints.newest(folder / "train" / "checkpoints")
+    if found.adapter is None and note is not None and note.step == found.steps:
+        return  # stopped between writing the adapter and saying so
+    aside = set_aside(folder / "adapter")
+    _log.warning("%s is not what the training wrote; it is now %s, and is written again", folder / "adapter", aside.name)
 
 
 def _new_trainer(
@@ -91,30 +171,25 @@ def _trained_model(recipe: Recipe) -> ModelConfig:
     return recipe.model.model_copy(update={"dtype": recipe.train.dtype or recipe.model.dtype})
 
 
-def _fingerprint(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> str:
-    """Return the fingerprint of all that decides the adapter: settings, pairs per step, weights with their dtype, and data."""
+def _describe(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> tuple[TrainingState, str]:
+    """Return what decides the adapter: settings, pairs per step, weights with their dtype, and data.
+
+    Returns:
+        The state of such a training before its first step, and the fingerprint that version 0.1 gave it.
+    """
     data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
     config = recipe.train
     step = processes.world_size() * config.batch_size * config.gradient_accumulation_steps
-    settings = (config.model_dump(exclude={*_NO_EFFECT, "dtype"}), recipe.model.expert)
-    return fingerprint("train", settings, step, model_identity(_trained_model(recipe), folder), data)
-
-
-def _is_finished(state: Path, made_from: str, adapter: Path) -> bool:
-    read = _read(state)
-    return read.get("fingerprint") == made_from and adapter.is_dir() and read.get("adapter") == path_fingerprint(adapter)
-
-
-def _read(state: Path) -> dict[str, Any]:
-    if not state.exists():
-        return {}
-    content: dict[str, Any] = json.loads(state.read_text(encoding="utf-8"))
-    return content
-
-
-def _start_over(folder: RunFolder) -> None:
-    """Remove an earlier training: first the record that it was finished, then the rest."""
-    (folder / "train" / "state.json").unlink(missing_ok=True)
-    for part in (folder / "adapter", folder / "train"):
-        if part.exists():
-            shutil.rmtree(part)
+    model = model_identity(_trained_model(recipe), folder)
+    settings = hashed(config, exclude={*_NO_EFFECT, "dtype"})
+    before = fingerprint("train", (settings, recipe.model.expert), step, model, data)
+    steps = settings.pop("steps")
+    made_from = fingerprint("train", (settings, recipe.model.expert), step, model, data)
+    decided_by = {
+        **state.flat(settings, "train"),
+        "model.expert": recipe.model.expert,
+        state.PAIRS_PER_STEP: step,
+        state.MODEL: model,
+        state.PAIRS: fingerprint(data),
+    }
+    return TrainingState(fingerprint=made_from, steps=steps, decided_by=decided_by), before

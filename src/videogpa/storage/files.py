@@ -32,9 +32,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with _disk_errors(path):
             yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -61,11 +61,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with _disk_errors(path):
             yield temporary
         for file in [*temporary.rglob("*"), temporary]:
-            _sync(file)
+            sync(file)
         if path.exists():
             remove_folder(path)
         temporary.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -75,6 +75,21 @@ def remove_folder(path: Path) -> None:
     doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder to `<name>.damaged`, or the next free number after that, and return the new path.
+
+    It can then be looked at, and is made again under its own name.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    number = 0
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged.{number}")
+    path.rename(aside)
+    sync(path.parent)
+    return aside
 
 
 @contextmanager
@@ -95,7 +110,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make the system write a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from videogpa.config import TrainConfig
 from videogpa.errors import UserError
 from videogpa.records import Row
+from videogpa.storage.files import write_text
 from videogpa.storage.manifests import Manifest
 from videogpa.storage.run_folder import RunFolder
 
@@ -50,6 +51,21 @@ class MetricsRow(Row):
 def metrics(folder: RunFolder) -> Manifest[MetricsRow]:
     """Return the manifest of the run's metrics."""
     return Manifest(folder / "train" / "metrics.jsonl", MetricsRow, "split step")
+
+
+def mark(folder: RunFolder, fingerprint: str) -> None:
+    """Give the rows the fingerprint of their training that this version computes."""
+    rows = metrics(folder)
+    marked = [row.model_copy(update={"fingerprint": fingerprint}) for row in rows.rows()]
+    write_text(rows.path, "".join(row.model_dump_json() + "\n" for row in marked))
+
+
+def drop_end(folder: RunFolder, config: TrainConfig, steps: int) -> None:
+    """Drop the rows that a training of `steps` steps has because it ends there, and that a longer one does not have."""
+    rows = metrics(folder)
+    ends = {("train", steps - 1): config.log_every, ("held_out", steps): config.validate_every}
+    kept = [row for row in rows.rows() if row.step % ends.get((row.split, row.step), 1) == 0]
+    rows.drop_stale({rows.key(row): row.fingerprint for row in kept})
 
 
 class TrainingMonitor:

@@ -180,7 +180,8 @@ class Trainer:
     def _save(self, done: int) -> None:
         """Write a checkpoint of `done` finished steps."""
         if processes.is_main_process():
-            checkpoints.save(self._checkpoints, done, self.adapter, self.optimizer)
+            steps = self.config.steps
+            checkpoints.save(self._checkpoints, done, self.adapter, self.optimizer, fingerprint=self.fingerprint, steps=steps)
 
     def _write_adapter(self) -> None:
         """Write the adapter in PEFT's format, with its exports for other programs."""
@@ -197,7 +198,7 @@ class Trainer:
     def _restore(self) -> int:
         """Load the newest whole checkpoint, and return how many steps are done: 0 if there is none."""
         if processes.is_main_process():
-            checkpoints.prune(self._checkpoints)  # a process that was killed may have left more than two
+            checkpoints.clean(self._checkpoints)  # a process that was killed may have left more than two
         self.accelerator.wait_for_everyone()
         return checkpoints.restore(self._checkpoints, self.adapter, self.optimizer)
 
