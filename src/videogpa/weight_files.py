@@ -50,7 +50,7 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 
 _PEEK = 2048  # bytes that tell the kind
 _PEEK_AT_END = 65536  # of a zip archive, whose list of names is there
-_NAMED = 5  # tensors in a message
+_NAMED = 8  # tensors in a message
 
 _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"version https://git-lfs", "git-lfs pointer"),
@@ -280,11 +280,25 @@ def origin_of(names: Iterable[str]) -> str | None:
     return None
 
 
+def differences(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return descriptions of how the named shapes of a file differ from those of a network; an empty list if they do not."""
+    groups = {
+        "missing": [name for name in expected if name not in found],
+        "unexpected": [cut(name, 80) for name in found if name not in expected],
+        "of another shape": [
+            f"{name} ({cut(list(found[name]), 40)}, expected {list(shape)})"
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ],
+    }
+    return [f"{len(names)} {problem}: {shortened(names)}" for problem, names in groups.items() if names]
+
+
 def shortened(names: Iterable[str]) -> str:
     """Return the first of many names, and how many more there are."""
     listed = list(names)
     more = f", and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(cut(name, 80) for name in listed[:_NAMED]) + more
+    return ", ".join(cut(name) for name in listed[:_NAMED]) + more
 
 
 def cut(text: object, longest: int = 200) -> str:

@@ -18,17 +18,15 @@ from typing import Any, ClassVar
 
 import torch
 from diffusers import (
-    AutoencoderKLCogVideoX,
     CogVideoXImageToVideoPipeline,
     CogVideoXPipeline,
-    CogVideoXTransformer3DModel,
     DiffusionPipeline,
 )
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, UserError
 from videogpa.maths.diffusion import add_noise, from_velocity, variance_preserving, velocity_target
 from videogpa.models.base import (
     PARTS,
@@ -42,6 +40,7 @@ from videogpa.models.base import (
     Sampling,
     first_frame,
 )
+from videogpa.models.folders import Family, check_folder, check_weights, local_folder, read_config
 from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
 from videogpa.models.sizes import SizeRule
 
@@ -50,6 +49,18 @@ _COMPONENTS: Components = {
     "vae": ("vae",),
     "transformer": ("transformer",),
 }
+_FAMILY = Family(
+    "CogVideoX",
+    "zai-org/CogVideoX-5b-I2V",
+    {
+        "tokenizer": ("transformers", "*Tokenizer*"),
+        "text_encoder": ("transformers", "T5EncoderModel"),
+        "vae": ("diffusers", "AutoencoderKLCogVideoX"),
+        "transformer": ("diffusers", "CogVideoXTransformer3DModel"),
+        "scheduler": ("diffusers", "*Scheduler*"),
+    },
+)
+_LARGEST_TABLE = 2**28  # numbers in a transformer's table of positions, five times those of CogVideoX-5B-I2V
 _OFS = 2.0  # what the image-to-video pipeline puts in where the transformer has an ofs embedding
 
 
@@ -94,6 +105,7 @@ class _CogVideoX(ABC):
     def check_size(cls, path: Path | str, *, revision: str | None, frames: int, height: int, width: int) -> None:
         transformer, vae = _configurations(path, revision, images=cls.needs_image)
         _size_rule(transformer, vae).check(frames=frames, height=height, width=width)
+        check_weights(path, _FAMILY)
 
     @classmethod
     def load(
@@ -110,7 +122,9 @@ class _CogVideoX(ABC):
         if expert != "both":
             raise UserError(f"CogVideoX has one transformer, and so no {expert}-noise expert; leave model.expert at both")
         transformer, vae = _configurations(path, revision, images=cls.needs_image)
-        pipeline = load_pipeline(cls._pipeline_class, path, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts)
+        pipeline = load_pipeline(
+            *(cls._pipeline_class, path), family=_FAMILY, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts
+        )
         if pipeline.scheduler.config.prediction_type != "v_prediction":
             raise UserError(f"{path}: its scheduler predicts {pipeline.scheduler.config.prediction_type}, not v_prediction")
         return cls(
@@ -315,11 +329,10 @@ def _configurations(path: Path | str, revision: str | None, *, images: bool) -> 
     Raises:
         UserError: If there are none, or they are of another kind of model.
     """
-    try:
-        transformer = CogVideoXTransformer3DModel.load_config(path, subfolder="transformer", revision=revision)
-        vae = AutoencoderKLCogVideoX.load_config(path, subfolder="vae", revision=revision)
-    except OSError as error:
-        raise UserError(f"no CogVideoX model at {path}: {error}") from None
+    folder = local_folder(path, _FAMILY, revision=revision)
+    classes = check_folder(folder, _FAMILY)
+    transformer, vae = (read_config(folder, name, classes[name]) for name in ("transformer", "vae"))
+    _check_table(folder, transformer)
     takes_images = transformer["in_channels"] == 2 * vae["latent_channels"]
     if images and not takes_images:
         raise UserError(
@@ -334,6 +347,24 @@ def _configurations(path: Path | str, revision: str | None, *, images: bool) -> 
     if transformer.get("patch_size_t") not in (None, 2):
         raise UserError(f"{path}: its patches are {transformer['patch_size_t']} latent frames long; 1 or 2 are supported")
     return transformer, vae
+
+
+def _check_table(folder: Path, transformer: Mapping[str, Any]) -> None:
+    """Check that the table of positions, which is made before the weights are read, takes no more memory than there may be.
+
+    Raises:
+        InvalidInput: If it does.
+    """
+    if transformer["use_rotary_positional_embeddings"] and not transformer["use_learned_positional_embeddings"]:
+        return
+    area = transformer["sample_height"] * transformer["sample_width"] // transformer["patch_size"] ** 2
+    frames = (transformer["sample_frames"] - 1) // transformer["temporal_compression_ratio"] + 1
+    tokens = area * frames + transformer["max_text_seq_length"]
+    if tokens * transformer["num_attention_heads"] * transformer["attention_head_dim"] > _LARGEST_TABLE:
+        raise InvalidInput(
+            f"{folder / 'transformer' / 'config.json'}: sample_height, sample_width and sample_frames give a table of "
+            f"positions for {tokens:,.0f} tokens, more than any model has"
+        )
 
 
 def _size_rule(transformer: Mapping[str, Any], vae: Mapping[str, Any]) -> SizeRule:

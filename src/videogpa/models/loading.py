@@ -9,10 +9,12 @@ from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import ModelConfig
 from videogpa.devices import pick_device
 from videogpa.errors import InvalidInput, MissingInput
+from videogpa.hub import is_hub_id
 from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.storage.fingerprints import fingerprint, hashed_later, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
+from videogpa.weight_files import WHAT_TO_DO, cut, kind_of_file
 
 _TOY = "toy:"
 
@@ -30,13 +32,18 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
         return _toy_folder(config.path.removeprefix(_TOY), folder)
     if config.path.startswith(TINY):
         return bundled_folder(config.path)
-    local = Path(config.path).expanduser()
-    if local.is_dir():
+    try:
+        local = Path(config.path).expanduser()
+    except RuntimeError:  # ~ of an unknown user, or no home
+        raise MissingInput(f"there is no folder {cut(config.path)}: there is no such home") from None
+    kind = kind_of_file(local)
+    if kind == "folder":
         return local
-    owner, _, name = config.path.partition("/")
-    if not owner or not name or "/" in name or owner.startswith((".", "~")):
+    if kind != "missing":
+        raise InvalidInput(f"model.path {cut(local)} {WHAT_TO_DO[kind].partition(':')[0]}: give the folder of a model")
+    if not is_hub_id(config.path):
         raise MissingInput(
-            f"there is no folder {config.path}. Give model.path a diffusers folder, a hub id such as "
+            f"there is no folder {cut(config.path)}. Give model.path a diffusers folder, a hub id such as "
             "zai-org/CogVideoX-5b-I2V, tiny:i2v, or toy:cogvideox-i2v."
         )
     return config.path
@@ -45,12 +52,11 @@ def resolve_model_path(config: ModelConfig, folder: RunFolder) -> Path | str:
 def _toy_folder(name: str, folder: RunFolder) -> Path:
     from videogpa.models import toys  # not before it is needed: imports diffusers
 
+    if name not in toys.TOYS:
+        raise InvalidInput(f"model.path {_TOY}{cut(name, 60)}: there is no such toy; there are: {', '.join(sorted(toys.TOYS))}")
     path = folder / "model" / name
     if not path.exists():
-        try:
-            toys.build(name, path)
-        except KeyError as error:
-            raise InvalidInput(f"model.path {_TOY}{name}: {error.args[0]}") from None
+        toys.build(name, path)
     return path
 
 

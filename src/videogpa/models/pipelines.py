@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from videogpa.errors import UserError
 from videogpa.models.base import PARTS, GenerationRequest, Memory, Part, Sample, Sampling
+from videogpa.models.folders import INDEX, Family, check_folder, in_sentences, load_component, local_folder
 
 Components = Mapping[Part, tuple[str, ...]]
 """The components of a pipeline that make up each part of a model."""
@@ -23,6 +24,7 @@ def load_pipeline(
     kind: type[DiffusionPipeline],
     path: Path | str,
     *,
+    family: Family,
     revision: str | None,
     dtype: torch.dtype | dict[str, torch.dtype],
     components: Components,
@@ -31,9 +33,12 @@ def load_pipeline(
 ) -> Any:
     """Load a pipeline with the named parts, frozen and on the CPU, without progress bars.
 
+    The folder is checked first, whole. Weights are read from safetensors files alone, and no code of the folder is run.
+
     Args:
         kind: The pipeline's class.
         path: A folder in diffusers' format, or a hub id.
+        family: What the folder should hold.
         revision: The revision of the hub id, or None for the default one.
         dtype: The dtype of all components, or one per component.
         components: The names of the components that make up each part.
@@ -42,16 +47,28 @@ def load_pipeline(
 
     Returns:
         The pipeline, an object of class `kind`.
+
+    Raises:
+        UserError: If the folder is missing, damaged, or not of the family; the message names the component.
     """
     absent = {name: None for part in PARTS if part not in parts for name in components[part]} | dict.fromkeys(without)
+    wanted = [name for name in family.classes if name not in absent]
+    folder = local_folder(path, family, revision=revision, components=wanted)
+    classes = check_folder(folder, family, components=wanted)
     diffusers_logging.disable_progress_bar()  # one bar per component would break up the bar of the stage
     transformers_logging.disable_progress_bar()
-    pipeline = kind.from_pretrained(path, revision=revision, dtype=dtype, **absent)
+    loaded = {name: load_component(folder, name, classes[name], _dtype_of(name, dtype)) for name in wanted if name in classes}
+    with in_sentences(folder, INDEX):
+        pipeline = kind.from_pretrained(folder, local_files_only=True, **loaded, **absent)
     pipeline.set_progress_bar_config(disable=True)
     for component in pipeline.components.values():
         if isinstance(component, Module):
             component.requires_grad_(False)
     return pipeline
+
+
+def _dtype_of(component: str, dtype: torch.dtype | dict[str, torch.dtype]) -> torch.dtype:
+    return dtype if isinstance(dtype, torch.dtype) else dtype.get(component, dtype["default"])
 
 
 def place(pipeline: Any, device: torch.device, memory: Memory) -> None:

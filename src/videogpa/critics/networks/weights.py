@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
-from videogpa import hub
+from videogpa import hub, weight_files
 from videogpa.bundled import TINY, bundled_folder
 from videogpa.convert import read_checkpoint
 from videogpa.critics.cards import CARDS
@@ -23,6 +23,7 @@ from videogpa.weight_files import (
     read_tensors,
     require_finite,
     require_floats,
+    shortened,
 )
 
 USUAL_NAMES = ("model", "weights")  # of the file that is taken where a folder holds several
@@ -152,21 +153,7 @@ def reduce_precision(trunk: nn.Module, precision: torch.dtype) -> None:
 
 def differences(shapes: Mapping[str, tuple[int, ...]], model: nn.Module) -> list[str]:
     """Return descriptions of how named shapes differ from the tensors of a model; an empty list if they are the same."""
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {
-        "missing": [name for name in own if name not in shapes],
-        "unexpected": [name for name in shapes if name not in own],
-        "of another shape": [
-            f"{name} ({list(shapes[name])}, expected {list(own[name])})"
-            for name in own
-            if name in shapes and shapes[name] != own[name]
-        ],
-    }
-    return [f"{len(names)} {problem}: {_shortened(names)}" for problem, names in found.items() if names]
-
-
-def _shortened(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f", and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return weight_files.differences(shapes, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()})
 
 
 def _only_weights(folder: Path, *, published: bool = False) -> Path:
@@ -176,7 +163,7 @@ def _only_weights(folder: Path, *, published: bool = False) -> Path:
         if len(usual) == 1:
             return usual[0]
         if found:
-            raise InvalidInput(f"{folder} holds several weights ({_shortened([path.name for path in found])}): name the file")
+            raise InvalidInput(f"{folder} holds several weights ({shortened([path.name for path in found])}): name the file")
     pickles = sorted(path for path in folder.glob("*") if kind_of_file(path) == "pickle")
     if pickles:
         raise InvalidInput(f"{pickles[0]} {WHAT_TO_DO['pickle'].replace('FILE', str(pickles[0]))}")

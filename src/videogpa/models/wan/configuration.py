@@ -5,14 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
-
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput, UserError
 from videogpa.models.base import Expert
+from videogpa.models.folders import INDEX, Family, check_folder, local_folder, read_config, read_index
 from videogpa.models.sizes import SizeRule
+from videogpa.weight_files import cut
 
 Kind = Literal["wan-t2v", "wan-i2v", "wan-ti2v"]
 """The members of the family, by their names in the registry."""
+
+
+FAMILY = Family(
+    "Wan",
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    {
+        "tokenizer": ("transformers", "*Tokenizer*"),
+        "text_encoder": ("transformers", "UMT5EncoderModel"),
+        "vae": ("diffusers", "AutoencoderKLWan"),
+        "transformer": ("diffusers", "Wan*Transformer3DModel"),
+        "transformer_2": ("diffusers", "WanTransformer3DModel"),
+        "scheduler": ("diffusers", "*Scheduler*"),
+        "image_encoder": ("transformers", "CLIPVisionModel*"),
+        "image_processor": ("transformers", "CLIPImageProcessor*"),
+    },
+    optional=("transformer_2", "image_encoder", "image_processor"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +44,7 @@ class Configuration:
     @property
     def two_experts(self) -> bool:
         """Whether there is a second transformer, for low noise levels (Wan2.2 A14B)."""
-        return self.index.get("transformer_2", (None, None))[0] is not None
+        return self.index.get("transformer_2") not in (None, [None, None])
 
     @property
     def _scale(self) -> tuple[int, int]:
@@ -54,12 +71,17 @@ class Configuration:
             raise UserError(f"{self.origin} is a model for model.name {found}, not {expected}")
         if expert != "both" and not self.two_experts:
             raise UserError(f"{self.origin} has one transformer, and so no {expert}-noise expert; leave model.expert at both")
+        if self.transformer.get("image_dim") is not None and self.index.get("image_encoder") in (None, [None, None]):
+            raise UserError(f"{self.origin}: its transformer takes features of the first frame, and there is no image_encoder")
         if self.two_experts and self.index.get("boundary_ratio") is None:
             raise UserError(f"{self.origin} has two transformers and no boundary_ratio in model_index.json, which parts them")
 
     def _kind(self) -> Kind | None:
         latents = self.vae.get("z_dim", 16)
-        if self.transformer["_class_name"] != "WanTransformer3DModel" or self.transformer.get("pos_embed_seq_len") is not None:
+        if (
+            self.transformer.get("_class_name", "WanTransformer3DModel") != "WanTransformer3DModel"
+            or self.transformer.get("pos_embed_seq_len") is not None
+        ):
             return None
         beside = self.transformer["in_channels"] - latents  # the number of channels beside the noisy latents
         if beside == 0:
@@ -83,15 +105,28 @@ def read_configuration(path: Path | str, revision: str | None) -> Configuration:
     Raises:
         UserError: If there is no such model, or it is not in diffusers' format.
     """
-    try:
-        return Configuration(
-            path,
-            index=WanPipeline.load_config(path, revision=revision),
-            transformer=WanTransformer3DModel.load_config(path, subfolder="transformer", revision=revision),
-            vae=AutoencoderKLWan.load_config(path, subfolder="vae", revision=revision),
-        )
-    except OSError as error:
-        raise UserError(
-            f"no Wan model in diffusers' format at {path} (its hub ids end in -Diffusers, such as "
-            f"Wan-AI/Wan2.1-T2V-1.3B-Diffusers): {error}"
-        ) from None
+    folder = local_folder(path, FAMILY, revision=revision)
+    index = read_index(folder, FAMILY)
+    _check_index(folder, index)
+    classes = check_folder(folder, FAMILY)
+    transformer, vae = (read_config(folder, name, classes[name]) for name in ("transformer", "vae"))
+    for statistic in ("latents_mean", "latents_std"):
+        if len(vae[statistic]) != vae["z_dim"]:
+            raise InvalidInput(
+                f"{folder / 'vae' / 'config.json'}: {statistic} has {len(vae[statistic])} values; expected one for each of the "
+                f"{vae['z_dim']} channels (z_dim)"
+            )
+    return Configuration(path, index=index, transformer=transformer, vae=vae)
+
+
+def _check_index(folder: Path, index: Mapping[str, Any]) -> None:
+    """Check the settings of the pipeline that are in model_index.json.
+
+    Raises:
+        InvalidInput: If one is impossible.
+    """
+    boundary, expand = index.get("boundary_ratio"), index.get("expand_timesteps")
+    if boundary is not None and not (isinstance(boundary, float | int) and 0 < boundary < 1):
+        raise InvalidInput(f"{folder / INDEX}: boundary_ratio is {cut(repr(boundary), 60)}; expected a number between 0 and 1")
+    if expand is not None and not isinstance(expand, bool):
+        raise InvalidInput(f"{folder / INDEX}: expand_timesteps is {cut(repr(expand), 60)}; expected true or false")

@@ -17,8 +17,9 @@ from torch.nn import Module
 
 from videogpa.maths.diffusion import add_noise, flow_target, from_flow, straight_path
 from videogpa.models.base import PARTS, PLENTY, Expert, GenerationRequest, Memory, Part, Published, Sample, Sampling
+from videogpa.models.folders import check_weights
 from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
-from videogpa.models.wan.configuration import Configuration, Kind, read_configuration
+from videogpa.models.wan.configuration import FAMILY, Configuration, Kind, read_configuration
 from videogpa.models.wan.experts import COMPONENTS as EXPERTS
 from videogpa.models.wan.experts import Experts
 from videogpa.models.wan.schedule import FlowSchedule, timestep_in
@@ -95,6 +96,7 @@ class Wan(ABC):
         configuration = read_configuration(path, revision)
         configuration.check_kind(cls.kind)
         configuration.sizes.check(frames=frames, height=height, width=width)
+        check_weights(path, FAMILY)
 
     @classmethod
     def load(
@@ -119,6 +121,7 @@ class Wan(ABC):
         pipeline = load_pipeline(
             cls.pipeline_class,
             path,
+            family=FAMILY,
             revision=revision,
             dtype={"default": dtype, "vae": torch.float32, "image_encoder": torch.float32},
             components=components,
