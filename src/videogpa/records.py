@@ -334,7 +334,9 @@ class Evaluation(BaseModel):
     further: tuple[AtStrength, ...] = ()
     """The comparisons at the other strengths, with the same clips of the base model."""
     adapter: str | None = None
-    """The adapter of the aligned model, if it is not that of the run."""
+    """Path of the aligned model's adapter, if it is not that of the run."""
+    adapter_fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None
+    """Of that adapter; its clips lie in a folder of its own."""
 
     def strengths(self) -> dict[float, dict[str, CriticFindings]]:
         """Return the comparison by each critic, for every strength of the adapter."""

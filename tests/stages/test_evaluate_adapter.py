@@ -2,19 +2,21 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from pydantic import ValidationError
 from rich.console import Console
+from safetensors.torch import load_file, save_file
 
 from toys import toy_recipe
 from videogpa import pipeline
 from videogpa.cli import run_commands, summary
 from videogpa.config import EvaluateConfig, Recipe
 from videogpa.errors import UserError
-from videogpa.models.adapters import new_adapter, save_adapter
+from videogpa.models.adapters import adapter_fingerprint, new_adapter, save_adapter
 from videogpa.models.exports import export_adapter
 from videogpa.models.toys import cogvideox
 from videogpa.records import Evaluation
@@ -60,9 +62,10 @@ def clips(folder: RunFolder) -> dict[str, bytes]:
     return {str(file.relative_to(folder.path)): file.read_bytes() for file in (folder.path).rglob("*.mp4")}
 
 
-def test_nothing_but_prompts_and_an_evaluation_is_made(evaluated: Evaluated) -> None:
+def test_nothing_but_prompts_and_an_evaluation_is_made(evaluated: Evaluated, adapter: Path) -> None:
     folder, _ = evaluated
-    assert sorted(path.name for path in (folder / "evaluation").iterdir()) == ["aligned", "aligned-0.5", "base"]
+    name = f"adapter-{adapter_fingerprint(adapter)[:8]}"
+    assert sorted(path.name for path in (folder / "evaluation").iterdir()) == [name, f"{name}-0.5", "base"]
     assert not any((folder / name).exists() for name in ("clips.jsonl", "pairs.jsonl", "latents.jsonl", "train", "adapter"))
 
 
@@ -72,7 +75,7 @@ def test_each_strength_is_compared_with_the_same_base(evaluated: Evaluated, adap
     assert list(evaluation.strengths()) == [0.5, 1.0]
     base = manifests.scores(folder.subfolder("evaluation/base")).rows()
     for scale, critics in evaluation.strengths().items():
-        aligned = manifests.scores(folder.subfolder(aligned_folder(scale))).rows()
+        aligned = manifests.scores(folder.subfolder(aligned_folder(scale, evaluation.adapter_fingerprint))).rows()
         assert critics["oracle"] == compare_scores(base, aligned, chose_pairs=False)
     assert Evaluation.model_validate_json((folder / "evaluation.json").read_bytes()) == evaluation
     pixels = clips(folder)
@@ -80,14 +83,32 @@ def test_each_strength_is_compared_with_the_same_base(evaluated: Evaluated, adap
 
 
 def test_a_strength_is_that_of_generating(evaluated: Evaluated, adapter: Path, tmp_path: Path) -> None:
-    folder, _ = evaluated
+    folder, evaluation = evaluated
+    half = folder / aligned_folder(0.5, evaluation.adapter_fingerprint)
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
     settings = recipe(adapter, 1.0)
     with open_pool(settings.workers) as pool:
         given = Adapter(adapter, 0.5)
         rows = make_clips(prompts, [1_000_000], settings, folder, pool, into=RunFolder(tmp_path), adapter=given)
     for row in rows:
-        assert (tmp_path / row.path).read_bytes() == (folder / "evaluation/aligned-0.5" / row.path).read_bytes()
+        assert (tmp_path / row.path).read_bytes() == (half / row.path).read_bytes()
+
+
+def test_another_adapter_keeps_the_clips_of_the_first(evaluated: Evaluated, adapter: Path, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(evaluated[0].path, tmp_path / "run")))
+    before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*.mp4")}
+    other = tmp_path / "other.safetensors"
+    weights = {name: 0.5 * tensor if "lora_B" in name else tensor for name, tensor in load_file(adapter).items()}
+    save_file(weights, other)
+    run_commands.evaluate(recipe(other, 1.0), out=folder.path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    made = set(folder.path.rglob("*.mp4")) - before.keys()
+    half = {path for path in before if path.relative_to(folder.path).parts[1].endswith("-0.5")}
+    assert pixels(made) == pixels(half)  # half of every B is half the strength
+
+
+def pixels(paths: set[Path]) -> dict[str, bytes]:
+    return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
 
 def test_another_strength_keeps_all_clips_that_are_there(adapter: Path, tmp_path: Path) -> None:
@@ -159,7 +180,7 @@ def test_without_an_adapter_the_run_must_have_one(tmp_path: Path) -> None:
         run_commands.evaluate(toy_recipe(), out=tmp_path / "run")
 
 
-@pytest.mark.parametrize("scales", [(), [0.5, 0.5], -1, float("nan"), "strong", [1, None]])
+@pytest.mark.parametrize("scales", [(), [0.5, 0.5], -1, float("nan"), "strong", [1, None], 1e9])
 def test_impossible_strengths_are_refused(scales: object) -> None:
     with pytest.raises(ValidationError, match="adapter_scale"):
         EvaluateConfig.model_validate({"critics": ["sfm"], "adapter_scale": scales})

@@ -125,6 +125,10 @@ class ModelConfig(Config):
         return one_of(name, MODELS)
 
 
+Strength = Annotated[float, Field(ge=0, le=1000)]
+"""A factor on the strength of a LoRA; large ones are for files that do not say how strong they are."""
+
+
 class GenerateConfig(Config):
     """How many candidates are generated per prompt, and how they are sampled."""
 
@@ -149,7 +153,7 @@ class GenerateConfig(Config):
     adapter: Path | None = None
     """A LoRA with which candidates are generated: a folder or a file, of PEFT, diffusers, ComfyUI or kohya's trainers
     (docs/how-to/use-an-adapter.md). `evaluate` compares against the model without it."""
-    adapter_scale: Annotated[float, Field(ge=0)] = 1.0
+    adapter_scale: Strength = 1.0
     """Strength of that LoRA, as a factor of the strength it was trained with (alpha / rank)."""
 
     @model_validator(mode="after")
@@ -248,7 +252,7 @@ class EvaluateConfig(Config):
     adapter: Path | None = None
     """Compare the base model with this LoRA, such as a published one, in place of the run's own; then nothing is trained. A
     folder or a file, as for `generate.adapter`."""
-    adapter_scale: Annotated[tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_listed)] = (1.0,)
+    adapter_scale: Annotated[tuple[Strength, ...], BeforeValidator(_listed)] = (1.0,)
     """Strength of the LoRA, as a factor of the strength it was trained with; of a list, each is compared with the base."""
 
     @field_validator("critics")

@@ -3,7 +3,7 @@
 In: the held-out prompts of prompts.jsonl, and adapter/, or the LoRA that `evaluate.adapter` names. Out: evaluation.json, with
 the change of every measure, its interval and a verdict for each critic of `evaluate.critics`, at every strength of
 `evaluate.adapter_scale`. The clips and scores of the two models lie in evaluation/base and evaluation/aligned (at strength 0.5:
-evaluation/aligned-0.5), which are laid out like run folders.
+evaluation/aligned-0.5; with a given LoRA: evaluation/adapter-1a2b3c4d, after its fingerprint), laid out like run folders.
 """
 
 from collections import Counter
@@ -47,7 +47,8 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         )
     generated = recipe.generate
     check_size(recipe.model, folder, frames=generated.frames, height=generated.height, width=generated.width)
-    base, aligned = _score_models(recipe, folder, prompts)
+    given = _fingerprint_of_given(recipe)
+    base, aligned = _score_models(recipe, folder, prompts, given)
     first, *others = (
         AtStrength(adapter_scale=scale, critics=_compare_critics(recipe, base, scores)) for scale, scores in aligned.items()
     )
@@ -56,17 +57,34 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         adapter_scale=first.adapter_scale,
         further=tuple(others),
         adapter=None if recipe.evaluate.adapter is None else str(recipe.evaluate.adapter),
+        adapter_fingerprint=given,
     )
     write_text(folder / "evaluation.json", evaluation.model_dump_json(indent=1) + "\n")
     return evaluation
 
 
-def aligned_folder(scale: float) -> str:
-    """Return where the aligned model's clips at a strength lie in a run folder."""
-    return "evaluation/aligned" if scale == 1 else f"evaluation/aligned-{scale:g}"
+def aligned_folder(scale: float, given: str | None) -> str:
+    """Return where the aligned model's clips at a strength lie in a run folder.
+
+    Args:
+        scale: The factor on the adapter's strength.
+        given: The fingerprint of the adapter that `evaluate.adapter` names; None for that of the run.
+    """
+    name = "evaluation/aligned" if given is None else f"evaluation/adapter-{given[:8]}"
+    return name if scale == 1 else f"{name}-{scale:g}"
 
 
-def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> tuple[list[Score], dict[float, list[Score]]]:
+def _fingerprint_of_given(recipe: Recipe) -> str | None:
+    if recipe.evaluate.adapter is None:
+        return None
+    from videogpa.models.adapters import adapter_fingerprint  # imported here because it imports peft
+
+    return adapter_fingerprint(recipe.evaluate.adapter.expanduser())
+
+
+def _score_models(
+    recipe: Recipe, folder: RunFolder, prompts: list[Prompt], given: str | None
+) -> tuple[list[Score], dict[float, list[Score]]]:
     """Return the scores of the base model's clips, and those of the aligned model's by strength.
 
     The video model is loaded once for all. The aligned clips are made first, so that an adapter that does not fit the model is
@@ -78,7 +96,7 @@ def _score_models(recipe: Recipe, folder: RunFolder, prompts: list[Prompt]) -> t
     critics = recipe.evaluating()
     path = (folder / "adapter" if config.adapter is None else config.adapter.expanduser()).resolve()
     base = folder.subfolder("evaluation/base")
-    aligned = {scale: folder.subfolder(aligned_folder(scale)) for scale in config.adapter_scale}
+    aligned = {scale: folder.subfolder(aligned_folder(scale, given)) for scale in config.adapter_scale}
     with open_pool(recipe.workers) as pool:
         clips = {
             scale: make_clips(prompts, seeds, recipe, folder, pool, into=into, adapter=Adapter(path, scale))

@@ -62,7 +62,8 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
 
 def _models(evaluation: Evaluation) -> dict[str, str]:
     """Return the base model and the aligned one at each strength, as the page calls them, and where their clips lie."""
-    aligned = {f"aligned{evaluation.label(scale)}": aligned_folder(scale) for scale in evaluation.strengths()}
+    given = evaluation.adapter_fingerprint
+    aligned = {f"aligned{evaluation.label(scale)}": aligned_folder(scale, given) for scale in evaluation.strengths()}
     return {"base": "evaluation/base", **aligned}
 
 
