@@ -10,6 +10,7 @@ from lora_formats import (
     ALPHA,
     CLOSE,
     RANK,
+    WANS,
     config,
     diffusers_file,
     forward,
@@ -20,6 +21,7 @@ from lora_formats import (
     peft,
     peft_of_original,
     pipeline,
+    put,
     single,
     update,
 )
@@ -65,6 +67,43 @@ def test_ranks_and_alphas_of_single_layers_are_those_of_peft(tmp_path: Path) -> 
     adapter.unload()
     with adapted(transformer, tmp_path):
         assert_close(forward(transformer), expected, **CLOSE)
+
+
+PUBLISHED = {
+    **{"alora_invocation_tokens": None, "alpha_pattern": {}, "arrow_config": None, "bias": "none", "corda_config": None},
+    **{"auto_mapping": {"base_model_class": "CogVideoXTransformer3DModel", "parent_library": "diffusers"}, "eva_config": None},
+    **{"base_model_name_or_path": None, "ensure_weight_tying": False, "exclude_modules": None, "fan_in_fan_out": False},
+    **{"inference_mode": True, "init_lora_weights": True, "layer_replication": None, "layers_pattern": None},
+    **{"layers_to_transform": None, "loftq_config": {}, "lora_alpha": 128.0, "lora_bias": False, "lora_dropout": 0.0},
+    **{"megatron_config": None, "megatron_core": "megatron.core", "modules_to_save": None, "peft_type": "LORA"},
+    **{"peft_version": "0.18.0", "qalora_group_size": 16, "r": 64, "rank_pattern": {}, "revision": None, "task_type": None},
+    **{"target_modules": ["to_v", "to_q", "to_k", "to_out.0"], "target_parameters": None, "trainable_token_indices": None},
+    **{"use_dora": False, "use_qalora": False, "use_rslora": False},
+}
+"""The config of VideoGPA's releases: every field that PEFT 0.18 wrote."""
+RELEASES = {
+    "T2V": ("cogvideox-t2v", True, 1.0, 2.0),
+    "I2V": ("cogvideox-i2v", True, 1.0, 2.0),
+    "I2V-1K, which has no config": ("cogvideox-i2v", False, 2.0, 2.0),
+    "T2V1.5, an absolute 0.2": ("cogvideox1.5-t2v", True, 0.1, 0.2),
+    "Wan2.2 TI2V, 0.2 of as trained": ("wan2.2-ti2v", True, 0.2, 0.4),
+    "Wan2.2 TI2V without a config": ("wan2.2-ti2v", False, 0.4, 0.4),
+}
+"""Model, whether a config lies beside the weights, `adapter_scale` as the docs have it, the strength that it gives."""
+
+
+@pytest.mark.parametrize(("family", "has_config", "scale", "strength"), RELEASES.values(), ids=RELEASES)
+def test_the_releases_of_videogpa_have_the_strength_that_the_docs_give(
+    family: str, has_config: bool, scale: float, strength: float, tmp_path: Path
+) -> None:
+    transformer = network(family)
+    lora = {name: matrices for name, matrices in update(transformer, rank=64).items() if ".attn" in name}
+    name = original_name if family in WANS else str
+    targets = {"target_modules": ["q", "k", "v", "o"]} if family in WANS else {}
+    weights = named(lora, lambda layer: f"base_model.model.{name(layer)}")
+    path = put(tmp_path / "release", weights, {**PUBLISHED, **targets} if has_config else None)
+    with adapted(transformer, path, scale=scale):
+        assert_close(forward(transformer), forward(merged(network(family), lora, strength)), **CLOSE)
 
 
 def test_an_alpha_that_is_assumed_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
