@@ -34,9 +34,11 @@ def cached(name: str, *, patterns: Sequence[str], revision: str | None = None) -
 
     try:
         folder = snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=True)
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
+    except LocalEntryNotFoundError as error:
+        folder = getattr(error, "snapshot_path", "")  # of one that lacks files, which may not be needed
+    except (HFValidationError, OSError):
         return None
-    return Path(folder)
+    return Path(folder) if folder else None
 
 
 def fetch(

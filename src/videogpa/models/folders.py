@@ -220,7 +220,7 @@ def read_config(folder: Path, component: str, kind: type) -> dict[str, Any]:
         if config.get(forbidden) is not None:
             raise InvalidInput(f"{path} has {forbidden}: {why}")
     named = config.get("_class_name", kind.__name__)
-    if named != kind.__name__:
+    if named != kind.__name__ and component not in _CONFIG:  # schedulers read each other's configurations
         raise InvalidInput(f"{path} is of a {cut(named, 80)}, where {INDEX} names a {kind.__name__}; that is not supported")
     parameters = signature(kind).parameters if _library(kind) == "diffusers" else {}
     defaults = {name: given.default for name, given in parameters.items() if given.default is not given.empty}
@@ -273,6 +273,8 @@ def load_component(folder: Path, component: str, kind: Any, dtype: torch.dtype) 
             own, use_safetensors=True, local_files_only=True, output_loading_info=True, **named
         )
     groups = (("missing", "missing_keys"), ("unexpected", "unexpected_keys"), ("of another shape", "mismatched_keys"))
+    # Encoders are also cut out of whole T5 models, whose head stays behind.
+    info["unexpected_keys"] = [name for name in info["unexpected_keys"] if not name.startswith("lm_head.")]
     wrong = [f"{len(info[key])} {what}: {shortened(sorted(map(str, info[key])))}" for what, key in groups if info[key]]
     refuse(wrong, folder, component)
     require_finite(own, network.state_dict())
