@@ -10,7 +10,7 @@ from typing import Any
 import broken
 import pytest
 import torch
-from attempts import attempt
+from attempts import attempt, shell
 from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +21,7 @@ from videogpa.critics.networks.depth_anything import UNREAD, DepthAnything3
 from videogpa.critics.networks.vggt import Vggt
 from videogpa.critics.vggt import VggtCritic
 from videogpa.scoring.lpips import Lpips, fetch_vgg
+from videogpa.video.writing import write_video
 
 NETWORKS = {"vggt": Vggt, "da3": DepthAnything3}
 KIND = "weights of critics"
@@ -187,3 +188,21 @@ def test_lpips_weights_that_are_none_are_named(room: Path, what: str, ending: st
     path = room / f"lpips_{next(_number)}.{ending}"
     broken.put(path, what)
     attempt(KIND, lambda: Lpips("vgg", weights=path), expect="clear sentence", names=path.name, seconds=10)
+
+
+@pytest.mark.parametrize("what", sorted(broken.IN_ITS_PLACE))
+def test_the_command_names_weights_that_are_none(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    broken.put(path, what)
+    write_video(tmp_path / "clip.mp4", torch.rand(9, 3, 32, 32), fps=8)
+    arguments = (
+        "score",
+        str(tmp_path / "clip.mp4"),
+        "--critic",
+        "vggt",
+        "--weights",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+    )
+    attempt(KIND, lambda: shell(*arguments), expect="clear sentence", names="weights.safetensors", seconds=20)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from videogpa.bundled import TINY, bundled_folder
 from videogpa.config import Recipe, ScoreConfig, WorkersConfig
+from videogpa.critics.networks.weights import local_source
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Clip, Prompt, Score
 from videogpa.report.scores import ClipCard, write_score_report
@@ -93,10 +93,16 @@ def weights_identity(config: ScoreConfig) -> str | None:
     """Return a fingerprint of the files that the critic's option `weights` names, if they lie on this machine.
 
     Rows that were made with other weights under the same name are stale, which the settings alone would not show.
+
+    Raises:
+        InvalidInput: If it names a pipe or a device, or a bundled model that there is not.
     """
     name = str(config.options.get("weights", ""))
-    weights = bundled_folder(name) if name.startswith(TINY) else Path(name).expanduser()
-    return path_fingerprint(weights) if name and weights.exists() else None
+    try:
+        weights = local_source(name) if name else None
+    except MissingInput:  # critics of other packages may have names of their own
+        return None
+    return None if weights is None else path_fingerprint(weights)
 
 
 def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE) -> list[Score]:

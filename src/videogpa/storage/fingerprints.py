@@ -15,7 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from videogpa.errors import InvalidInput
 from videogpa.renames import HASHED_AS
+from videogpa.weight_files import WHAT_TO_DO, kind_of_file
 
 _SAMPLE_BYTES = 1 << 20  # read at each end of a file: enough to distinguish checkpoints without reading gigabytes
 
@@ -152,7 +154,12 @@ def path_fingerprint(path: Path) -> str:
 
     Returns:
         16 hexadecimal digits.
+
+    Raises:
+        InvalidInput: If the path is a pipe, a device or a socket.
     """
+    if kind_of_file(path) == "not a file":
+        raise InvalidInput(f"{path} {WHAT_TO_DO['not a file']}")
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:

@@ -40,21 +40,32 @@ def find_weights(source: str | Path) -> Path:
     Raises:
         UserError: If there is none, or it cannot be downloaded.
     """
+    path = local_source(source)
+    if path is None:
+        return _only_weights(_from_hub(str(source)), published=is_published(source))
+    return _only_weights(path) if path.is_dir() else path
+
+
+def local_source(source: str | Path) -> Path | None:
+    """Return the folder or file that a source of weights names on this machine; None for a hub id.
+
+    Raises:
+        MissingInput: If it names nothing here, and can be no hub id.
+        InvalidInput: If it is a pipe, a device, or cannot be opened, or names a bundled model that there is not.
+    """
     if str(source).startswith(TINY):
-        return _only_weights(bundled_folder(str(source)))
+        return bundled_folder(str(source))
     path = _expanded(source)
     kind = kind_of_file(path)
-    if kind == "folder":
-        return _only_weights(path)
+    if kind in ("not a file", "unreadable"):
+        raise InvalidInput(f"{cut(path)} {WHAT_TO_DO[kind]}: give a folder or a .safetensors file with weights")
     if kind != "missing":
-        if kind in ("not a file", "unreadable"):
-            raise InvalidInput(f"{cut(path)} {WHAT_TO_DO[kind]}: give a folder or a .safetensors file with weights")
         return path
     if not hub.is_hub_id(str(source)):
         raise MissingInput(
             f"no weights at {cut(source)}: expected a folder, a .safetensors file, or a hub id such as owner/name"
         )
-    return _only_weights(_from_hub(str(source)), published=is_published(source))
+    return None
 
 
 def is_published(source: str | Path) -> bool:
