@@ -31,7 +31,7 @@ from torch.nn import Dropout
 from torch.testing import assert_close
 
 from videogpa.errors import UserError
-from videogpa.models.adapters import CONFIG_FILE, WEIGHTS_FILE, adapted, adapter_fingerprint
+from videogpa.models.adapters import CONFIG_FILE, WEIGHTS_FILE, adapted, adapter_fingerprint, warn_of_assumed_strength
 from videogpa.models.exports import export_adapter
 from videogpa.models.lora_names import original_name
 
@@ -109,13 +109,15 @@ def test_the_releases_of_videogpa_have_the_strength_that_the_docs_give(
 def test_an_alpha_that_is_assumed_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     transformer = network("cogvideox-t2v")
     lora = update(transformer)
-    with caplog.at_level("INFO"), adapted(transformer, peft(lora, tmp_path / "said")):
+    with caplog.at_level("INFO"), adapted(transformer, peft(lora, tmp_path / "peft")):
         pass
     assert "rank 4, strength 1.5" in caplog.text
+    for path in (tmp_path / "peft/a", kohya(lora, tmp_path / "kohya")):
+        warn_of_assumed_strength(path)
     assert "is assumed" not in caplog.text
-    with adapted(transformer, diffusers_file(lora, tmp_path)):
-        pass
-    assert "alpha = rank (strength 1) is assumed" in caplog.text
+    path = diffusers_file(lora, tmp_path)
+    warn_of_assumed_strength(path)
+    assert f"adapter {path} does not say its alpha: alpha = rank (strength 1) is assumed" in caplog.text
 
 
 def test_dropout_of_a_foreign_adapter_is_off(tmp_path: Path) -> None:

@@ -111,12 +111,16 @@ def pixels(paths: set[Path]) -> dict[str, bytes]:
     return {f"{path.parent.name}/{path.name}": path.read_bytes() for path in paths}
 
 
-def test_another_strength_keeps_all_clips_that_are_there(adapter: Path, tmp_path: Path) -> None:
+def test_another_strength_keeps_all_clips_that_are_there(
+    adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = RunFolder(tmp_path / "run")
     one = run_commands.evaluate(recipe(adapter, 1.0), out=folder.path)
     before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*.mp4")}
     assert len(before) == 4
+    caplog.clear()
     both = run_commands.evaluate(recipe(adapter, 1.0, 0.25), out=folder.path)
+    assert caplog.text.count("(strength 1) is assumed") == 1  # once, whatever the number of strengths
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert both.critics == one.critics
     assert len(list(folder.path.rglob("*.mp4"))) == 6

@@ -5,6 +5,7 @@ that the pipeline that holds the transformer uses it too.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.weight_files import read_tensors
 
 _NAMED = 4  # keys in an error message
+
+_log = logging.getLogger(__name__)
 
 
 def new_adapter(transformer: Module, *, targets: Sequence[str], rank: int, alpha: int, seed: int) -> PeftModel:
@@ -134,6 +137,20 @@ def adapter_fingerprint(path: Path) -> str:
     if files[0].path.name == WEIGHTS_FILE and (folder / CONFIG_FILE).exists():
         return fingerprint("adapter", path_fingerprint(folder / CONFIG_FILE), path_fingerprint(folder / WEIGHTS_FILE))
     return fingerprint("adapter", *((file.component, path_fingerprint(file.path)) for file in files))
+
+
+def warn_of_assumed_strength(path: Path) -> None:
+    """Log a warning if the files of an adapter do not say how strong it is.
+
+    Raises:
+        UserError: If the adapter is missing, or of a kind that cannot be read.
+    """
+    if not all(file.says_strength() for file in open_adapter(path)):
+        _log.warning(
+            "adapter %s does not say its alpha: alpha = rank (strength 1) is assumed, as by diffusers and ComfyUI; set "
+            "adapter_scale to alpha / rank if its authors give another",
+            path,
+        )
 
 
 class _InDtypeOfInput(Linear):

@@ -64,6 +64,13 @@ class LoraFile:
         """Return the parsed names of all tensors."""
         return {name: key for name in self.header if (key := parse_key(name)) is not None}
 
+    def says_strength(self) -> bool:
+        """Whether alpha is known of every layer; without it alpha is assumed to be the rank, and the strength 1."""
+        layers: dict[str, set[tuple[str | None, str]]] = {"down": set(), "up": set(), "alpha": set()}
+        for key in self.keys().values():
+            layers[key.part].add((key.component, key.layer))
+        return self.config is not None or layers["alpha"] >= layers["down"]
+
 
 def open_adapter(path: Path) -> list[LoraFile]:
     """Find the files of an adapter and read their headers; no tensor is read, and no model needed.

@@ -93,7 +93,7 @@ def read_layers(files: Sequence[LoraFile], network: Module) -> dict[str, LoraLay
         hint = f". Its names look like those of {model}" if model is not None and not layers and not experts else ""
         raise InvalidInput(f"the adapter at {files[0].path} does not fit the model: {text}{hint}")
     read = _tensors(files, layers)
-    _say(files, layers, read)
+    _say(files, read)
     return read
 
 
@@ -181,19 +181,11 @@ def _strength(layer: _Layer, rank: int, alpha: Tensor | None) -> float:
     return 1.0
 
 
-def _say(files: Sequence[LoraFile], layers: Mapping[str, _Layer], read: Mapping[str, LoraLayer]) -> None:
+def _say(files: Sequence[LoraFile], read: Mapping[str, LoraLayer]) -> None:
     """Log what was read, and how strong it is."""
     ranks = _range(len(layer.down) for layer in read.values())
     strengths = _range(layer.strength for layer in read.values())
-    place = files[0].path
-    _log.info("adapter %s: %d layers, rank %s, strength %s (alpha / rank)", place, len(read), ranks, strengths)
-    unsaid = [layer for layer in layers.values() if "alpha" not in layer.parts and layer.file.config is None]
-    if unsaid:
-        _log.warning(
-            "adapter %s does not say its alpha: alpha = rank (strength 1) is assumed, as by diffusers and ComfyUI; set "
-            "adapter_scale to alpha / rank if its authors give another",
-            place,
-        )
+    _log.info("adapter %s: %d layers, rank %s, strength %s (alpha / rank)", files[0].path, len(read), ranks, strengths)
 
 
 def _range(values: Iterable[float]) -> str:

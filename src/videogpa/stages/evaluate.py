@@ -8,6 +8,7 @@ evaluation/aligned-0.5; with a given LoRA: evaluation/adapter-1a2b3c4d, after it
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -17,7 +18,7 @@ from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
 from videogpa.models.loading import check_size
 from videogpa.records import AtStrength, Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
-from videogpa.stages.generate import Adapter, make_clips
+from videogpa.stages.generate import Adapter, given_adapter, make_clips
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
 from videogpa.storage.files import write_text
@@ -47,8 +48,8 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         )
     generated = recipe.generate
     check_size(recipe.model, folder, frames=generated.frames, height=generated.height, width=generated.width)
-    given = _fingerprint_of_given(recipe)
-    base, aligned = _score_models(recipe, folder, prompts, given)
+    adapter, given = _adapter(recipe, folder)
+    base, aligned = _score_models(recipe, folder, prompts, adapter, given)
     first, *others = (
         AtStrength(adapter_scale=scale, critics=_compare_critics(recipe, base, scores)) for scale, scores in aligned.items()
     )
@@ -74,16 +75,18 @@ def aligned_folder(scale: float, given: str | None) -> str:
     return name if scale == 1 else f"{name}-{scale:g}"
 
 
-def _fingerprint_of_given(recipe: Recipe) -> str | None:
+def _adapter(recipe: Recipe, folder: RunFolder) -> tuple[Path, str | None]:
+    """Return the path of the aligned model's adapter, and its fingerprint if it is not that of the run."""
     if recipe.evaluate.adapter is None:
-        return None
+        return (folder / "adapter").resolve(), None
     from videogpa.models.adapters import adapter_fingerprint  # imported here because it imports peft
 
-    return adapter_fingerprint(recipe.evaluate.adapter.expanduser())
+    path = given_adapter(recipe.evaluate.adapter)
+    return path, adapter_fingerprint(path)
 
 
 def _score_models(
-    recipe: Recipe, folder: RunFolder, prompts: list[Prompt], given: str | None
+    recipe: Recipe, folder: RunFolder, prompts: list[Prompt], path: Path, given: str | None
 ) -> tuple[list[Score], dict[float, list[Score]]]:
     """Return the scores of the base model's clips, and those of the aligned model's by strength.
 
@@ -94,7 +97,6 @@ def _score_models(
     config = recipe.evaluate
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     critics = recipe.evaluating()
-    path = (folder / "adapter" if config.adapter is None else config.adapter.expanduser()).resolve()
     base = folder.subfolder("evaluation/base")
     aligned = {scale: folder.subfolder(aligned_folder(scale, given)) for scale in config.adapter_scale}
     with open_pool(recipe.workers) as pool:

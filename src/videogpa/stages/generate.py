@@ -57,10 +57,23 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
         raise InvalidInput(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
     config = recipe.generate
     check_size(recipe.model, folder, frames=config.frames, height=config.height, width=config.width)
-    adapter = None if config.adapter is None else Adapter(config.adapter.expanduser().resolve(), config.adapter_scale)
+    adapter = None if config.adapter is None else Adapter(given_adapter(config.adapter), config.adapter_scale)
     seeds = range(config.seed, config.seed + config.candidates)
     with open_pool(recipe.workers) as pool:
         return make_clips(prompts, seeds, recipe, folder, pool, into=folder, adapter=adapter, keep_latents=config.keep_latents)
+
+
+def given_adapter(path: Path) -> Path:
+    """Return the absolute path of an adapter that the recipe names; log a warning if its files do not say how strong it is.
+
+    Raises:
+        UserError: If it is missing, or of a kind that cannot be read.
+    """
+    from videogpa.models.adapters import warn_of_assumed_strength  # imported here because it imports peft
+
+    path = path.expanduser().resolve()
+    warn_of_assumed_strength(path)
+    return path
 
 
 def make_clips(
