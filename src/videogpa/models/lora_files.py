@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from videogpa.errors import InvalidInput, MissingInput, problems
 from videogpa.models.lora_names import FIRST, SECOND, Key, expert_in_name, other_method, parse_key
+from videogpa.text_files import shown
 from videogpa.weight_files import WHAT_TO_DO, Entry, kind_of_file, read_header, require_floats, shortened
 
 CONFIG_FILE = "adapter_config.json"
@@ -24,7 +25,6 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # the name that `load_lora_weights(folder)` looks for
 
 _LARGEST_CONFIG = 1 << 20  # bytes; PEFT writes one or two thousand
-_LONGEST_PATH = 1000  # characters in a message
 _METADATA = "lora_adapter_metadata"  # where diffusers keeps PEFT's config in a file's header
 LARGEST_ALPHA = 1e6
 _Alpha = Annotated[float, Field(gt=0, le=LARGEST_ALPHA, allow_inf_nan=False)]
@@ -85,11 +85,11 @@ def open_adapter(path: Path) -> list[LoraFile]:
     kind = kind_of_file(path)
     if kind == "missing":
         raise MissingInput(
-            f"no adapter at {str(path)[:_LONGEST_PATH]}: there is neither a folder nor a file. A published one is downloaded "
+            f"no adapter at {shown(path)}: there is neither a folder nor a file. A published one is downloaded "
             "first: `hf download OWNER/NAME --local-dir FOLDER`"
         )
     if kind in ("unreadable", "not a file"):
-        raise InvalidInput(f"{str(path)[:_LONGEST_PATH]} {WHAT_TO_DO[kind]}")
+        raise InvalidInput(f"{shown(path)} {WHAT_TO_DO[kind]}")
     folder = path if kind == "folder" else path.parent
     of_peft = kind == "folder" or path.name == WEIGHTS_FILE
     if of_peft and _is_there(folder / CONFIG_FILE):

@@ -11,7 +11,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import from_json
+
 from videogpa.config import Recipe, TrainConfig
+from videogpa.errors import InvalidInput, problems
 from videogpa.records import Evaluation, Pair, Score
 from videogpa.renames import upgrade_columns
 from videogpa.report.run import ClipNumbers, ClipPair, Filmstrip, FunnelStep, NotScored, Panel, RunSummary, write_run_report
@@ -20,8 +24,11 @@ from videogpa.stages.evaluate import aligned_folder
 from videogpa.stages.pair import funnel
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import read_text
 from videogpa.training.losses import loss_at_reference
 from videogpa.video import read_frames
+
+_LARGEST_EVALUATION = 1 << 26  # bytes
 
 MOST_CLIP_PAIRS = 8  # prompts whose clips are shown side by side; each adds about 40 kB
 
@@ -68,9 +75,24 @@ def _models(evaluation: Evaluation) -> dict[str, str]:
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """Read evaluation.json, of this version or the one before."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Evaluation.model_validate(upgrade_columns(path.name, content, str(path)))
+    """Read evaluation.json, of this version or the one before.
+
+    Raises:
+        MissingInput: If there is none.
+        InvalidInput: If it is damaged; the message says how to make it again.
+    """
+    text = read_text(path, expected="an evaluation", budget=_LARGEST_EVALUATION)
+    try:
+        content = from_json(text)
+        whole = upgrade_columns(path.name, content, str(path)) if isinstance(content, dict) else content
+        return Evaluation.model_validate(whole)
+    except ValidationError as error:
+        reason = "; ".join(problems(error, whole="the file")[:2])
+    except ValueError as error:
+        reason = str(error)
+    raise InvalidInput(
+        f"{path} is damaged ({reason[:300]}): run `videogpa evaluate` again, which keeps the clips and scores that are there"
+    )
 
 
 def _by_clip(rows: list[Score], critic: str) -> dict[str, Score]:
