@@ -59,7 +59,13 @@ def run(recipe: Recipe, folder: RunFolder) -> RunResult:
     with hold(recipe, folder):
         log_notes_on_evaluation(recipe)
         made = prompts.run(recipe, folder)
-        trains = recipe.evaluate.adapter is None  # else a given adapter is compared with the base, and none is trained
+        trains = recipe.evaluate.adapter is None
+        if not trains:
+            _log.info(
+                "evaluate.adapter is %s, which is compared with the base model: nothing is trained; "
+                "--set evaluate.adapter=null trains",
+                recipe.evaluate.adapter,
+            )
         return RunResult(
             folder=folder.path,
             prompts=made,

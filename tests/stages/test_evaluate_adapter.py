@@ -165,8 +165,12 @@ def test_the_report_shows_every_strength_and_no_training(evaluated: Evaluated, a
 
 
 @pytest.mark.slow
-def test_a_whole_run_with_a_given_adapter_trains_nothing(adapter: Path, tmp_path: Path) -> None:
-    result = pipeline.run(recipe(adapter, 1.0), RunFolder(tmp_path / "run"))
+def test_a_whole_run_with_a_given_adapter_trains_nothing_and_says_so(
+    adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        result = pipeline.run(recipe(adapter, 1.0), RunFolder(tmp_path / "run"))
+    assert "nothing is trained; --set evaluate.adapter=null trains" in caplog.text
     assert (result.adapter, result.pairs, result.latents) == (adapter, [], [])
     assert len(result.prompts) == 5
     assert result.report.exists()
