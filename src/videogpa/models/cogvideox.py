@@ -125,8 +125,9 @@ class _CogVideoX(ABC):
         pipeline = load_pipeline(
             *(cls._pipeline_class, path), family=_FAMILY, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts
         )
-        if pipeline.scheduler.config.prediction_type != "v_prediction":
-            raise UserError(f"{path}: its scheduler predicts {pipeline.scheduler.config.prediction_type}, not v_prediction")
+        predicted = pipeline.scheduler.config.get("prediction_type")
+        if predicted != "v_prediction" or not hasattr(pipeline.scheduler, "alphas_cumprod"):
+            raise UserError(f"{path}: its scheduler predicts {predicted}, not v_prediction")
         return cls(
             pipeline,
             sizes=_size_rule(transformer, vae),

@@ -138,6 +138,7 @@ def check_folder(folder: Path, family: Family, *, components: Collection[str] | 
     """
     classes = _classes(read_index(folder, family), family, folder)
     for component, kind in classes.items():
+        _refuse_odd_files(folder / component)
         if component == "tokenizer":
             if components is None or component in components:
                 _check_tokenizer(folder)
@@ -146,6 +147,15 @@ def check_folder(folder: Path, family: Family, *, components: Collection[str] | 
         if components is not None and component in components and component in _networks(family):
             check_network(folder, component, kind, config)
     return classes
+
+
+def _refuse_odd_files(own: Path) -> None:
+    """Refuse what would block or fill the memory of a reader: libraries open files of a component that are checked nowhere."""
+    for file in own.glob("*"):
+        if kind_of_file(file) == "not a file":
+            raise InvalidInput(f"{file} {WHAT_TO_DO['not a file']}: remove it, or fetch the folder again")
+        if file.suffix in (".json", ".txt", ".model") and file.exists() and file.stat().st_size > _LARGEST_VOCABULARY:
+            raise InvalidInput(f"{file} has {file.stat().st_size:,} bytes, too many for such a file: fetch it again")
 
 
 def read_index(folder: Path, family: Family) -> dict[str, Any]:
@@ -174,6 +184,8 @@ def check_weights(path: Path | str, family: Family) -> None:
 
 
 def _classes(index: Mapping[str, Any], family: Family, origin: object) -> dict[str, type]:
+    if not isinstance(index.get("_class_name", ""), str):
+        raise InvalidInput(f"{origin}: its {INDEX} names a pipeline of the folder's own, whose code is not run")
     pipeline = cut(index.get("_class_name"), 60)
     found: dict[str, type] = {}
     for component, (library, pattern) in family.classes.items():
@@ -279,6 +291,19 @@ def load_component(folder: Path, component: str, kind: Any, dtype: torch.dtype) 
     refuse(wrong, folder, component)
     require_finite(own, network.state_dict())
     return network
+
+
+def check_vocabulary(folder: Path, tokenizer: Any, text_encoder: Any) -> None:
+    """Check that a text encoder has an embedding for every token of a tokenizer, if both are loaded.
+
+    Raises:
+        InvalidInput: If it has not.
+    """
+    if tokenizer is not None and text_encoder is not None and len(tokenizer) > text_encoder.config.vocab_size:
+        raise InvalidInput(
+            f"{folder}: its tokenizer has {len(tokenizer)} tokens and its text_encoder {text_encoder.config.vocab_size}: "
+            "they do not belong together. Fetch the folder again, whole."
+        )
 
 
 def refuse(wrong: Collection[str], origin: object, component: str) -> None:

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from videogpa.errors import UserError
 from videogpa.models.base import PARTS, GenerationRequest, Memory, Part, Sample, Sampling
-from videogpa.models.folders import INDEX, Family, check_folder, in_sentences, load_component, local_folder
+from videogpa.models.folders import INDEX, Family, check_folder, check_vocabulary, in_sentences, load_component, local_folder
 
 Components = Mapping[Part, tuple[str, ...]]
 """The components of a pipeline that make up each part of a model."""
@@ -58,6 +58,7 @@ def load_pipeline(
     diffusers_logging.disable_progress_bar()  # one bar per component would break up the bar of the stage
     transformers_logging.disable_progress_bar()
     loaded = {name: load_component(folder, name, classes[name], _dtype_of(name, dtype)) for name in wanted if name in classes}
+    check_vocabulary(folder, loaded.get("tokenizer"), loaded.get("text_encoder"))
     with in_sentences(folder, INDEX):
         pipeline = kind.from_pretrained(folder, local_files_only=True, **loaded, **absent)
     pipeline.set_progress_bar_config(disable=True)

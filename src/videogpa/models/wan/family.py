@@ -17,7 +17,7 @@ from torch.nn import Module
 
 from videogpa.maths.diffusion import add_noise, flow_target, from_flow, straight_path
 from videogpa.models.base import PARTS, PLENTY, Expert, GenerationRequest, Memory, Part, Published, Sample, Sampling
-from videogpa.models.folders import check_weights
+from videogpa.models.folders import check_weights, in_sentences
 from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
 from videogpa.models.wan.configuration import FAMILY, Configuration, Kind, read_configuration
 from videogpa.models.wan.experts import COMPONENTS as EXPERTS
@@ -75,7 +75,8 @@ class Wan(ABC):
         self._memory = memory
         self._sizes = configuration.sizes
         self._texts = Texts(self._encode_text, device)
-        self._schedule = FlowSchedule(pipeline.scheduler, origin=configuration.origin)
+        with in_sentences(configuration.origin, "scheduler"):
+            self._schedule = FlowSchedule(pipeline.scheduler, origin=configuration.origin)
         self._timesteps = self._schedule.timesteps
         self._networks: list[Any] = [pipeline.transformer]
         self.transformer: Module = pipeline.transformer
