@@ -196,7 +196,7 @@ def test_other_kinds_of_model_are_refused(
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no CogVideoX model at"):
+    with pytest.raises(UserError, match="no CogVideoX model in diffusers' format at"):
         load(tmp_path)
 
 
