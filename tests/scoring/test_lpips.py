@@ -154,3 +154,11 @@ def test_the_smallest_image_is_looked_at_and_a_smaller_one_is_refused_by_size():
     assert lpips(torch.zeros(1, 3, 31, 40), torch.ones(1, 3, 31, 40)).isfinite().all()
     with pytest.raises(UserError, match=r"images of 30 x 40 pixels are too small for LPIPS \(alex\), which needs 31"):
         lpips(torch.zeros(1, 3, 30, 40), torch.ones(1, 3, 30, 40))
+
+
+def test_without_a_home_it_says_what_to_set(monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", lpips.VGG_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user of whom the machine knows nothing
+    with pytest.raises(UserError, match=r"there is no home folder .* XDG_CACHE_HOME .* VIDEOGPA_LPIPS_VGG"):
+        lpips.find_vgg()

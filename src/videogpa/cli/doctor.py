@@ -14,6 +14,7 @@ from videogpa.bundled import TINY, recipes_folder
 from videogpa.config import Recipe, load_recipe
 from videogpa.critics.cards import Card, cards_of
 from videogpa.critics.networks.weights import in_hubs_cache
+from videogpa.errors import MissingInput
 from videogpa.registry import CRITICS
 from videogpa.scoring.lpips import VGG_VARIABLE, find_vgg
 from videogpa.storage.provenance import PACKAGES, git_commit, package_version
@@ -67,8 +68,11 @@ def gpu_memory() -> list[tuple[str, int]]:
 
 def _weights() -> Iterator[tuple[str, str]]:
     yield "LPIPS alex", "ships with the package"
-    vgg = find_vgg()
-    yield "LPIPS vgg", str(vgg) if vgg else f"not here: fetched on first use of --lpips-net vgg, or named by {VGG_VARIABLE}"
+    try:
+        vgg: object = find_vgg() or f"not here: fetched on first use of --lpips-net vgg, or named by {VGG_VARIABLE}"
+    except MissingInput as error:
+        vgg = error
+    yield "LPIPS vgg", str(vgg)
     for name in CRITICS:
         for card in cards_of(name):
             if card.parameters is not None:

@@ -190,8 +190,19 @@ def content_digest(state: dict[str, Tensor]) -> str:
 
 
 def vgg_cache() -> Path:
-    """Return where the assembled vgg weights are cached: under $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "videogpa" / "lpips_vgg_fp16.safetensors"
+    """Return where the assembled vgg weights are cached: under $XDG_CACHE_HOME, or ~/.cache.
+
+    Raises:
+        MissingInput: If neither is known.
+    """
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise MissingInput(
+            f"there is no home folder to cache the vgg weights of LPIPS in: set XDG_CACHE_HOME to a folder, or {VGG_VARIABLE} "
+            "to the path of the weights"
+        ) from None
+    return caches / "videogpa" / "lpips_vgg_fp16.safetensors"
 
 
 def find_vgg() -> Path | None:
