@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from videogpa import processes
-from videogpa.config import Recipe, load_recipe, with_settings
+from videogpa.config import Recipe, load_recipe, load_run_recipe, with_settings
 from videogpa.defaults import Settings
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Clip, Evaluation, Latents, Pair, Prompt, Score
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import is_folder
 
 T = TypeVar("T")
 
@@ -217,10 +218,8 @@ def open_run(target: str | Path | Recipe, settings: Settings, out: str | Path | 
     """
     if isinstance(target, Recipe):
         recipe = with_settings(target, settings)
-    elif Path(target).is_dir():
-        if not (Path(target) / "recipe.yaml").exists():
-            raise MissingInput(f"{target} is no run folder: it has no recipe.yaml")
-        return load_recipe(Path(target) / "recipe.yaml", settings), RunFolder(Path(out or target))
+    elif is_folder(Path(target)):
+        return load_run_recipe(Path(target), settings), RunFolder(Path(out or target))
     else:
         recipe = load_recipe(target, settings)
     return recipe, RunFolder(Path(out or Path("runs") / recipe.name))

@@ -96,7 +96,8 @@ class Prompt(Row):
     scene: Scene | None = None
     split: Literal["train", "held_out"] = "train"
     videos: tuple[str, ...] = ()
-    """Absolute paths of existing clips of the prompt. If there are any, `generate` uses them and generates none."""
+    """Existing clips of the prompt: paths relative to the run folder, or absolute before they are copied into it. If there are
+    any, `generate` uses them and generates none."""
 
 
 class Clip(Row):

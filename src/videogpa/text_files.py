@@ -91,6 +91,11 @@ def file_exists(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a folder lies at a path; see `file_exists`."""
+    return file_exists(path) and path.is_dir()
+
+
 def printable(text: str) -> str:
     r"""Return a text with its control characters written as escapes, so that no name moves the cursor or changes colours.
 

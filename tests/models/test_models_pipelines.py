@@ -7,6 +7,7 @@ from torch import Tensor
 from videogpa.errors import UserError
 from videogpa.models.base import GenerationRequest, Sample
 from videogpa.models.pipelines import Texts, check_finite
+from videogpa.models.toys.common import tokenizer
 
 
 class Encoder:
@@ -52,3 +53,13 @@ def test_a_clip_must_be_made_of_numbers(value: float) -> None:
     video[1, 2, 3, 0] = value
     with pytest.raises(UserError, match=r"not a number \(seed 7, torch.float16\).*bfloat16"):
         check_finite(Sample(video, torch.zeros(1, 4, 1, 1)), request, torch.float16)
+
+
+def test_a_text_that_is_longer_than_the_encoder_takes_is_named_once_and_briefly(caplog: pytest.LogCaptureFixture) -> None:
+    texts = Texts(Encoder(), torch.device("cpu"), tokenizer=tokenizer(["a", "room"]), tokens=8)
+    with caplog.at_level("WARNING"):
+        texts.remember(["a room", "a room " * 400, "a room"])
+    [line] = caplog.messages
+    assert line.startswith(f"the prompt {('a room ' * 400)[:60] + '...'!r} has ")
+    assert line.endswith("tokens and the text encoder takes 8: its end is ignored")
+    assert len(line) < 200

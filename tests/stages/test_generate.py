@@ -16,7 +16,7 @@ from videogpa.models.base import GenerationRequest, Sampling
 from videogpa.models.loading import load_model
 from videogpa.records import Clip
 from videogpa.stages import generate, prompts
-from videogpa.stages.generate import Adapter, make_clips
+from videogpa.stages.generate import Adapter, UserClip, import_clip, make_clips
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.video import read_frames, read_image, write_image, write_video
@@ -236,15 +236,17 @@ def test_clips_of_ones_own_are_taken_into_the_run(tmp_path: Path, folder: RunFol
     (folder / "clips/mine/0.mp4").unlink()
     assert remade(folder, recipe) == {"mine/0"}
     write_video(tmp_path / "a/1.mp4", torch.zeros(9, 3, 32, 32), 8)
+    assert remade(folder, recipe) == set()  # the run has its own copy, which the prompts stage renews
+    prompts.run(recipe, folder)
     assert remade(folder, recipe) == {"mine/0"}
+    with pytest.raises(UserError, match=r"0.mp4 is \(9, 32, 32\).*the recipe says \(5, 32, 32\)"):
+        import_clip(UserClip(folder / "prompts/clips/mine/0.mp4", rows[0], folder.path, (5, 32, 32)))
     table.write_text("text,video\na room,short.mp4\n")
-    prompts.run(recipe, folder)
     with pytest.raises(UserError, match=r"short.mp4 is \(8, 32, 32\).*the recipe says \(9, 32, 32\)"):
-        generate.run(recipe, folder)
+        prompts.run(recipe, folder)
     (tmp_path / "short.mp4").write_text("not a video")
-    prompts.run(recipe, folder)
-    with pytest.raises(UserError, match=r"a clip of prompt .* cannot be used"):
-        generate.run(recipe, folder)
+    with pytest.raises(UserError, match=r"a clip of prompt .* cannot be used: .*short.mp4"):
+        prompts.run(recipe, folder)
 
 
 def test_an_impossible_size_stops_before_the_model_loads(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from videogpa import processes
 from videogpa.cli import commands, run_commands, summary
 from videogpa.errors import UserError
 from videogpa.renames import upgrade_flags
+from videogpa.text_files import printable
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     User errors print one message and exit with status 1; everything else, which is an error of the program, shows a traceback.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("videogpa").setLevel(logging.INFO if processes.is_main_process() else logging.ERROR)
     given = upgrade_flags(sys.argv[1:] if arguments is None else arguments)
     name, parsed = tyro.extras.subcommand_cli_from_dict(
@@ -96,6 +99,13 @@ def main(arguments: list[str] | None = None) -> None:
     else:
         if not passed:
             raise SystemExit(1)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Writes control characters, which names of files may hold, as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _parser(name: str, function: Callable[..., Any], *, whole: bool) -> Callable[..., tuple[str, dict[str, Any]]]:
@@ -132,7 +142,7 @@ def _call(command: Command, given: dict[str, Any]) -> bool:
         if command.shows is not None:
             _console(stderr=False).print(command.shows(result))
         if command.notes is not None and (note := command.notes(result, given)) is not None:
-            _console().print(note, soft_wrap=True)
+            _console().print(printable(note), soft_wrap=True, markup=False)
     return command.passes(result)
 
 
@@ -147,7 +157,7 @@ class _StagePrinter:
 
 
 def _fail(message: str) -> None:
-    _console().print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    _console().print(f"error: {printable(message)}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise SystemExit(1)
 
 

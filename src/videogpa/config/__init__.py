@@ -1,6 +1,14 @@
 """Recipes: the settings of every stage (`settings`, `training`), read from YAML and overrides (`loading`)."""
 
-from videogpa.config.loading import load_recipe, paper_protocol, parse_settings, score_config, with_settings, workers_config
+from videogpa.config.loading import (
+    load_recipe,
+    load_run_recipe,
+    paper_protocol,
+    parse_settings,
+    score_config,
+    with_settings,
+    workers_config,
+)
 from videogpa.config.settings import (
     CameraPrompts,
     EvaluateConfig,
@@ -33,6 +41,7 @@ __all__ = [
     "WorkersConfig",
     "WorldPrompts",
     "load_recipe",
+    "load_run_recipe",
     "paper_protocol",
     "parse_settings",
     "score_config",

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from videogpa.bundled import recipes_folder
 from videogpa.config.base import Config
-from videogpa.config.paths import with_absolute_paths
+from videogpa.config.paths import SOURCES, with_absolute_paths, with_own_prompts
 from videogpa.config.settings import Recipe, ScoreConfig, WorkersConfig
 from videogpa.config.values import check_values
 from videogpa.config.yaml_text import read_yaml
@@ -45,11 +45,41 @@ def load_recipe(recipe: str | Path, settings: Settings = ()) -> Recipe:
         20
     """
     path = _recipe_file(recipe)
-    content = read_recipe(path)
     base = Path() if path.parent == recipes_folder() else path.parent  # a recipe that ships is no place for a user's files
-    content = with_absolute_paths(upgrade_recipe(content, str(path)), base)
+    return _validated(Recipe, _overridden(_read(path, base), settings), str(path))
+
+
+def load_run_recipe(folder: Path, settings: Settings = ()) -> Recipe:
+    """Read the recipe.yaml of a run folder.
+
+    The run's prompts are its own copies, whatever file or folder the recipe names: only one that `settings` name is read
+    outside the run folder. A run folder that was moved, or comes from somebody else, is so continued from what is in it.
+
+    Args:
+        folder: The run folder.
+        settings: Settings to override, as for `load_recipe`.
+
+    Raises:
+        MissingInput: If the folder has no recipe.yaml.
+        InvalidInput: If it cannot be used.
+    """
+    path = folder / "recipe.yaml"
+    if not file_exists(path):
+        raise MissingInput(f"{shown(folder)} is no run folder: it has no recipe.yaml")
+    given = parse_settings(settings)
+    content = with_own_prompts(_read(path, folder), folder)
+    if any(given.get(f"prompts.{source}") is not None for source in SOURCES):
+        content["prompts"] = {name: value for name, value in content["prompts"].items() if name not in SOURCES}
+    return _validated(Recipe, _overridden(content, given), str(path))
+
+
+def _read(path: Path, base: Path) -> dict[str, Any]:
+    return with_absolute_paths(upgrade_recipe(read_recipe(path), str(path)), base)
+
+
+def _overridden(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     _override(content, settings)
-    return _validated(Recipe, upgrade_recipe(content, "--set"), str(path))
+    return upgrade_recipe(content, "--set")
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -84,9 +114,7 @@ def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
     Raises:
         InvalidInput: If there is no such setting, or its value is impossible.
     """
-    content = recipe.model_dump(mode="json")
-    _override(content, settings)
-    return _validated(Recipe, upgrade_recipe(content, "settings"), f"recipe {recipe.name}")
+    return _validated(Recipe, _overridden(recipe.model_dump(mode="json"), settings), f"recipe {recipe.name}")
 
 
 def score_config(**settings: Any) -> ScoreConfig:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from videogpa.config.settings import CameraPrompts
 from videogpa.errors import InvalidInput
 from videogpa.text_files import file_exists
 
@@ -18,6 +19,9 @@ ALWAYS: tuple[_Place, ...] = (
 
 _OPTIONS: tuple[_Place, ...] = (("score", "options"), ("evaluate", "options", "*"))
 _OF_PARTS: tuple[_Place, ...] = ((), ("depth_options",), ("cameras_options",))  # of `mixed`: the options of two other critics
+SOURCES = ("file", "images", "world", "run")
+"""Settings of `prompts`, one of which says where the prompts come from."""
+
 PERHAPS: tuple[_Place, ...] = (("model", "path"), *((*place, *part, "weights") for place in _OPTIONS for part in _OF_PARTS))
 """Settings that are a local path or a name elsewhere, such as a hub id: a path is one that exists or begins like one."""
 
@@ -46,6 +50,21 @@ def with_paths_inside(content: Mapping[str, Any], folder: Path) -> dict[str, Any
     for place in (*ALWAYS, *PERHAPS):
         changed = _mapped(changed, place, lambda path: _relative(path, folder.absolute()))
     return dict(changed)
+
+
+def with_own_prompts(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the content of a run's recipe with the run's copy of its prompts in place of the file or folder they came from.
+
+    Scenes of the miniature world come from no file, and stay. The camera moves that a folder of images has by default are
+    written out, since the copies no longer show that they were images alone.
+    """
+    prompts = content.get("prompts")
+    if not isinstance(prompts, dict) or prompts.get("world") is not None:
+        return {**content, "prompts": prompts if isinstance(prompts, dict) else {}}
+    kept = {name: value for name, value in prompts.items() if name not in SOURCES}
+    if prompts.get("images") is not None and kept.get("camera") is None:
+        kept["camera"] = CameraPrompts().model_dump(mode="json")
+    return {**content, "prompts": {"run": str(folder.absolute()), **kept}}
 
 
 def is_inside(path: Path, folder: Path) -> bool:

@@ -74,7 +74,7 @@ class CameraPrompts(Config):
 
 
 class PromptsConfig(Config):
-    """Where the prompts come from: a file, a folder of images, or the miniature world (docs/reference/prompts.md).
+    """Where the prompts come from: a file, a folder of images, the miniature world or a run (docs/reference/prompts.md).
 
     A prompt per image asks for camera moves; texts of a file are used as they are, unless `camera` is given.
     """
@@ -85,6 +85,8 @@ class PromptsConfig(Config):
     """A folder of images, each the first frame of an image-to-video prompt."""
     world: WorldPrompts | None = None
     """Scenes of the miniature world."""
+    run: Path | None = None
+    """A run folder whose prompts are used, as they were given to it. The recipe.yaml in a run folder names its own copy."""
     camera: CameraPrompts | None = None
     """Write camera moves into the texts. Default: for a folder of images only."""
     held_out: NonNegative = 0
@@ -92,8 +94,8 @@ class PromptsConfig(Config):
 
     @model_validator(mode="after")
     def _one_source(self) -> "PromptsConfig":
-        if sum(source is not None for source in (self.file, self.images, self.world)) != 1:
-            raise ValueError("give one of `file`, `images` and `world`")
+        if sum(source is not None for source in (self.file, self.images, self.world, self.run)) != 1:
+            raise ValueError("give one of `file`, `images` and `world` (or `run`)")
         if self.world is not None and (self.camera is not None or self.held_out):
             raise ValueError("`world` writes its own texts, and holds out `world.held_out` scenes")
         return self

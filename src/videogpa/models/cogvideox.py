@@ -96,7 +96,7 @@ class _CogVideoX(ABC):
         self._padding = padding
         self._device = device
         self._memory = memory
-        self._texts = Texts(self._encode_text, device)
+        self._texts = Texts(self._encode_text, device, tokenizer=pipeline.tokenizer, tokens=text_tokens)
         self.transformer: Module = pipeline.transformer
         self._dtype: torch.dtype = getattr(pipeline.transformer, "dtype", pipeline.dtype)  # before adapters bring their own
         place(pipeline, device, memory)

@@ -1,6 +1,7 @@
 """Helpers for diffusers' pipelines that all model families share: loading parts, saving memory, caching text embeddings."""
 
 import gc
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from transformers.utils import logging as transformers_logging
 from videogpa.errors import UserError
 from videogpa.models.base import PARTS, GenerationRequest, Memory, Part, Sample, Sampling
 from videogpa.models.folders import INDEX, Family, check_folder, check_vocabulary, in_sentences, load_component, local_folder
+
+_log = logging.getLogger(__name__)
+_SHOWN = 60  # characters of a prompt in a message
 
 Components = Mapping[Part, tuple[str, ...]]
 """The components of a pipeline that make up each part of a model."""
@@ -59,6 +63,8 @@ def load_pipeline(
     transformers_logging.disable_progress_bar()
     loaded = {name: load_component(folder, name, classes[name], _dtype_of(name, dtype)) for name in wanted if name in classes}
     check_vocabulary(folder, loaded.get("tokenizer"), loaded.get("text_encoder"))
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_says_more_than_a_long_text)
     with in_sentences(folder, INDEX):
         pipeline = kind.from_pretrained(folder, local_files_only=True, **loaded, **absent)
     pipeline.set_progress_bar_config(disable=True)
@@ -70,6 +76,20 @@ def load_pipeline(
 
 def _dtype_of(component: str, dtype: torch.dtype | dict[str, torch.dtype]) -> torch.dtype:
     return dtype if isinstance(dtype, torch.dtype) else dtype.get(component, dtype["default"])
+
+
+_LOGGERS = (
+    "diffusers.pipelines.cogvideo.pipeline_cogvideox",
+    "diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video",
+    "transformers.tokenization_utils_base",
+)
+
+
+def _says_more_than_a_long_text(record: logging.LogRecord) -> bool:
+    """Leave out the warnings that print the end of a text that is too long; `Texts` names the prompt in one line."""
+    return not record.getMessage().startswith(
+        ("The following part of your input was truncated", "Token indices sequence length")
+    )
 
 
 def place(pipeline: Any, device: torch.device, memory: Memory) -> None:
@@ -110,10 +130,20 @@ def check_finite(sample: Sample, request: GenerationRequest, dtype: torch.dtype)
 class Texts:
     """Text embeddings by text. They are encoded on demand, or come from a cache after the encoder has been freed."""
 
-    def __init__(self, encode: Callable[[str], Tensor], device: torch.device) -> None:
-        """Create it from the function that encodes one text, and the device on which embeddings are returned."""
+    def __init__(
+        self, encode: Callable[[str], Tensor], device: torch.device, *, tokenizer: Any = None, tokens: int = 0
+    ) -> None:
+        """Create it.
+
+        Args:
+            encode: Encodes one text.
+            device: The device on which embeddings are returned.
+            tokenizer: The text encoder's tokenizer; None if the model has no text encoder.
+            tokens: The most tokens that the encoder takes of a text.
+        """
         self._encode: Callable[[str], Tensor] | None = encode
         self._device = device
+        self._tokenizer, self._tokens = tokenizer, tokens
         self._remembered: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -127,7 +157,16 @@ class Texts:
             return self._remembered[text].to(self._device)
         if self._encode is None:
             raise UserError(f"the text encoder was freed, and the text {text!r} is not among the cached ones")
+        self._warn_if_too_long(text)
         return self._encode(text).to(self._device)
+
+    def _warn_if_too_long(self, text: str) -> None:
+        count = 0 if self._tokenizer is None else len(self._tokenizer(text, verbose=False).input_ids)
+        if count > self._tokens:
+            beginning = f"{text[:_SHOWN]}..."
+            _log.warning(
+                "the prompt %r has %d tokens and the text encoder takes %d: its end is ignored", beginning, count, self._tokens
+            )
 
     def remember(self, texts: Iterable[str]) -> None:
         """Cache the embeddings of these texts and of the empty one on the CPU, and drop the encoder.
@@ -136,7 +175,7 @@ class Texts:
             UserError: If the encoder was freed before and one of the texts is not cached.
         """
         self._remembered = {text: self(text).cpu() for text in dict.fromkeys(("", *texts))}
-        self._encode = None
+        self._encode = self._tokenizer = None
 
 
 def sampling_arguments(request: GenerationRequest, sampling: Sampling, texts: Texts) -> dict[str, Any]:

@@ -6,13 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from videogpa.config.paths import is_inside
 from videogpa.config.settings import MOST_PROMPTS
 from videogpa.errors import InvalidInput, MissingInput, problems
 from videogpa.prompts.columns import IMAGE_SUFFIXES, with_meanings
 from videogpa.prompts.formats import records
 from videogpa.prompts.ids import Ids, as_file_name, made_id
 from videogpa.records import Prompt, Scene
-from videogpa.text_files import shown
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import file_exists, shown
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +127,47 @@ def read_folder(folder: Path) -> list[Prompt]:
         ids.add(name, image.stem, shown(image))
         rows[name] = Prompt(prompt=name, text="", image=str(image.resolve()))
     return list(rows.values())
+
+
+def read_run(folder: Path) -> list[Prompt]:
+    """Read the prompts of a run as they were given to it, from the copies in its folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The prompts, with absolute paths inside the folder.
+
+    Raises:
+        MissingInput: If the folder has no whole copy of them.
+        InvalidInput: If a row names a file outside the folder.
+        UserError: If the copy was damaged.
+    """
+    run = RunFolder(folder)
+    rows = manifests.given_prompts(run).rows()
+    if not rows:
+        own = folder / "prompts.jsonl"
+        hint = f" (or --set prompts.file={shown(own)}, which holds them with their camera moves)" if file_exists(own) else ""
+        raise MissingInput(
+            f"{shown(folder)} has no whole copy of the prompts that it was given, since it was stopped early or is of an older "
+            f"version: name them again with --set prompts.file=FILE or --set prompts.images=FOLDER{hint}"
+        )
+    return [_from_run(row, folder) for row in rows]
+
+
+def _from_run(row: Prompt, folder: Path) -> Prompt:
+    def inside(name: str) -> str:
+        path = (folder / name).absolute()
+        if not is_inside(path, folder):
+            raise InvalidInput(
+                f"{shown(folder)}: the prompt {row.prompt!r} names {shown(name)}, which is outside the run folder"
+            )
+        if not path.is_file():
+            raise MissingInput(f"{shown(folder)}: the file {shown(name)} of the prompt {row.prompt!r} is missing")
+        return str(path)
+
+    image = None if row.image is None or row.scene is not None else inside(row.image)
+    return row.model_copy(update={"image": image, "videos": tuple(map(inside, row.videos)), "fingerprint": ""})
 
 
 def _files_of(folder: Path) -> list[Path]:

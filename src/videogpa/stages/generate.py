@@ -15,18 +15,21 @@ from pathlib import Path
 import torch
 
 from videogpa.config import ModelConfig, Recipe
+from videogpa.config.paths import is_inside
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import Sampling
 from videogpa.models.loading import check_size, load_model, model_identity, with_absolute_path
 from videogpa.models.requests import prompt_identity, request_for
 from videogpa.records import Clip, Prompt
 from videogpa.registry import MODELS, load
+from videogpa.stages.prompts import check_clip
 from videogpa.storage import manifests
 from videogpa.storage.files import atomic_path
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.storage.tensors import save_tensors
-from videogpa.video import UnreadableVideo, probe, write_video
+from videogpa.text_files import shown
+from videogpa.video import write_video
 from videogpa.workers import WorkerPool, map_items, open_pool
 
 
@@ -109,6 +112,7 @@ def make_clips(
     """
     _check_images(recipe, [prompt for prompt in prompts if not prompt.videos])
     task = _task(prompts, recipe, folder)
+    prompts = [_with_absolute_clips(prompt, folder) for prompt in prompts]
     jobs = _plan(prompts, seeds, recipe, into.path.resolve(), adapter, keep_latents)
     wanted = _fingerprints(jobs, task, adapter)
 
@@ -219,19 +223,28 @@ def import_clip(clip: UserClip) -> Clip:
     Raises:
         InvalidInput: If the file is not a video, or has another size than the recipe.
     """
-    try:
-        found = probe(clip.source)
-    except UnreadableVideo as error:
-        raise InvalidInput(f"a clip of prompt {clip.row.prompt!r} cannot be used: {error}") from None
-    size = (found.frames, found.height, found.width)
-    if size != clip.size:
-        raise InvalidInput(
-            f"{clip.source} is {size} (frames, height, width), where the recipe says {clip.size}: training takes clips of one "
-            "size. Convert it, or set generate.frames, height and width."
-        )
+    check_clip(clip.source, clip.row.prompt, clip.size)
     with atomic_path(clip.into / clip.row.path) as temporary:
-        shutil.copyfile(clip.source, temporary)
+        try:
+            temporary.hardlink_to(clip.source)  # the run's own copy, in prompts/: the same bytes need not lie there twice
+        except OSError:  # a file system without such links
+            shutil.copyfile(clip.source, temporary)
     return clip.row
+
+
+def _with_absolute_clips(prompt: Prompt, folder: RunFolder) -> Prompt:
+    """Return the prompt with absolute paths of the clips that it brings.
+
+    Raises:
+        InvalidInput: If one is outside the run folder, where the prompts stage copies them to.
+    """
+    for video in prompt.videos:
+        if not is_inside(folder / video, folder.path):
+            raise InvalidInput(
+                f"prompt {prompt.prompt!r} brings the clip {shown(video)}, which is outside the run folder: copy it there with "
+                "`videogpa generate` of the recipe, or of the run folder with --set prompts.file=FILE"
+            )
+    return prompt.model_copy(update={"videos": tuple(str((folder / video).absolute()) for video in prompt.videos)})
 
 
 # Planning: which clips, under which names and fingerprints.

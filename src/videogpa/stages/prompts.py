@@ -1,22 +1,24 @@
 """prompts: write down what the clips are to show.
 
-In: the recipe's `prompts` section, and the files or folders that it names. Out: prompts.jsonl with one row per prompt, and
-the first frames in prompts/, so that the run is complete without the files that the prompts came from.
+In: the recipe's `prompts` section, and the files or folders that it names. Out: prompts.jsonl with one row per prompt; in
+prompts/ the first frames, the user's own clips and given.jsonl, the prompts before camera moves were written and some held out.
+So the run is complete without the files that the prompts came from.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from videogpa.config import CameraPrompts, PromptsConfig, Recipe
 from videogpa.errors import InvalidInput
 from videogpa.prompts.camera_moves import camera_text, choose_moves
-from videogpa.prompts.files import read_file, read_folder
+from videogpa.prompts.files import read_file, read_folder, read_run
 from videogpa.records import Prompt
 from videogpa.storage import manifests
-from videogpa.storage.files import atomic_path
+from videogpa.storage.files import atomic_path, write_text
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.video import UnreadableImage, read_image, write_image
+from videogpa.video import UnreadableImage, UnreadableVideo, probe, read_image, write_image
 from videogpa.workers import map_items
 from videogpa.world.prompts import view, world_prompts
 
@@ -29,7 +31,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     Rows that are there already and came from the same prompts are kept.
 
     Args:
-        recipe: Its `prompts` section decides where the prompts come from.
+        recipe: Its `prompts` section decides where the prompts come from; clips of the user's must have the size in `generate`.
         folder: The run folder.
 
     Returns:
@@ -39,16 +41,26 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
         MissingInput: If a file or folder is missing.
         InvalidInput: If one cannot be used.
     """
-    prompts = {row.prompt: row for row in plan(recipe.prompts)}
+    source = given(recipe.prompts)
+    prompts = {row.prompt: row for row in _planned(source, recipe.prompts)}
     wanted = {name: _fingerprint(row) for name, row in prompts.items()}
 
     def make(names: list[str]) -> Iterator[Prompt]:
-        check_images(
-            [Path(row.image) for row in map(prompts.__getitem__, names) if row.image is not None and row.scene is None]
-        )
-        return map_items(lambda name: _with_image(prompts[name], folder), names, label="prompts")
+        made = [prompts[name] for name in names]
+        check_images([Path(row.image) for row in made if row.image is not None and row.scene is None])
+        for row in made:
+            for video in row.videos:
+                check_clip(Path(video), row.prompt, (recipe.generate.frames, recipe.generate.height, recipe.generate.width))
+        return map_items(lambda name: _with_files(prompts[name], folder), names, label="prompts")
 
-    return manifests.prompts(folder).update(wanted, make)
+    copy = manifests.given_prompts(folder).path
+    text = "".join(_in_run(row).model_dump_json() + "\n" for row in source)
+    if not copy.exists() or copy.read_bytes() != text.encode():
+        copy.unlink(missing_ok=True)  # the copy of other prompts; without one, a run that is killed now is not taken for whole
+    rows = manifests.prompts(folder).update(wanted, make)
+    if not copy.exists():
+        write_text(copy, text)
+    return rows
 
 
 def check_images(images: Sequence[Path]) -> None:
@@ -68,6 +80,28 @@ def check_images(images: Sequence[Path]) -> None:
         raise InvalidInput(f"{len(broken)} of {len(images)} first frames cannot be used: {'; '.join(broken[:_NAMED])}{more}")
 
 
+def check_clip(video: Path, prompt: str, size: tuple[int, int, int]) -> None:
+    """Check that a clip of the user's can be read and has the size of the recipe.
+
+    Args:
+        video: The clip.
+        prompt: The id of its prompt.
+        size: The number of frames, the height and the width that it must have.
+
+    Raises:
+        InvalidInput: If the file is not a video, or has another size.
+    """
+    try:
+        found = probe(video)
+    except UnreadableVideo as error:
+        raise InvalidInput(f"a clip of prompt {prompt!r} cannot be used: {error}") from None
+    if (found.frames, found.height, found.width) != size:
+        raise InvalidInput(
+            f"{video} is {(found.frames, found.height, found.width)} (frames, height, width), where the recipe says {size}: "
+            "training takes clips of one size. Convert it, or set generate.frames, height and width."
+        )
+
+
 def plan(config: PromptsConfig) -> list[Prompt]:
     """Return the prompts that the settings describe, without writing anything.
 
@@ -82,14 +116,32 @@ def plan(config: PromptsConfig) -> list[Prompt]:
         MissingInput: If a file or folder is missing.
         InvalidInput: If one cannot be used, a prompt has no text, or more prompts are to be held out than there are.
     """
+    return _planned(given(config), config)
+
+
+def given(config: PromptsConfig) -> list[Prompt]:
+    """Return the prompts as their source gives them: with its texts, and the splits that it says.
+
+    Raises:
+        MissingInput: If a file or folder is missing.
+        InvalidInput: If one cannot be used.
+    """
     if config.world is not None:
         return world_prompts(config.world)
     if config.images is not None:
-        rows = _with_camera(read_folder(config.images), config.camera or CameraPrompts())
-    else:
-        assert config.file is not None  # the validator of PromptsConfig guarantees one source
-        rows = read_file(config.file)
-        rows = rows if config.camera is None else _with_camera(rows, config.camera)
+        return read_folder(config.images)
+    if config.run is not None:
+        return read_run(config.run)
+    assert config.file is not None  # the validator of PromptsConfig guarantees one source
+    return read_file(config.file)
+
+
+def _planned(rows: list[Prompt], config: PromptsConfig) -> list[Prompt]:
+    """Write the camera moves, and choose the prompts that are held out."""
+    if config.world is not None:
+        return rows
+    camera = config.camera or (CameraPrompts() if config.images is not None else None)
+    rows = rows if camera is None else _with_camera(rows, camera)
     without_text = [row.prompt for row in rows if not row.text]
     if without_text:
         raise InvalidInput(f"prompts without a text: {', '.join(without_text[:5])}. Add one, or let prompts.camera write it.")
@@ -115,21 +167,34 @@ def _hold_out(rows: list[Prompt], count: int) -> list[Prompt]:
 
 
 def _fingerprint(row: Prompt) -> str:
-    """Hash the row and the content of its image file. Videos are hashed by the generate stage, in clips.jsonl."""
-    rendered = row.scene is not None or row.image is None
-    return fingerprint(row, None if rendered else path_fingerprint(Path(str(row.image))))
+    """Hash the row and the content of its files, wherever they lie."""
+    if row.scene is not None or (row.image is None and not row.videos):
+        return fingerprint(row, None)
+    files = [Path(path) for path in (row.image, *row.videos) if path is not None]
+    return fingerprint(row.model_copy(update={"image": None, "videos": ()}), *map(path_fingerprint, files))
 
 
-def _with_image(row: Prompt, folder: RunFolder) -> Prompt:
-    """Render or copy the prompt's first frame into the run folder, and return the row with the new, relative path."""
+def _in_run(row: Prompt) -> Prompt:
+    """Return the row with the names that its files have in a run folder."""
+    image = f"prompts/{row.prompt}"
     if row.scene is not None:
-        image = f"prompts/{row.prompt}.png"
-        write_image(folder / image, view(row.scene).images[0])
-        return row.model_copy(update={"image": image})
-    if row.image is None:
-        return row
-    source = Path(row.image)
-    image = f"prompts/{row.prompt}{source.suffix.lower()}"
-    with atomic_path(folder / image) as temporary:
-        temporary.write_bytes(source.read_bytes())
-    return row.model_copy(update={"image": image})
+        return row.model_copy(update={"image": f"{image}.png"})
+    videos = [f"prompts/clips/{row.prompt}/{number}{_suffix(video)}" for number, video in enumerate(row.videos)]
+    return row.model_copy(update={"image": row.image and image + _suffix(row.image), "videos": tuple(videos)})
+
+
+def _suffix(path: str) -> str:
+    return Path(path).suffix.lower()
+
+
+def _with_files(row: Prompt, folder: RunFolder) -> Prompt:
+    """Render or copy the prompt's first frame and its clips into the run folder, and return the row with their names there."""
+    copied = _in_run(row)
+    if row.scene is not None:
+        write_image(folder / str(copied.image), view(row.scene).images[0])
+        return copied
+    for source, name in zip((row.image, *row.videos), (copied.image, *copied.videos), strict=True):
+        if source is not None and name is not None and Path(source) != (folder / name).absolute():
+            with atomic_path(folder / name) as temporary:
+                shutil.copyfile(source, temporary)
+    return copied

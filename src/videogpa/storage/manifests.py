@@ -153,8 +153,16 @@ class Manifest(Generic[R]):
 def prompts(folder: RunFolder) -> Manifest[Prompt]:
     """Return prompts.jsonl: what the clips are to show, with first frames in prompts/."""
     return Manifest(
-        folder / "prompts.jsonl", Prompt, "prompt", files=lambda row: [folder / row.image] if row.image is not None else []
+        folder / "prompts.jsonl",
+        Prompt,
+        "prompt",
+        files=lambda row: [folder / name for name in (row.image, *row.videos) if name],
     )
+
+
+def given_prompts(folder: RunFolder) -> Manifest[Prompt]:
+    """Return prompts/given.jsonl: the prompts as their source gives them, before camera moves are written and some held out."""
+    return Manifest(folder / "prompts" / "given.jsonl", Prompt, "prompt")
 
 
 def clips(folder: RunFolder) -> Manifest[Clip]:

@@ -11,6 +11,7 @@ import yaml
 
 from videogpa import __version__
 from videogpa.config import Recipe
+from videogpa.config.paths import with_own_prompts, with_paths_inside
 from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder
 
@@ -18,8 +19,12 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "pycolma
 
 
 def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
-    """Write the complete recipe with its provenance to recipe.yaml. The file is left alone if nothing in it has changed."""
-    content = {**recipe.model_dump(mode="json"), "provenance": provenance()}
+    """Write the complete recipe with its provenance to recipe.yaml. The file is left alone if nothing in it has changed.
+
+    Paths inside the run folder are relative to it, others absolute; the prompts are the run's own copy of them.
+    """
+    whole = with_own_prompts(recipe.model_dump(mode="json"), folder.path)
+    content = {**with_paths_inside(whole, folder.path), "provenance": provenance()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     path = folder / "recipe.yaml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:

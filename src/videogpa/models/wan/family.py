@@ -74,7 +74,7 @@ class Wan(ABC):
         self._dtype = dtype
         self._memory = memory
         self._sizes = configuration.sizes
-        self._texts = Texts(self._encode_text, device)
+        self._texts = Texts(self._encode_text, device, tokenizer=pipeline.tokenizer, tokens=TEXT_TOKENS)
         with in_sentences(configuration.origin, "scheduler"):
             self._schedule = FlowSchedule(pipeline.scheduler, origin=configuration.origin)
         self._timesteps = self._schedule.timesteps
