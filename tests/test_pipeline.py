@@ -56,7 +56,7 @@ def content(folder: Path) -> dict[str, bytes]:
         if file.suffix == ".jsonl":
             rows = [json.loads(line) for line in file.read_text().splitlines()]
             files[name] = "\n".join(json.dumps({k: v for k, v in row.items() if k not in CLOCK}) for row in rows).encode()
-        elif name != ".lock":
+        elif name not in {".lock", ".videogpa"}:
             files[name] = file.read_bytes()
     return files
 
@@ -105,7 +105,7 @@ def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterr
 
 
 def test_a_finished_run_does_nothing_again(uninterrupted: Path) -> None:
-    made_anew = {".lock", "report.html", "evaluation.json"}  # quick, and the same each time
+    made_anew = {".lock", ".videogpa", "report.html", "evaluation.json"}  # quick, and the same each time
     stamps = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file() and p.name not in made_anew}
     before = content(uninterrupted)
     finish(start(uninterrupted))

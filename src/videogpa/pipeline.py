@@ -111,6 +111,8 @@ class Stage(Generic[T]):
             )
         watcher = _watcher.get()
         watcher.begin(self.name)
+        if self.name == "report":  # which shows the recipe
+            folder.begun()
         result = cast(T, import_module(f"videogpa.stages.{self.name}").run(recipe, folder))
         watcher.end(self.name, result)
         return result
@@ -138,7 +140,9 @@ _COMMANDS = {"prompts": "generate", "score": "score-run"}
 
 @contextmanager
 def hold(recipe: Recipe, folder: RunFolder, *, several_processes: bool = False) -> Iterator[None]:
-    """Hold the run folder's lock while stages run, and write the resolved recipe into the folder.
+    """Hold the run folder's lock while stages run, and write the resolved recipe into the folder once its settings are used.
+
+    A setting that turns out to be unusable before anything was made with it does not stay in the folder's recipe.yaml.
 
     Args:
         recipe: What is to be run.
@@ -156,8 +160,9 @@ def hold(recipe: Recipe, folder: RunFolder, *, several_processes: bool = False) 
         )
     with folder.lock() if processes.is_main_process() else nullcontext():
         if processes.is_main_process():
-            write_recipe(recipe, folder)
+            folder.when_begun(lambda: write_recipe(recipe, folder))
         yield
+        folder.begun()
 
 
 @contextmanager

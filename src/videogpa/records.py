@@ -6,7 +6,7 @@ dataclasses only between modules; functions of the maths take them one by one, s
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -42,6 +42,9 @@ class Row(BaseModel):
     """One line of a manifest. Unknown keys are refused, so that a row of another version is noticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    PATHS: ClassVar[tuple[str, ...]] = ()
+    """The columns that are paths in the run folder, or parts of such. None that leads out of it is read: `storage.lines`."""
 
     fingerprint: str = ""
     """The fingerprint of the settings and inputs that produced the row; a row with a different one is stale."""
@@ -89,6 +92,8 @@ def check_pixels(frames: int, height: int, width: int, *, most: int) -> None:
 class Prompt(Row):
     """The content of a clip to generate: a text, a first frame for image-to-video, and the scene if its geometry is known."""
 
+    PATHS = ("image", "videos")
+
     prompt: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """The prompt's id, which is part of file names."""
     text: str
@@ -102,6 +107,8 @@ class Prompt(Row):
 
 class Clip(Row):
     """A video in the run, with paths relative to the run folder. `clip` is `<prompt>/<seed>`, or `<prompt>/<number>`."""
+
+    PATHS = ("clip", "prompt", "path", "latents")
 
     clip: str
     prompt: str
@@ -174,6 +181,8 @@ class Pair(Row):
 
 class Latents(Row):
     """The files of an encoded clip and its encoded prompt, which training reads instead of videos."""
+
+    PATHS = ("clip", "prompt", "path", "condition")
 
     clip: str
     prompt: str

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from videogpa.errors import UserError
 from videogpa.records import Clip
-from videogpa.storage.files import atomic_folder, atomic_path
+from videogpa.storage.files import atomic_folder, atomic_path, temporary_path
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest
 from videogpa.storage.run_folder import RunFolder, RunFolderBusy
@@ -154,15 +154,26 @@ def test_a_second_process_is_refused_and_told_who_works_there(tmp_path: Path) ->
     assert third.returncode == 0, third.stderr
 
 
-def test_taking_the_lock_sweeps_what_a_killed_process_left_half_written(tmp_path: Path) -> None:
-    (tmp_path / "clips").mkdir()
-    for name in ("kept.mp4", "clips/kept.mp4", ".a.txt.123.tmp.txt", "clips/.b.mp4.123.tmp.mp4"):
-        (tmp_path / name).touch()
-    (tmp_path / ".adapter.123.tmp").mkdir()
-    (tmp_path / ".adapter.123.tmp" / ".x.tmp").touch()
-    with RunFolder(tmp_path).lock():
-        left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file() or ".tmp" in p.name}
-    assert left == {"kept.mp4", "clips/kept.mp4", ".lock"}
+def test_taking_the_lock_sweeps_what_killed_processes_left_and_nothing_of_the_user(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.lock():
+        pass
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    alive = os.getppid()
+    mine = temporary_path(tmp_path / "clips" / "b.mp4")
+    theirs = {number: mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{number}-")) for number in (dead.pid, alive)}
+    users = ("clips/.z.tmpl", "clips/.b.mp4.123.tmp.mp4", "train/x", "adapter/x", ".mine/x", "other/" + theirs[dead.pid].name)
+    for path in (mine, *theirs.values(), *(tmp_path / name for name in users)):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "strips").mkdir()
+    (tmp_path / "strips" / ".lock").touch()
+    (tmp_path / "strips" / mine.name).touch()  # below the lock of another run
+    with folder.lock():
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    kept = {*users, f"clips/{theirs[alive].name}", "strips/.lock", f"strips/{mine.name}", ".lock", ".videogpa"}
+    assert left == kept
 
 
 def test_an_atomic_folder_is_whole_or_absent(tmp_path: Path) -> None:

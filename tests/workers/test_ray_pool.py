@@ -116,7 +116,8 @@ def content(folder: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.name not in {".lock", "recipe.yaml"}  # the recipe says how many workers there were
+        if file.is_file()
+        and file.name not in {".lock", ".videogpa", "recipe.yaml"}  # the recipe says how many workers there were
     }
 
 

@@ -3,7 +3,9 @@
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -88,6 +90,8 @@ def main(arguments: list[str] | None = None) -> None:
         args=given,
         config=(OmitArgPrefixes, PositionalRequiredArgs),
     )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers stop, temporary files go
     try:
         passed = _call(COMMANDS[name], parsed)
     except UserError as error:

@@ -41,19 +41,21 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
     """
     jobs = _plan(recipe, folder)
     wanted = {clip.row.clip: clip.row.fingerprint for job in jobs for clip in job.clips}
+    latents = manifests.latents(folder)
     with open_pool(recipe.workers) as pool:
 
         def make(names: list[str]) -> Iterator[Latents]:
             task = EncodeTask(
                 model=with_absolute_path(recipe.model, folder),
                 folder=folder.path.resolve(),
+                into=latents.staging.resolve(),
                 size=recipe.generate,
                 texts=tuple(dict.fromkeys(job.prompt.text for job in jobs)),
             )
             for rows in pool.map(task, _left(jobs, set(names)), label="encode"):
                 yield from rows
 
-        return manifests.latents(folder).update(wanted, make)
+        return latents.update(wanted, make)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class EncodeTask:
     model: ModelConfig
     folder: Path
     """The run folder, as an absolute path."""
+    into: Path
+    """The folder that files are written into, under the names that they are to have in the run folder."""
     size: GenerateConfig
     texts: tuple[str, ...]
     """The texts of all prompts."""
@@ -96,18 +100,18 @@ class EncodeTask:
         for clip in job.clips:
             if clip.video is not None:
                 latents = {"latents": model.encode_video(self._read(clip.video))}
-                save_tensors(latents, self.folder / clip.row.path, fingerprint=clip.row.fingerprint)
+                save_tensors(latents, self.into / clip.row.path, fingerprint=clip.row.fingerprint)
         return [clip.row for clip in job.clips]
 
     def _encode_prompt(self, job: EncodeJob, model: VideoModel) -> None:
         """Encode the prompt, unless that was done before, with other clips of it."""
-        path = self.folder / job.clips[0].row.condition
-        if read_fingerprint(path) != job.condition:
+        name = job.clips[0].row.condition
+        if read_fingerprint(self.folder / name) != job.condition:
             size = self.size
             # The first candidate's seed: the latents of the first frame are then those that this clip was generated from.
             request = request_for(job.prompt, size.seed, self.folder)
             condition = model.encode_condition(request, frames=size.frames, height=size.height, width=size.width)
-            save_tensors(condition, path, fingerprint=job.condition)
+            save_tensors(condition, self.into / name, fingerprint=job.condition)
 
     def _read(self, path: Path) -> Float[Tensor, "frames 3 height width"]:
         video = read_frames(path)

@@ -113,7 +113,8 @@ def make_clips(
     _check_images(recipe, [prompt for prompt in prompts if not prompt.videos])
     task = _task(prompts, recipe, folder)
     prompts = [_with_absolute_clips(prompt, folder) for prompt in prompts]
-    jobs = _plan(prompts, seeds, recipe, into.path.resolve(), adapter, keep_latents)
+    clips = manifests.clips(into)
+    jobs = _plan(prompts, seeds, recipe, clips.staging.resolve(), adapter, keep_latents)
     wanted = _fingerprints(jobs, task, adapter)
 
     def make(names: list[str]) -> Iterator[Clip]:
@@ -121,7 +122,7 @@ def make_clips(
         yield from map_items(import_clip, [job for job in left if isinstance(job, UserClip)], label="your clips")
         yield from pool.map(task, [job for job in left if isinstance(job, GenerateJob)], label="generate")
 
-    return manifests.clips(into).update(wanted, make)
+    return clips.update(wanted, make)
 
 
 # Clips that are generated.

@@ -44,23 +44,24 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Prompt]:
     source = given(recipe.prompts)
     prompts = {row.prompt: row for row in _planned(source, recipe.prompts)}
     wanted = {name: _fingerprint(row) for name, row in prompts.items()}
+    rows = manifests.prompts(folder)
 
     def make(names: list[str]) -> Iterator[Prompt]:
-        made = [prompts[name] for name in names]
-        check_images([Path(row.image) for row in made if row.image is not None and row.scene is None])
-        for row in made:
+        left = [prompts[name] for name in names]
+        check_images([Path(row.image) for row in left if row.image is not None and row.scene is None])
+        for row in left:
             for video in row.videos:
                 check_clip(Path(video), row.prompt, (recipe.generate.frames, recipe.generate.height, recipe.generate.width))
-        return map_items(lambda name: _with_files(prompts[name], folder), names, label="prompts")
+        return map_items(lambda name: _with_files(prompts[name], folder, rows.staging), names, label="prompts")
 
     copy = manifests.given_prompts(folder).path
     text = "".join(_in_run(row).model_dump_json() + "\n" for row in source)
     if not copy.exists() or copy.read_bytes() != text.encode():
         copy.unlink(missing_ok=True)  # the copy of other prompts; without one, a run that is killed now is not taken for whole
-    rows = manifests.prompts(folder).update(wanted, make)
+    made = rows.update(wanted, make)
     if not copy.exists():
         write_text(copy, text)
-    return rows
+    return made
 
 
 def check_images(images: Sequence[Path]) -> None:
@@ -187,14 +188,14 @@ def _suffix(path: str) -> str:
     return Path(path).suffix.lower()
 
 
-def _with_files(row: Prompt, folder: RunFolder) -> Prompt:
-    """Render or copy the prompt's first frame and its clips into the run folder, and return the row with their names there."""
+def _with_files(row: Prompt, folder: RunFolder, into: Path) -> Prompt:
+    """Render or copy the prompt's first frame and clips to their names in `into`, and return the row with these names."""
     copied = _in_run(row)
     if row.scene is not None:
-        write_image(folder / str(copied.image), view(row.scene).images[0])
+        write_image(into / str(copied.image), view(row.scene).images[0])
         return copied
     for source, name in zip((row.image, *row.videos), (copied.image, *copied.videos), strict=True):
         if source is not None and name is not None and Path(source) != (folder / name).absolute():
-            with atomic_path(folder / name) as temporary:
+            with atomic_path(into / name) as temporary:
                 shutil.copyfile(source, temporary)
     return copied

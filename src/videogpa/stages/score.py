@@ -20,7 +20,7 @@ from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.scoring.scorer import Scorer
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
-from videogpa.storage.manifests import Manifest
+from videogpa.storage.manifests import Manifest, may_have_passed
 from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import WorkerPool, open_pool
 
@@ -125,7 +125,9 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
         RunFolderBusy: If another process writes to the folder.
     """
     folder = RunFolder(out)
-    rows = Manifest(folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder))
+    rows = Manifest(
+        folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder), retry=may_have_passed
+    )
     files = {rows.key_of(critic=config.critic, clip=path): path for path in find_videos(paths)}
     weights = weights_identity(config)
     settings = (config, *changed_options(config.critic, config.options))
@@ -136,7 +138,7 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
         jobs = [ScoreJob(config.critic, files[key].resolve(), str(files[key])) for key in keys]
         return pool.map(task, jobs, label="score")
 
-    with folder.lock(), open_pool(workers) as pool:
+    with folder.lock(scores=True), open_pool(workers) as pool:
         scores = ranked(rows.update(wanted, score, keep_others=True))
         _write_results(folder, ranked(rows.rows()))
     return scores

@@ -1,16 +1,32 @@
-"""Atomic writes of files and folders.
+"""Atomic writes of files and folders, what killed writers have left of them, and damaged files, which are set aside.
 
-A reader sees the old version or the new one, each complete, whenever the writer is killed.
+A reader sees the old version or the new one, each complete, whenever the writer is killed. Until then the new version has a
+temporary name that says which process of which machine writes it, so that nothing else is ever taken for one.
 """
 
+import errno
+import hashlib
 import os
 import re
 import shutil
+import socket
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
+import psutil
 from safetensors import SafetensorError
+
+from videogpa.errors import InvalidInput
+
+_MACHINE = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+_TEMPORARY = re.compile(r"\.videogpa-(?P<machine>[0-9a-f]{8})-(?P<process>[0-9]{1,10})-(new|old)-.+", re.DOTALL)
+_LONGEST_NAME = 200  # bytes of a file's name that a temporary name repeats; file systems take 255
+_A_DAY = 86_400  # seconds after which a writer on another machine counts as dead
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF}  # of file systems that cannot sync a folder
 
 
 @contextmanager
@@ -25,10 +41,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         the block raises.
 
     Raises:
+        InvalidInput: If there is something else than a regular file at `path`.
         OSError: If the file cannot be written, for example because the disk is full.
     """
+    require_regular(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    temporary = temporary_path(path)
     try:
         with _disk_errors(path):
             yield temporary
@@ -54,7 +72,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         OSError: If a file cannot be written, for example because the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new.tmp")
+    temporary = temporary_path(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -72,9 +90,75 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Remove a folder so that it is never incomplete: it is renamed before its files are deleted."""
-    doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    doomed = temporary_path(path, "old")
     path.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def temporary_path(path: Path, age: Literal["new", "old"] = "new") -> Path:
+    """Return the name beside `path` under which this process writes its new version, or deletes its old one."""
+    name = path.name.encode()[-_LONGEST_NAME:].decode(errors="ignore")  # its end, which is the kind of file
+    return path.with_name(f".videogpa-{_MACHINE}-{os.getpid()}-{age}-{name}")
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether a file or folder is one that a process which is dead by now was writing or deleting.
+
+    To be asked of a folder that this process writes nothing into at that time. A process of another machine counts as dead if
+    it has written nothing for a day.
+    """
+    name = _TEMPORARY.fullmatch(path.name)
+    if name is None:
+        return False
+    written = path.lstat().st_mtime
+    if name["machine"] != _MACHINE:
+        return time.time() - written > _A_DAY
+    process = int(name["process"])
+    if process == os.getpid():
+        return True
+    try:
+        return bool(psutil.Process(process).create_time() > written + 1)  # another process has been given the number since
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a file or folder has a temporary name of this program."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def move(path: Path, to: Path) -> None:
+    """Rename a file, so that it is on the disk under its new name even if the machine stops; folders are made as needed."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    sync(path)
+    path.replace(to)
+    sync(to.parent)
+
+
+def require_regular(path: Path) -> None:
+    """Refuse to write over what is no regular file: a device, a pipe, a link, a folder.
+
+    Raises:
+        InvalidInput: If there is such a thing at `path`.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    if not stat.S_ISREG(mode):
+        kind = kinds.get(stat.S_IFMT(mode), "a device")
+        raise InvalidInput(f"{path} is {kind} and no file, and is not written to. Give another path, or remove it.")
 
 
 def set_aside(path: Path) -> Path:
@@ -111,9 +195,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make the system write a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Have the system write a file, or a folder's list of files, to the disk. Windows has no such thing for a folder."""
+    folder, windows = path.is_dir(), os.name == "nt"
+    if folder and windows:
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not (folder and error.errno in _NO_SYNC):
+            raise
     finally:
         os.close(descriptor)

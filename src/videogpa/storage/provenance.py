@@ -27,7 +27,7 @@ def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
     content = {**with_paths_inside(whole, folder.path), "provenance": provenance()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     path = folder / "recipe.yaml"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
 
 

@@ -1,14 +1,27 @@
 """The run folder: it belongs to one run, and one process at a time writes to it."""
 
-import fcntl
 import os
-import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
-from videogpa.errors import UserError
+from filelock import FileLock, Timeout
+
+from videogpa.errors import InvalidInput, UserError
+from videogpa.storage.files import is_leftover, is_temporary, remove, require_regular, write_text
+
+LOCK = ".lock"
+OWNER = ".videogpa"
+"""Marks a folder as one of this program's, and says which process worked in it last."""
+
+FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "strips", "replaced")
+"""The folders in a run folder, or a folder of scores, that the program writes into."""
+MANIFESTS = ("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl")
+_FILES = (*MANIFESTS, "recipe.yaml", "evaluation.json", "report.html", "scores.csv", "columns.json", LOCK, OWNER)
+_LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of file managers: a folder with these alone is empty
+_RUN, _SCORES = "run folder", "folder of scores"
 
 
 class RunFolderBusy(UserError):  # noqa: N818 - the name of a state
@@ -20,42 +33,137 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.top = self
+        """The whole run's folder, of which this one may be a part."""
+        self._when_begun: Callable[[], None] | None = None
+        self._replaced: Path | None = None
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     def subfolder(self, name: str) -> "RunFolder":
         """Return a part of the run that is laid out like a run folder, such as `evaluation/base`."""
-        return RunFolder(self.path / name)
+        part = RunFolder(self.path / name)
+        part.top = self.top
+        return part
+
+    def when_begun(self, do: Callable[[], None]) -> None:
+        """Have something done once, when settings have proved usable: at the first row that is made with them."""
+        self.top._when_begun = do
+
+    def begun(self) -> None:
+        """Say that the settings have proved usable."""
+        do, self.top._when_begun = self.top._when_begun, None
+        if do is not None:
+            do()
+
+    def replaced(self) -> Path:
+        """Return where this run keeps what its settings replace: laid out like this folder, with the recipe of before."""
+        if self.top._replaced is None:
+            stem = self.top.path / "replaced" / datetime.now().astimezone().strftime("%Y-%m-%d_%H.%M.%S")
+            path, number = stem, 1
+            while path.exists():
+                path, number = stem.with_name(f"{stem.name}.{number}"), number + 1
+            recipe = self.top / "recipe.yaml"
+            path.mkdir(parents=True)
+            if recipe.is_file():
+                (path / "recipe.yaml").write_bytes(recipe.read_bytes())
+            self.top._replaced = path
+        return self.top._replaced / self.path.relative_to(self.top.path)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, scores: bool = False) -> Iterator[None]:
         """Lock the folder for this process. The system releases the lock when the process ends, however it ends.
+
+        Args:
+            scores: Whether it is a folder of scores, which `videogpa score` fills, and not that of a run.
 
         Raises:
             RunFolderBusy: If another process holds it.
+            InvalidInput: If it is a folder of something else, or links in it lead out of it.
         """
+        self._require_own(_SCORES if scores else _RUN)
         self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                stream.seek(0)
-                raise RunFolderBusy(
-                    f"{self.path} is being worked on by {stream.read().strip() or 'another process'}. "
-                    "Wait for it to end, or choose another folder with --out."
-                ) from None
-            stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
-            stream.flush()
+        require_regular(self / LOCK)
+        lock = FileLock(str(self / LOCK))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunFolderBusy(
+                f"{self.path} is being worked on by {self._owner() or 'another process'}. "
+                "Wait for it to end, or choose another folder with --out."
+            ) from None
+        try:
+            kind = _SCORES if scores else _RUN
+            self._refuse_links()
+            write_text(self / OWNER, f"{kind} of videogpa: process {os.getpid()} on {socket.gethostname()}\n")
             self._sweep()
             yield
-            self._sweep()  # what workers of this run were writing when they were killed
+        finally:
+            self._sweep()  # also what workers of this run were writing when they were killed
+            lock.release()
+
+    def _owner(self) -> str:
+        try:
+            return (self / OWNER).read_text(encoding="utf-8").partition(": ")[2].strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def _require_own(self, wanted: str) -> None:
+        """Refuse a folder that holds other files than those of this program, so that none of them is ever touched."""
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            raise InvalidInput(f"--out {self.path} is no folder. Choose a new one.")
+        found = self._kind()
+        if found is None or (found and found != wanted):
+            what = f"is a {found}, and no {wanted}" if found else f"holds files, and is no {wanted} of videogpa"
+            raise InvalidInput(
+                f"{self.path} {what}: nothing is written into it, so that nothing in it is lost. "
+                "Choose a new or empty folder with --out."
+            )
+
+    def _kind(self) -> str | None:
+        """Return which of the two kinds of folders this is; an empty text if it is empty, None if it is another."""
+        names = {path.name for path in self.path.iterdir() if not is_temporary(path)} if self.path.is_dir() else set()
+        if not names - _LITTER - {LOCK}:
+            return ""
+        marked = next((kind for kind in (_RUN, _SCORES) if self._mark().startswith(f"{kind} of videogpa")), None)
+        if marked is not None:
+            return marked
+        if "recipe.yaml" in names and b"provenance:" in (self / "recipe.yaml").read_bytes():  # of version 0.1
+            return _RUN
+        return _SCORES if {"scores.jsonl", "columns.json"} <= names else None
+
+    def _mark(self) -> str:
+        try:
+            return (self / OWNER).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def _sweep(self) -> None:
-        """Remove the temporary files and folders that killed processes have left."""
-        for path in sorted(self.path.rglob(".*.tmp*")):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Remove what killed processes were writing into the program's own folders."""
+        for path in self._own_paths():
+            if not path.is_symlink() and is_leftover(path):
+                remove(path)
+
+    def _refuse_links(self) -> None:
+        """Refuse links that lead out of the folder.
+
+        Raises:
+            InvalidInput: If there is such a link.
+        """
+        root = self.path.resolve()
+        for path in self._own_paths():
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise InvalidInput(
+                    f"{path} is a link that leads out of the run folder, to {path.resolve()}: nothing is read or written "
+                    "there. Remove it; a run on another disk has its whole folder there (--out)."
+                )
+
+    def _own_paths(self) -> Iterator[Path]:
+        """Yield what is in the folder under names of the program, and all below; no folder that has a lock of its own."""
+        left = [path for path in self.path.iterdir() if path.name in (*FOLDERS, *_FILES) or is_temporary(path)]
+        while left:
+            path = left.pop()
+            if path.is_dir() and not path.is_symlink() and not is_temporary(path) and not (path / LOCK).exists():
+                left += path.iterdir()
+            yield path
