@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from videogpa import processes
-from videogpa.config import Recipe, load_recipe, load_run_recipe, with_settings
+from videogpa.config import Recipe, load_recipe, load_run_recipe, with_cluster, with_settings
 from videogpa.defaults import Settings
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Clip, Evaluation, Latents, Pair, Prompt, Score
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import is_folder
+from videogpa.workers import require_possible
 
 T = TypeVar("T")
 
@@ -154,6 +155,7 @@ def hold(recipe: Recipe, folder: RunFolder, *, several_processes: bool = False) 
         RunFolderBusy: If another process works in the folder.
         InvalidInput: If several processes were launched for other stages.
     """
+    require_possible(recipe.workers)
     if processes.world_size() > 1 and not several_processes:
         raise InvalidInput(
             f"{processes.world_size()} processes were launched, but training alone is done by several: `videogpa train`"
@@ -167,10 +169,15 @@ def hold(recipe: Recipe, folder: RunFolder, *, several_processes: bool = False) 
 
 @contextmanager
 def opened(
-    target: str | Path | Recipe, settings: Settings, out: str | Path | None, *, several_processes: bool = False
+    target: str | Path | Recipe,
+    settings: Settings,
+    out: str | Path | None,
+    *,
+    ray: str | None = None,
+    several_processes: bool = False,
 ) -> Iterator[tuple[Recipe, RunFolder]]:
     """Find recipe and run folder as `open_run` does, and hold the folder while stages run: see `hold`."""
-    recipe, folder = open_run(target, settings, out)
+    recipe, folder = open_run(target, settings, out, ray=ray)
     with hold(recipe, folder, several_processes=several_processes):
         yield recipe, folder
 
@@ -209,13 +216,16 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(token)
 
 
-def open_run(target: str | Path | Recipe, settings: Settings, out: str | Path | None) -> tuple[Recipe, RunFolder]:
+def open_run(
+    target: str | Path | Recipe, settings: Settings, out: str | Path | None, *, ray: str | None = None
+) -> tuple[Recipe, RunFolder]:
     """Find the recipe and the run folder of a run.
 
     Args:
         target: A run folder, a recipe file, the name of a recipe that comes with the package, or a recipe.
         settings: Settings of the recipe to override: `{"train.steps": 20}`, or `["train.steps=20"]` with values in YAML.
         out: The run folder. By default `target` if that is one, else `runs/<name of the recipe>`.
+        ray: The address of the Ray cluster that does the work, which no recipe can name.
 
     Raises:
         MissingInput: If there is no such recipe, or the folder is not that of a run.
@@ -224,7 +234,7 @@ def open_run(target: str | Path | Recipe, settings: Settings, out: str | Path | 
     if isinstance(target, Recipe):
         recipe = with_settings(target, settings)
     elif is_folder(Path(target)):
-        return load_run_recipe(Path(target), settings), RunFolder(Path(out or target))
+        return with_cluster(load_run_recipe(Path(target), settings), ray), RunFolder(Path(out or target))
     else:
         recipe = load_recipe(target, settings)
-    return recipe, RunFolder(Path(out or Path("runs") / recipe.name))
+    return with_cluster(recipe, ray), RunFolder(Path(out or Path("runs") / recipe.name))

@@ -105,6 +105,11 @@ def printable(text: str) -> str:
     return "".join(character if _harmless(character) else repr(character)[1:-1] for character in text)
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 frame`, `2 frames`. The plural takes an s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def shown(path: str | Path) -> str:
     """Return a path for a message: printable, and cut in the middle if it is longer than any path that a system takes."""
     name = printable(str(path))

@@ -82,7 +82,7 @@ def score_files(
             raise InvalidInput(f"the paper judges {protocol['frames']} frames: leave out --paper or --frames {frames}")
     protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
     config = score_config(**protocol, window=window, overlap=overlap, anchors=anchors)
-    return score.score_files(names, config, Path(out), workers_config(workers or 1, ray))
+    return score.score_files(names, config, Path(out), workers_config(1 if workers is None else workers, ray))
 
 
 def _refuse_run_folders(paths: Sequence[str]) -> None:

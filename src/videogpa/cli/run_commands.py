@@ -53,7 +53,7 @@ def run(
     """
     from videogpa import pipeline
 
-    return pipeline.run(*pipeline.open_run(recipe, _with_workers(set, workers, ray), out))
+    return pipeline.run(*pipeline.open_run(recipe, _with_workers(set, workers), out, ray=ray))
 
 
 def demo(*, out: str | Path | None = None, over_optimise: bool = False) -> "RunResult":
@@ -99,7 +99,7 @@ def score_run(
     """
     from videogpa import pipeline
 
-    with pipeline.opened(recipe, _with_workers(set, workers, ray), out) as (config, folder):
+    with pipeline.opened(recipe, _with_workers(set, workers), out, ray=ray) as (config, folder):
         return pipeline.score.run(config, folder)
 
 
@@ -165,8 +165,8 @@ def generate(
 
     chosen = {} if adapter is None else {"generate.adapter": str(Path(adapter).absolute())}
     scale = {} if adapter_scale is None else {"generate.adapter_scale": adapter_scale}
-    settings = {**_with_workers(set, workers, ray), **chosen, **scale}
-    with pipeline.opened(recipe, settings, out) as (config, folder):
+    settings = {**_with_workers(set, workers), **chosen, **scale}
+    with pipeline.opened(recipe, settings, out, ray=ray) as (config, folder):
         pipeline.prompts.run(config, folder)
         return pipeline.generate.run(config, folder)
 
@@ -211,7 +211,7 @@ def encode(
     """
     from videogpa import pipeline
 
-    with pipeline.opened(recipe, _with_workers(set, workers, ray), out) as (config, folder):
+    with pipeline.opened(recipe, _with_workers(set, workers), out, ray=ray) as (config, folder):
         return pipeline.encode.run(config, folder)
 
 
@@ -285,7 +285,7 @@ def evaluate(
     from videogpa import pipeline
 
     chosen = {} if adapter is None else {"evaluate.adapter": str(Path(adapter).absolute())}
-    with pipeline.opened(recipe, {**_with_workers(set, workers, ray), **chosen}, out) as (config, folder):
+    with pipeline.opened(recipe, {**_with_workers(set, workers), **chosen}, out, ray=ray) as (config, folder):
         pipeline.log_notes_on_evaluation(config)
         if config.evaluate.adapter is not None:
             pipeline.prompts.run(config, folder)
@@ -311,9 +311,8 @@ def report(recipe: Target, *, out: str | Path | None = None, set: Settings = ())
         return pipeline.report.run(config, folder)
 
 
-def _with_workers(settings: Settings, workers: int | None, ray: str | None) -> dict[str, Any]:
+def _with_workers(settings: Settings, workers: int | None) -> dict[str, Any]:
     from videogpa.config import parse_settings
 
     count = {} if workers is None else {"workers.count": workers}
-    cluster = {} if ray is None else {"workers.ray": ray}
-    return {**parse_settings(settings), **count, **cluster}
+    return {**parse_settings(settings), **count}

@@ -18,6 +18,7 @@ from videogpa import processes
 from videogpa.cli import commands, run_commands, summary
 from videogpa.errors import UserError
 from videogpa.renames import upgrade_flags
+from videogpa.temporary import sweep
 from videogpa.text_files import printable
 
 
@@ -92,6 +93,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers stop, temporary files go
+    if processes.is_main_process():
+        sweep()
     try:
         passed = _call(COMMANDS[name], parsed)
     except UserError as error:

@@ -6,6 +6,7 @@ from videogpa.config.loading import (
     paper_protocol,
     parse_settings,
     score_config,
+    with_cluster,
     with_settings,
     workers_config,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "paper_protocol",
     "parse_settings",
     "score_config",
+    "with_cluster",
     "with_settings",
     "workers_config",
 ]

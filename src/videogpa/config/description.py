@@ -49,6 +49,8 @@ def _settings_of(section: type[Config], prefix: str) -> Iterator[Setting]:
     """The settings of a section, then those of the sections in it."""
     sections = []
     for name, field in section.model_fields.items():
+        if field.exclude:  # it is no setting of a recipe
+            continue
         inner = _section(field.annotation)
         if inner is not None:
             sections.append((inner, f"{prefix}{name}."))

@@ -1,5 +1,7 @@
 """Recipes from files and command lines: YAML first, overrides second; old names are read for one version (`renames`)."""
 
+import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +11,7 @@ from pydantic import ValidationError
 from videogpa.bundled import recipes_folder
 from videogpa.config.base import Config
 from videogpa.config.paths import SOURCES, with_absolute_paths, with_own_prompts
-from videogpa.config.settings import Recipe, ScoreConfig, WorkersConfig
+from videogpa.config.settings import CLUSTER, Recipe, ScoreConfig, WorkersConfig
 from videogpa.config.values import check_values
 from videogpa.config.yaml_text import read_yaml
 from videogpa.defaults import Settings
@@ -19,6 +21,8 @@ from videogpa.renames import upgrade_recipe, upgrade_recipe_name, upgrade_score_
 from videogpa.text_files import file_exists, printable, read_text, shown
 
 C = TypeVar("C", bound=Config)
+
+_log = logging.getLogger(__name__)
 
 LARGEST_RECIPE = 1 << 20
 """Most bytes of a recipe, and most characters of a setting; those that ship have 3,000 at most."""
@@ -70,7 +74,15 @@ def load_run_recipe(folder: Path, settings: Settings = ()) -> Recipe:
     content = with_own_prompts(_read(path, folder), folder)
     if any(given.get(f"prompts.{source}") is not None for source in SOURCES):
         content["prompts"] = {name: value for name, value in content["prompts"].items() if name not in SOURCES}
+    _drop_cluster(content, path)
     return _validated(Recipe, _overridden(content, given), str(path))
+
+
+def _drop_cluster(content: dict[str, Any], path: Path) -> None:
+    """Leave out the cluster that the recipe.yaml of a run of version 0.1 names, and say so."""
+    workers = content.get("workers")
+    if isinstance(workers, dict) and (cluster := workers.pop("ray", None)) is not None:
+        _log.warning("%s names the Ray cluster %r, which is not used: name it on the command line, with --ray", path, cluster)
 
 
 def _read(path: Path, base: Path) -> dict[str, Any]:
@@ -79,7 +91,18 @@ def _read(path: Path, base: Path) -> dict[str, Any]:
 
 def _overridden(content: dict[str, Any], settings: Settings) -> dict[str, Any]:
     _override(content, settings)
+    _refuse_cluster(content)
     return upgrade_recipe(content, "--set")
+
+
+def _refuse_cluster(content: Mapping[str, Any]) -> None:
+    """Refuse a cluster in a recipe or among settings; `ray: null` of version 0.1 names none."""
+    workers = content.get("workers")
+    if isinstance(workers, dict) and workers.get("ray") is not None:
+        raise InvalidInput(
+            f"workers.ray: {printable(str(workers['ray']))[:_SHOWN]!r} is no setting of a recipe, which must not choose the "
+            "machines that do the work: leave it out, and name the cluster on the command line with --ray ADDRESS"
+        )
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -114,7 +137,20 @@ def with_settings(recipe: Recipe, settings: Settings) -> Recipe:
     Raises:
         InvalidInput: If there is no such setting, or its value is impossible.
     """
-    return _validated(Recipe, _overridden(recipe.model_dump(mode="json"), settings), f"recipe {recipe.name}")
+    made = _validated(Recipe, _overridden(recipe.model_dump(mode="json"), settings), f"recipe {recipe.name}")
+    return with_cluster(made, recipe.workers.ray)
+
+
+def with_cluster(recipe: Recipe, ray: str | None) -> Recipe:
+    """Return the recipe with the Ray cluster that a command line names, or as it is for None.
+
+    Raises:
+        InvalidInput: If it is no address.
+    """
+    if ray is None:
+        return recipe
+    workers = workers_config(recipe.workers.count, ray, recipe.workers.gpus)
+    return recipe.model_copy(update={"workers": workers})
 
 
 def score_config(**settings: Any) -> ScoreConfig:
@@ -151,13 +187,18 @@ def parse_settings(settings: Settings) -> dict[str, Any]:
     return given
 
 
-def workers_config(count: int, ray: str | None) -> WorkersConfig:
+def workers_config(count: int, ray: str | None, gpus: float | None = None) -> WorkersConfig:
     """Make the settings of workers from a command line.
 
     Raises:
         InvalidInput: If one of them is impossible.
     """
-    return _validated(WorkersConfig, {"count": count, "ray": ray}, "the command line")
+    if ray is not None and not re.fullmatch(CLUSTER, ray):
+        raise InvalidInput(
+            f"--ray {printable(ray)[:_SHOWN]!r} is no address of a Ray cluster: give HOST:PORT, or auto to find a running one; "
+            "leave --ray out for workers on this machine"
+        )
+    return _validated(WorkersConfig, {"count": count, "ray": ray, "gpus": gpus}, "the command line")
 
 
 def _validated(kind: type[C], content: dict[str, Any], origin: str) -> C:

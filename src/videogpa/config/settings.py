@@ -27,6 +27,9 @@ MOST_PIXELS = 1 << 31
 DEVICE_NAMES = r"^(auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?)$"
 """Devices that compute. torch has more names, such as `meta`, whose tensors hold no numbers."""
 
+CLUSTER = r"^(auto|(ray://)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$"
+"""Addresses of a Ray cluster. Ray takes more: `local`, and names of modules that it would import."""
+
 Language = Literal["scripted", "natural"]
 """How prompts describe a camera path: always in the same words, or in varied ones, as people would."""
 
@@ -288,8 +291,9 @@ class WorkersConfig(Config):
 
     count: Annotated[int, Field(ge=1, le=1024)] = 1
     """Number of workers. 1 is this process; more need Ray (pip install 'videogpa[ray]')."""
-    ray: str | None = None
-    """Address of a running Ray cluster, or `auto` to find it. Default: workers run on this machine."""
+    ray: Annotated[str, Field(pattern=CLUSTER)] | None = Field(default=None, exclude=True)
+    """Address of a running Ray cluster, HOST:PORT, or `auto` to find it. It is no setting of a recipe: a recipe that somebody
+    else wrote must not choose which machines do the work."""
     gpus: Annotated[float, Field(ge=0)] | None = None
     """GPUs of one worker. Default: 1 where there are GPUs."""
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from videogpa.scoring.lpips import Lpips, Net
 from videogpa.scoring.optical_flow import mean_flow
 from videogpa.scoring.reprojection import Render
 from videogpa.scoring.scores import score_reconstruction
+from videogpa.temporary import temporary_folder
 from videogpa.video import UnreadableVideo, sample_indices
 
 SHOWN = 10  # frames of a long clip that are kept for people to look at; as many as of a short one
@@ -133,8 +133,8 @@ class Scorer:
                 flow = mean_flow(given.judged_frames)
                 scores = score_reconstruction(self.critic.reconstruct(given), self.lpips)
             else:
-                with TemporaryDirectory(prefix="videogpa-") as folder:
-                    segments = self._in_windows(video, sample_indices(total, count), scene, Path(folder))
+                with temporary_folder() as folder:
+                    segments = self._in_windows(video, sample_indices(total, count), scene, folder)
                     flow = segments.flow
                     scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
         except UnreadableVideo as error:

@@ -7,7 +7,6 @@ gets a row with a status and a reason.
 import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from videogpa.config import Recipe, ScoreConfig, WorkersConfig
@@ -48,18 +47,31 @@ class ScoreTask:
     """The folder for pictures of what the scores were computed from; None for no pictures."""
 
     def load(self) -> Callable[[ScoreJob], Score]:
-        """Return a function that scores a clip. A critic is loaded at its first clip."""
-        settings = {config.critic: config for config in self.critics}
-        scorer = cache(lambda critic: Scorer.from_config(settings[critic]))
+        """Return what scores a clip. A critic is loaded at its first clip."""
+        return _Scorers(self)
 
-        def score(job: ScoreJob) -> Score:
-            scored = scorer(job.critic).score_clip(job.video, clip=job.clip, prompt=job.prompt)
-            if self.strips is not None and scored.reconstruction is not None and scored.render is not None:
-                strip = make_strip(scored.reconstruction, *scored.render)
-                save_strip(self.strips, scored.score.critic, scored.score.clip, strip)
-            return scored.score
 
-        return score
+class _Scorers:
+    """The critics of a task, each loaded at its first clip and freed when this is closed."""
+
+    def __init__(self, task: ScoreTask) -> None:
+        self._strips = task.strips
+        self._settings = {config.critic: config for config in task.critics}
+        self._scorers: dict[str, Scorer] = {}
+
+    def __call__(self, job: ScoreJob) -> Score:
+        if job.critic not in self._scorers:
+            self._scorers[job.critic] = Scorer.from_config(self._settings[job.critic])
+        scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt)
+        if self._strips is not None and scored.reconstruction is not None and scored.render is not None:
+            strip = make_strip(scored.reconstruction, *scored.render)
+            save_strip(self._strips, scored.score.critic, scored.score.clip, strip)
+        return scored.score
+
+    def close(self) -> None:
+        for scorer in self._scorers.values():
+            scorer.close()
+        self._scorers.clear()
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Score]:

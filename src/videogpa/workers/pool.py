@@ -3,11 +3,14 @@
 A stage describes its work as a `Task`, opens a pool with `open_pool`, and iterates over the results of `pool.map`.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from videogpa.config import WorkersConfig
+from videogpa.errors import InvalidInput
+from videogpa.text_files import plural
 from videogpa.workers.progress import progress
 
 Item = TypeVar("Item")
@@ -26,7 +29,10 @@ class Task(Protocol[Item_contra, Result_co]):
     """
 
     def load(self) -> Callable[[Item_contra], Result_co]:
-        """Load what the work needs, such as a model or a critic, and return the function that does the work on one item."""
+        """Load what the work needs, such as a model or a critic, and return the function that does the work on one item.
+
+        If what is returned has a method `close`, it is called when the worker ends, or takes up another task.
+        """
         ...
 
 
@@ -48,6 +54,23 @@ class WorkerPool(Protocol):
         ...
 
 
+LEAST_BOUND = 8  # workers are never refused below this number: they may wait for a GPU or a disk, and not compute
+
+
+def require_possible(config: WorkersConfig) -> None:
+    """Refuse more workers than this machine has cores, before anything is loaded. A cluster is asked when it is reached.
+
+    Raises:
+        InvalidInput: If they are too many.
+    """
+    cores = os.cpu_count() or 1
+    if config.ray is None and config.count > max(cores, LEAST_BOUND):
+        raise InvalidInput(
+            f"{config.count} workers, and this machine has {plural(cores, 'core')}: {max(cores, LEAST_BOUND)} are the most "
+            "here. Lower --workers (workers.count), or name a Ray cluster with --ray"
+        )
+
+
 def open_pool(config: WorkersConfig) -> AbstractContextManager[WorkerPool]:
     """Return the pool that the settings describe, as a context manager that closes it.
 
@@ -57,10 +80,11 @@ def open_pool(config: WorkersConfig) -> AbstractContextManager[WorkerPool]:
         config: The recipe's `workers` section.
 
     Raises:
-        UserError: If Ray is needed and not installed.
+        UserError: If Ray is needed and not installed, or this machine is too small for so many workers.
     """
+    require_possible(config)
     if config.count == 1 and config.ray is None:
-        return nullcontext(LocalPool())
+        return closing(LocalPool())
     from videogpa.workers.ray_pool import RayPool  # imported here because Ray is an optional dependency
 
     return RayPool(config)
@@ -76,11 +100,21 @@ class LocalPool:
         """Do the task's work on every item, in order. What the last task has loaded is used again if this one is equal."""
         yield from map_items(lambda item: self._loaded_for(task)(item), items, label=label)
 
+    def close(self) -> None:
+        """Free what the last task has loaded."""
+        if self._loaded is not None:
+            getattr(self._loaded[1], "close", _nothing)()
+        self._loaded = None
+
     def _loaded_for(self, task: Task[Item, Result]) -> Callable[[Item], Result]:
         if self._loaded is None or self._loaded[0] != task:
-            self._loaded = None  # frees the last task's model before the next one is loaded
+            self.close()  # before the next one is loaded
             self._loaded = (task, task.load())
         return self._loaded[1]
+
+
+def _nothing() -> None:
+    pass
 
 
 def map_items(function: Callable[[Item], Result], items: Sequence[Item], *, label: str) -> Iterator[Result]:

@@ -4,10 +4,11 @@ Ray replaces a killed worker and repeats its item; results come back to this pro
 started here listens on loopback only, shows no dashboard, reports no usage and leaves no files behind.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -15,14 +16,20 @@ import psutil
 
 from videogpa.config import WorkersConfig
 from videogpa.errors import UserError
+from videogpa.temporary import temporary_folder, temporary_root
+from videogpa.workers.clusters import require_cluster
 from videogpa.workers.pool import Task
 from videogpa.workers.progress import progress
+
+_log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 80 * 2**20  # about the smallest that Ray accepts: only descriptions of items and rows pass through it
+LONGEST_ROOT = 13
+"""Bytes of the path in which Ray can have its folder: its sockets lie 90 further, and macOS takes 103 (Linux 107)."""
 RETRIES = 3  # of an item whose worker was killed: an item that kills every worker must end
 
 
@@ -104,13 +111,16 @@ class RayPool:
         """Connect to the cluster, or start Ray on this machine."""
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if self._config.ray is None:
-            folder = self._resources.enter_context(TemporaryDirectory(prefix="videogpa-ray-", ignore_cleanup_errors=True))
+            folder = str(self._resources.enter_context(temporary_folder(_root_for_sockets())))
             options |= {"num_cpus": self._config.count * self._cores(), "object_store_memory": OBJECT_STORE_BYTES}
             options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "_temp_dir": folder}
+        else:
+            require_cluster(self._config.ray)
         try:
             self._ray.init(address=self._config.ray or "local", **options)
         except (ConnectionError, ValueError) as error:
-            raise UserError(f"no Ray cluster at {self._config.ray}: {error}") from None
+            where = f"no Ray cluster at {self._config.ray}" if self._config.ray else "Ray does not start on this machine"
+            raise UserError(f"{where}: {error}") from None
         self._resources.callback(self._ray.shutdown)
         if self._config.ray is None and self._ray.util.get_node_ip_address() != LOOPBACK:
             raise UserError(f"Ray would listen on {self._ray.util.get_node_ip_address()}: it was imported before videogpa")
@@ -135,6 +145,25 @@ class RayPool:
                     f"{self._config.count} workers of {each:g} {kind} each, and there are only {available:g}: lower --workers"
                     + (" or workers.gpus" if kind == "GPU" else "")
                 )
+
+
+def _root_for_sockets() -> Path | None:
+    """Return the folder for Ray's own: that of the system for temporary files, or /tmp where its path is too long for sockets.
+
+    Raises:
+        UserError: If neither can be used.
+    """
+    root = temporary_root()
+    if os.name == "nt" or len(os.fsencode(root)) <= LONGEST_ROOT:  # Ray uses no such sockets on Windows
+        return root
+    short = Path("/tmp")
+    if not os.access(short, os.W_OK | os.X_OK):
+        raise UserError(
+            f"the folder for temporary files, {root}, has a path that is too long for the sockets of Ray ({LONGEST_ROOT} "
+            "bytes at most), and /tmp cannot be written to: set TMPDIR to a shorter path, or leave out --workers"
+        )
+    _log.info("the path of %s is too long for the sockets of Ray: they are in /tmp", root)
+    return short
 
 
 def _import_ray(*, local: bool) -> ModuleType:

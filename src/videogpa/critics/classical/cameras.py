@@ -6,7 +6,6 @@ distortion.
 """
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pycolmap
 from jaxtyping import Float64, Int
 
 from videogpa.critics.classical.features import MIN_MATCHES, Features, PairMatches, colmap_keypoints
+from videogpa.temporary import temporary_folder
 
 _SMALL_ANGLE = 0.5
 """Degrees. Clips of a few seconds have less parallax than COLMAP's photo collections: with its defaults (1.5 to 16 degrees)
@@ -87,12 +87,12 @@ def find_cameras(
         The model with the most frames, then the most points; None if the mapper finds no model.
     """
     pycolmap.logging.minloglevel = 3  # "fatal" only: messages of a mapper would break a progress bar
-    with tempfile.TemporaryDirectory(prefix="videogpa-") as name:
-        database = Path(name) / "matches.db"
+    with temporary_folder() as folder:
+        database = folder / "matches.db"
         focal = _ASSUMED_FOCAL if assume_focal else _GUESSED_FOCAL
         _write(database, features, pairs, guessed_camera(height, width, focal=focal))
         run = {"global": _run_global, "incremental": _run_incremental}[mapper]
-        models = run(database, Path(name), not assume_focal)
+        models = run(database, folder, not assume_focal)
     whole = [model for model in models.values() if model.num_reg_images() > 0 and model.num_points3D() > 0]
     found = [_sparse(model, assume_focal) for model in whole]
     return max(found, key=lambda model: (len(model.camera_from_world), len(model.points)), default=None)
