@@ -75,10 +75,12 @@ LEAST = {"alex": 31, "vgg": 16}  # pixels of a side that leave one for the last 
 class Lpips(nn.Module):
     """LPIPS between RGB images in [0, 1]; 0 = equal, about 1 = unrelated. Has no trainable parameters.
 
-    `weights` names the file to read instead of the usual place: a safetensors file with both features and heads, or, for
-    `vgg`, torchvision's `vgg16-397923af.pth`.
-
     A pair of 256 x 144 pixels takes about 10 ms with `alex` and 150 ms with `vgg` on two CPU cores.
+
+    Args:
+        net: The network whose features are compared: `alex`, whose weights ship, or `vgg`, which the paper used.
+        weights: The file to read instead of the usual place: a safetensors file with both features and heads, or, for `vgg`,
+            torchvision's `vgg16-397923af.pth`.
 
     Raises:
         MissingInput: If the weights are not here and cannot be fetched; the message says what to do.
@@ -101,6 +103,11 @@ class Lpips(nn.Module):
         mask: Bool[Tensor, "images height width"] | None = None,
     ) -> Float[Tensor, " images"]:
         """Return one distance per image.
+
+        Args:
+            image: RGB in [0, 1].
+            reference: RGB in [0, 1], what each image is compared with.
+            mask: True for the pixels that count; all do without it.
 
         With a mask, masked-out pixels are taken as equal to the reference, and every layer's map of distances is averaged with
         the share of the mask under each of its cells as weight: exactly LPIPS where the mask is full, nan where it is empty.
