@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from videogpa.cli.commands import compare as compare
     from videogpa.cli.commands import score_files as score_files
     from videogpa.cli.run_commands import evaluate as evaluate
     from videogpa.cli.run_commands import run as run
@@ -50,6 +51,7 @@ _HOMES = {
     "Scorer": "scoring.scorer",
     "UserError": "errors",
     "choose_pairs": "stages.pair",
+    "compare": "cli.commands",
     "compare_scores": "stages.evaluate",
     "dpo_logits": "maths.dpo",
     "dpo_loss": "maths.dpo",

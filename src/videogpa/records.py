@@ -333,6 +333,30 @@ class AtStrength(BaseModel):
     critics: dict[str, CriticFindings]
 
 
+class MethodFindings(BaseModel):
+    """One method's clips compared with those of the base of a `Comparison`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    findings: CriticFindings
+    clips: int
+    """How many clips have a partner among those of the base."""
+    geometric: Relative | None
+    """The change of the geometric mean of the leave-one-out error; None if fewer than two prompts can be compared."""
+
+
+class Comparison(BaseModel):
+    """What compare.json holds: clips of several methods, each method compared with the base by one critic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    critic: str
+    methods: dict[str, MethodFindings]
+    unmatched: dict[str, list[str]]
+    """Method -> names of its clips without a partner."""
+
+
 class Evaluation(BaseModel):
     """The content of evaluation.json: the comparison of the base and the aligned model by each critic."""
 

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from videogpa.records import Change, CriticFindings, Evaluation
+from videogpa.records import Change, Comparison, CriticFindings, Evaluation, Score
+from videogpa.report.comparison import ComparedClip, Shown, write_comparison_report
+from videogpa.report.players import small_video
 from videogpa.report.run import ClipNumbers, Panel, RunSummary, write_run_report
 from videogpa.report.scores import ClipCard, write_score_report
+from videogpa.video import write_video
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
@@ -103,3 +107,41 @@ def test_a_reference_to_the_network_would_be_noticed(tmp_path: Path) -> None:
     write_score_report(tmp_path / "report.html", [], title="Nothing")
     _, console, addresses = opened(tmp_path / "report.html", '<img src="https://example.invalid/a.png" alt="">')
     assert len(console) + len(addresses) > 0
+
+
+def test_clips_of_a_comparison_play_in_step(tmp_path: Path) -> None:
+    """A script drags the time, steps a frame back and plays; the clips, of different lengths, stay at the same share of theirs."""
+    clips = []
+    for method, frames in {"base": 24, "aligned": 12}.items():
+        write_video(tmp_path / f"{method}.mp4", torch.rand(frames, 3, 32, 48), fps=12)
+        score = Score(clip=f"p/{method}.mp4", critic="sfm", status="ok", loo_error=0.1, flow=0.01)
+        clips.append(Shown(method, score, small_video(tmp_path / f"{method}.mp4", tmp_path / "players")))
+    comparison = Comparison(base="base", critic="sfm", methods={}, unmatched={"base": [], "aligned": []})
+    write_comparison_report(tmp_path / "compare.html", comparison, [ComparedClip("p", clips)])
+    script = """<script>
+      const loaded = (video) => new Promise((done) => video.addEventListener("loadedmetadata", done));
+      const ready = (video) => video.readyState > 0 || loaded(video);
+      addEventListener("load", async () => {
+        const videos = [...document.querySelectorAll("video")];
+        await Promise.all(videos.map(ready));
+        const shares = () => videos.map((video) => video.currentTime / video.duration);
+        const range = document.querySelector("input[type=range]");
+        range.value = 500;
+        range.dispatchEvent(new Event("input"));
+        const dragged = shares();
+        document.querySelector("[data-do=back]").click();
+        const stepped = shares();
+        document.querySelector("[data-do=play]").click();
+        const playing = videos.map((video) => !video.paused);
+        document.body.dataset.result = JSON.stringify({dragged, stepped, playing, durations: videos.map((v) => v.duration)});
+      });
+    </script>"""
+    elements, console, addresses = opened(tmp_path / "compare.html", script)
+    assert console == []
+    assert all(address.startswith("data:") for address in addresses)
+    result = noted(elements, "result")
+    assert result["durations"] == pytest.approx([2, 1], abs=0.02)
+    assert result["dragged"] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert result["stepped"][0] == pytest.approx(result["stepped"][1], abs=0.01)
+    assert result["stepped"][0] < 0.49
+    assert result["playing"] == [True, True]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from videogpa.cli.check_critic import Finding
-    from videogpa.records import Score
+    from videogpa.records import Comparison, Score
 
 
 def score_files(
@@ -83,6 +83,72 @@ def score_files(
     protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
     config = score_config(**protocol, window=window, overlap=overlap, anchors=anchors)
     return score.score_files(names, config, Path(out), workers_config(1 if workers is None else workers, ray))
+
+
+def compare(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    by_file: bool = False,
+    base: str = "base",
+    by_folder: bool = False,
+    critic: str = CRITIC,
+    weights: str | None = None,
+    options: Settings = (),
+    frames: int | Literal["all"] = FRAMES,
+    out: str | Path = "comparison",
+    workers: int | None = None,
+    ray: str | None = None,
+) -> "Comparison":
+    """Compare the clips of two or more methods: whose clips are more consistent, at which motion?
+
+    Clips are matched by name, scored where they have no score yet, and compared in pairs. Writes compare.json, compare.html, in
+    which matching clips play in step, and the scores into the folder --out.
+
+        videogpa compare base/ aligned/ another/
+        videogpa compare clips/ --by-file --base base      # clips/a/base.mp4, clips/a/aligned.mp4, clips/b/base.mp4, ...
+        videogpa compare pairs.csv                         # base,aligned in the first line, two clips in every other one
+
+    Args:
+        paths: Folders of clips, the base first; or one folder with --by-file; or one CSV, whose columns are methods.
+        by_file: The folder has a folder per prompt, which holds a clip per method, named after the method.
+        base: With --by-file: the method that the others are compared with.
+        by_folder: The clips of one folder are samples of one prompt. By default every clip has a prompt of its own, and the
+            intervals are over clips.
+        critic: Which critic reconstructs the clips: see `videogpa list critics`.
+        weights: Weights of a learned critic: a folder, a file, or a hub id.
+        options: Another setting of the critic, such as crop=centre. May be repeated.
+        frames: How many frames of a clip are judged, evenly spread, first and last included; or `all`.
+        out: The folder of the results. The same folder again continues where it was.
+        workers: Score with that many workers. Several need Ray.
+        ray: The address of a running Ray cluster, or auto.
+
+    Returns:
+        For every method but the base the change of each measure, with its interval, and the verdict.
+
+    Raises:
+        FileNotFoundError: If a path names nothing.
+        ValueError: If fewer than two clips have a partner, or a setting is unknown or impossible.
+
+    Examples:
+        >>> found = videogpa.compare(["base/", "aligned/"], out="comparison").methods["aligned"]
+        >>> found.geometric.change, found.findings.changes["flow"].difference
+    """
+    from videogpa.config import parse_settings, score_config, workers_config
+    from videogpa.stages import compare as stage
+
+    names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    _refuse_run_folders(names)
+    given = parse_settings(options) | ({"weights": weights} if weights else {})
+    config = score_config(critic=critic, frames=frames, options=given)
+    if by_file:
+        if len(names) != 1:
+            raise InvalidInput(f"--by-file takes one folder, which holds a folder per prompt; got {len(names)} paths")
+        methods = stage.from_prompts(names[0], base)
+    elif len(names) == 1 and Path(names[0]).is_file():
+        methods = stage.from_csv(names[0])
+    else:
+        methods = stage.from_folders(names)
+    return stage.compare(methods, config, Path(out), workers_config(workers or 1, ray), by_folder=by_folder)
 
 
 def _refuse_run_folders(paths: Sequence[str]) -> None:

@@ -41,6 +41,7 @@ COMMANDS = {
     "run": Command(run_commands.run, runs_stages=True, notes=summary.open_report),
     "demo": Command(run_commands.demo, runs_stages=True, notes=summary.open_report),
     "score": Command(commands.score_files, shows=summary.scored_files, notes=summary.open_scores),
+    "compare": Command(commands.compare, shows=summary.compared, notes=summary.open_comparison),
     "prompts": Command(run_commands.show_prompts, shows=summary.planned_prompts, notes=summary.written_prompts),
     "generate": Command(run_commands.generate, runs_stages=True),
     "score-run": Command(run_commands.score_run, runs_stages=True),

@@ -15,7 +15,7 @@ from videogpa.measures import MEASURES, MOTIONS
 if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
     from videogpa.pipeline import RunResult
-    from videogpa.records import CriticFindings, Evaluation, Pair, Prompt, Score
+    from videogpa.records import Comparison, CriticFindings, Evaluation, Pair, Prompt, Score
 
 SHOWN = (*MOTIONS, "loo_error", "failing", "error_3dcs", "psnr", "epipolar")  # motion first: a gain counts at equal motion
 BAR, BAR_WIDTH, HEIGHTS = "█", 30, " ▁▂▃▄▅▆▇█"
@@ -50,6 +50,42 @@ def critic_findings(findings: "list[Finding]") -> RenderableType:
 def all_right(findings: "list[Finding]") -> bool:
     """Whether a critic passes its test: no control fooled it, and it declined no consistent clip."""
     return all(finding.right for finding in findings)
+
+
+def compared(result: "Comparison") -> RenderableType:
+    """The table of `videogpa compare`: a line per method, geometry with motion beside it."""
+    from videogpa.report.verdict import VERDICTS, interval
+
+    table = Table(title=f"against {result.base}, by critic {result.critic}", title_justify="left", show_lines=True)
+    table.caption, table.caption_justify = "changes with 95 % intervals; errors: geometric mean, lower is better", "left"
+    for heading in ("method", "error", "motion", "wins", "n"):
+        table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
+    for method, found in result.methods.items():
+        outcome, geometry = found.findings.outcome, found.findings.changes.get("loo_error")
+        motion = [f"{MEASURES[name].label} {interval(change)}" for name, change in (outcome.motion if outcome else {}).items()]
+        table.add_row(
+            Text(method),
+            interval(found.geometric) if found.geometric else "",
+            "\n".join(motion),
+            f"{geometry.win_rate:.0%}" if geometry and geometry.win_rate is not None else "",
+            f"{geometry.n if geometry else 0} of {found.clips}",
+        )
+    verdicts = [
+        Text(f"{method}: {VERDICTS[found.findings.outcome.verdict]}" if found.findings.outcome else f"{method}: not comparable")
+        for method, found in result.methods.items()
+    ]
+    unmatched = [
+        Text(f"{method}: {len(names)} without a partner: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
+        for method, names in result.unmatched.items()
+        if names
+    ]
+    return Group(table, *verdicts, *unmatched)
+
+
+def open_comparison(result: "Comparison", arguments: Mapping[str, Any]) -> str:
+    """Where the results of `videogpa compare` are."""
+    out = Path(arguments["out"])
+    return f"Open {out / 'compare.html'} in a browser; the numbers are in {out / 'compare.json'}."
 
 
 def open_scores(rows: "list[Score]", arguments: Mapping[str, Any]) -> str:

@@ -35,6 +35,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment.filters["number"] = number
     environment.filters["signed"] = signed
     environment.filters["picture"] = picture
+    environment.filters["video"] = video
     environment.filters["embedded"] = embedded
     shared = {"measures": MEASURES, "directions": DIRECTIONS, "plotly": Markup(get_plotlyjs())}
     write_text(path, environment.get_template(template).render(**shared, **content))
@@ -53,6 +54,11 @@ def signed(value: float, measure: str) -> str:
 def picture(jpeg: bytes) -> str:
     """Return a JPEG as a data URI."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def video(mp4: bytes) -> str:
+    """Return an MP4 as a data URI."""
+    return f"data:video/mp4;base64,{base64.b64encode(mp4).decode()}"
 
 
 def embedded(json: str) -> Markup:

@@ -18,7 +18,7 @@ _CRF = 12
 the loss is due to yuv420p."""
 
 
-def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"], fps: int | float) -> None:
+def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"], fps: int | float, *, crf: int = _CRF) -> None:
     """Write frames as an MP4 (H.264, yuv420p, BT.709) that browsers play while it loads.
 
     The file appears whole or not at all, and is the same, byte for byte, for the same frames. H.264 needs even sizes: an odd
@@ -28,6 +28,7 @@ def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"]
         path: The file to write; an existing one is replaced.
         frames: RGB in [0, 1], at least one frame.
         fps: Frames per second, above 0.
+        crf: x264's constant rate factor, from 0 (lossless) to 51 (smallest).
 
     Raises:
         ValueError: If there are no frames, they are not RGB in [0, 1], or `fps` is not above 0.
@@ -41,7 +42,7 @@ def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"]
     with atomic_path(Path(path)) as temporary, av.open(f"file:{temporary}", "w", format="mp4", options=muxer) as container:
         # The number of threads changes x264's output, so it is fixed and does not depend on the machine. The macroblock tree
         # gives different bytes from run to run below 128 pixels (up to ten different files in 40 writes of a 64 x 64 clip).
-        options = {"crf": str(_CRF), "threads": "4", "x264-params": "mbtree=0"}
+        options = {"crf": str(crf), "threads": "4", "x264-params": "mbtree=0"}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width + padding[1], height + padding[3], "yuv420p"
         context = stream.codec_context

@@ -46,3 +46,54 @@ for (const button of document.querySelectorAll("thead button")) {
     body.append(...[...body.rows].sort(compare));
   });
 }
+
+const FRAME = 1 / 24; // seconds of a step: a browser does not tell how long a frame is shown
+
+for (const player of document.querySelectorAll(".player")) {
+  const videos = [...player.querySelectorAll("video")];
+  const [range, speed, play] = ["input", "select", "[data-do=play]"].map((part) => player.querySelector(part));
+  if (!videos.length) continue;
+  const longest = () => videos.reduce((a, b) => ((b.duration || 0) > (a.duration || 0) ? b : a));
+  const seek = (share) => {
+    for (const video of videos) video.currentTime = share * (video.duration || 0);
+    range.value = 1000 * share;
+  };
+  const share = () => longest().currentTime / (longest().duration || 1);
+  let playing = false;
+
+  function follow() {
+    if (!playing) return;
+    const [lead, at] = [longest(), share()];
+    for (const video of videos) {
+      const wanted = at * (video.duration || 0);
+      if (video !== lead && Math.abs(video.currentTime - wanted) > 0.1) video.currentTime = wanted;
+      video.playbackRate = (speed.value * (video.duration || 1)) / (lead.duration || 1);
+    }
+    range.value = 1000 * at;
+    if (lead.ended) {
+      seek(0);
+      for (const video of videos) video.play();
+    }
+    requestAnimationFrame(follow);
+  }
+
+  function set(now) {
+    playing = now;
+    play.textContent = now ? "Pause" : "Play";
+    for (const video of videos) now ? video.play() : video.pause();
+    if (now) requestAnimationFrame(follow);
+  }
+
+  function step(frames) {
+    set(false);
+    seek(Math.min(Math.max(share() + (frames * FRAME) / (longest().duration || 1), 0), 1));
+  }
+
+  play.addEventListener("click", () => set(!playing));
+  player.querySelector("[data-do=back]").addEventListener("click", () => step(-1));
+  player.querySelector("[data-do=on]").addEventListener("click", () => step(1));
+  range.addEventListener("input", () => {
+    set(false);
+    seek(range.value / 1000);
+  });
+}

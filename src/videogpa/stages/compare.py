@@ -1,0 +1,230 @@
+"""compare: which method's clips are more consistent? Clips of two or more methods, matched by name, without a run.
+
+In: folders of clips, one per method; or one folder with a folder per prompt and a file per method; or a CSV of pairs. Out: the
+scores, compare.json and compare.html.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from videogpa.config import ScoreConfig, WorkersConfig
+from videogpa.errors import InvalidInput, MissingInput
+from videogpa.maths.stats import paired_bootstrap
+from videogpa.records import Comparison, MethodFindings, Relative, Score
+from videogpa.report.comparison import ComparedClip, Shown, write_comparison_report
+from videogpa.report.players import small_video
+from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
+from videogpa.stages.score import ALONE, find_videos, score_files
+from videogpa.storage.files import write_text
+
+MOST_SHOWN = 50  # clips that the report plays; each adds about 0.1 MB
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The clips of several methods: method -> name of the clip -> file. The first method is the one compared with."""
+
+    clips: dict[str, dict[str, Path]]
+
+    @property
+    def base(self) -> str:
+        """The method that the others are compared with."""
+        return next(iter(self.clips))
+
+    def matched(self, other: str) -> list[str]:
+        """Return the names of the clips that both the base and another method have, in the base's order."""
+        return [name for name in self.clips[self.base] if name in self.clips[other]]
+
+
+def from_folders(folders: Sequence[str]) -> Methods:
+    """Match the clips of folders by their path below the folder, whatever their suffix.
+
+    Raises:
+        InvalidInput: If there are fewer than two folders, or two clips of a folder have the same name.
+        MissingInput: If one of them is no folder of videos.
+    """
+    if len(folders) < 2:
+        raise InvalidInput("name two or more folders of clips, the base model's first; or one folder with --by-file, or a CSV")
+    names = _method_names([Path(folder) for folder in folders])
+    clips: dict[str, dict[str, Path]] = {}
+    for name, folder in zip(names, map(Path, folders), strict=True):
+        if not folder.is_dir():
+            raise MissingInput(f"{folder} is no folder of clips")
+        videos = find_videos([str(folder)])
+        clips[name] = _by_name({path: path.relative_to(folder).with_suffix("").as_posix() for path in videos})
+    return Methods(clips)
+
+
+def from_prompts(folder: str, base: str) -> Methods:
+    """Take every folder below `folder` for a prompt, and every video in it for the clip of the method that it is named after.
+
+    Args:
+        folder: Such as a folder with a/base.mp4, a/aligned.mp4, b/base.mp4, ...
+        base: The method that the others are compared with.
+
+    Raises:
+        MissingInput: If there is no folder or no clip of the base.
+    """
+    clips: dict[str, dict[str, Path]] = {base: {}}
+    for path in find_videos([folder]):
+        prompt = path.parent.relative_to(folder).as_posix()
+        clips.setdefault(path.stem, {})[prompt] = path
+    if not clips[base]:
+        found = ", ".join(sorted(method for method in clips if clips[method]))
+        raise MissingInput(f"{folder} holds no clips named {base}; name the base with --base, one of: {found}")
+    return Methods(clips)
+
+
+def from_csv(file: str) -> Methods:
+    """Read a table whose columns are methods, the base first, and whose cells are clips; paths are relative to the file.
+
+    Raises:
+        InvalidInput: If the file is no such table.
+        MissingInput: If a clip is not there.
+    """
+    try:
+        rows = list(csv.reader(Path(file).read_text(encoding="utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{file} is no table of comma-separated values: {error}") from None
+    header, *rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)] or [[]]
+    if len(header) < 2 or len(set(header)) < len(header):
+        raise InvalidInput(f"{file}: expected a first line with two or more methods, each once, such as: base,aligned")
+    clips: dict[str, dict[str, Path]] = {method: {} for method in header}
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise InvalidInput(f"{file}, line {number}: expected {len(header)} cells, one per method; got {len(row)}")
+        for method, cell in zip(header, row, strict=True):
+            path = Path(file).parent / cell
+            if cell and not path.is_file():
+                raise MissingInput(f"{file}, line {number}: no clip at {path}")
+            if cell:
+                clips[method][f"line {number}"] = path
+    return Methods(clips)
+
+
+def _method_names(folders: Sequence[Path]) -> list[str]:
+    """Name methods after their folders, with as many parent folders as it takes to tell them apart."""
+    parts = [folder.resolve().parts for folder in folders]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise InvalidInput("a folder is named twice: the clips of a method cannot be compared with themselves")
+
+
+def _by_name(names: Mapping[Path, str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path, name in names.items():
+        if name in found:
+            raise InvalidInput(f"{found[name]} and {path} have the same name but for the suffix: keep one of them")
+        found[name] = path
+    return found
+
+
+def compare(
+    methods: Methods, config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE, *, by_folder: bool = False
+) -> Comparison:
+    """Score the clips of all methods, and compare each method with the base, clip by clip.
+
+    Args:
+        methods: The clips. Those without a partner are left out, and named in the result.
+        config: The critic, and which frames it judges.
+        out: The folder of the scores, compare.json and compare.html. The same folder again continues where it was.
+        workers: Who scores.
+        by_folder: Whether the clips of one folder are samples of one prompt. By default every clip has its own.
+
+    Returns:
+        What compare.json holds.
+
+    Raises:
+        InvalidInput: If fewer than two clips of a method have a partner.
+        RunFolderBusy: If another process writes to the folder.
+    """
+    matched = {other: methods.matched(other) for other in methods.clips if other != methods.base}
+    for other, names in matched.items():
+        if len(names) < 2:
+            raise InvalidInput(
+                f"{len(names)} clips of {other} have the name of a clip of {methods.base}: a comparison takes two or more. "
+                f"{other} has {_few(methods.clips[other])}; {methods.base} has {_few(methods.clips[methods.base])}"
+            )
+    paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if _partner(name, matched)]
+    scores = {row.clip: row for row in score_files(paths, config, out, workers)}
+    comparison = Comparison(
+        base=methods.base,
+        critic=config.critic,
+        methods={other: _findings(methods, other, names, scores, by_folder) for other, names in matched.items()},
+        unmatched={method: [name for name in clips if not _partner(name, matched)] for method, clips in methods.clips.items()},
+    )
+    write_text(out / "compare.json", comparison.model_dump_json(indent=1) + "\n")
+    write_comparison_report(out / "compare.html", comparison, list(_shown(methods, matched, scores, out)))
+    return comparison
+
+
+def _partner(name: str, matched: Mapping[str, Sequence[str]]) -> bool:
+    return any(name in names for names in matched.values())
+
+
+def _few(clips: Mapping[str, Path], most: int = 3) -> str:
+    return ", ".join(list(clips)[:most]) + (", ..." if len(clips) > most else "")
+
+
+def _findings(
+    methods: Methods, other: str, names: Sequence[str], scores: Mapping[str, Score], by_folder: bool
+) -> MethodFindings:
+    def rows(method: str) -> list[Score]:
+        found = {name: scores[str(methods.clips[method][name])] for name in names}
+        return [row.model_copy(update={"clip": name if by_folder else f"{name}/0"}) for name, row in found.items()]
+
+    base, aligned = rows(methods.base), rows(other)
+    findings = compare_scores(base, aligned)
+    return MethodFindings(findings=findings, clips=len(names), geometric=relative_change(base, aligned))
+
+
+def relative_change(base: Sequence[Score], other: Sequence[Score]) -> Relative | None:
+    """Return the change of the geometric mean of the leave-one-out error, over clips that both could be scored.
+
+    The mean of the error itself is carried by the few worst clips; in that of its logarithm every clip counts the same. The
+    interval is over prompts, as in `compare_scores`.
+
+    Returns:
+        None if fewer than two prompts can be compared.
+    """
+    after = {row.clip: row.loo_error for row in other if row.status == "ok"}
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for row in base:
+        ours = after.get(row.clip)
+        if row.status == "ok" and row.loo_error and ours:
+            groups.setdefault(row.clip.rpartition("/")[0], []).append((row.loo_error, ours))
+    if len(groups) < 2:
+        return None
+    means = torch.stack([torch.tensor(group, dtype=torch.float64).log().mean(0) for group in groups.values()])
+    change, low, high = torch.tensor(paired_bootstrap(*means.T, seed=BOOTSTRAP_SEED), dtype=torch.float64).expm1().tolist()
+    return Relative(change=change, low=low, high=high)
+
+
+def _shown(
+    methods: Methods, matched: Mapping[str, Sequence[str]], scores: Mapping[str, Score], out: Path
+) -> Iterator[ComparedClip]:
+    """Return the clips that the report plays, with those first where the methods differ most."""
+
+    def error(method: str, name: str) -> float | None:
+        path = methods.clips[method].get(name)
+        return None if path is None else getattr(scores.get(str(path)), GEOMETRY, None)
+
+    def spread(name: str) -> float:
+        errors = [value for method in methods.clips if (value := error(method, name)) is not None]
+        return max(errors) - min(errors) if errors else 0.0
+
+    names = sorted((name for name in methods.clips[methods.base] if _partner(name, matched)), key=spread, reverse=True)
+    for name in names[: max(MOST_SHOWN // len(methods.clips), 1)]:
+        having = [method for method in methods.clips if name in methods.clips[method]]
+        yield ComparedClip(name, [_playing(method, methods.clips[method][name], scores, out) for method in having])
+
+
+def _playing(method: str, path: Path, scores: Mapping[str, Score], out: Path) -> Shown:
+    row = scores[str(path)]
+    return Shown(method, row, small_video(path, out / "players") if row.status != "unreadable" else None)

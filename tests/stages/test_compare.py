@@ -1,0 +1,126 @@
+"""Clips of several methods against each other, without a run: how they are matched, and what is compared."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from attempts import run_shell
+
+import videogpa
+from videogpa.errors import InvalidInput, MissingInput
+from videogpa.records import Comparison, Scene, Score
+from videogpa.stages.compare import Methods, from_csv, from_folders, from_prompts, relative_change
+from videogpa.storage import manifests
+from videogpa.storage.run_folder import RunFolder
+from videogpa.video import write_video
+from videogpa.world.failures import Failure, render_failing
+
+
+def _touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_folders_are_matched_by_the_path_below_them_whatever_the_suffix(tmp_path: Path):
+    _touch(*(tmp_path / name for name in ("base/a/1.mp4", "base/b.mp4", "new/a/1.webm", "new/b.mp4", "new/c.mp4")))
+    methods = from_folders([str(tmp_path / "base"), str(tmp_path / "new")])
+    assert methods.base == "base"
+    assert methods.matched("new") == ["a/1", "b"]
+    assert methods.clips["new"]["a/1"] == tmp_path / "new/a/1.webm"
+
+
+def test_methods_in_folders_of_one_name_are_told_apart_by_their_parents(tmp_path: Path):
+    _touch(tmp_path / "one/clips/a.mp4", tmp_path / "two/clips/a.mp4")
+    assert list(from_folders([str(tmp_path / "one/clips"), str(tmp_path / "two/clips")]).clips) == ["one/clips", "two/clips"]
+
+
+def test_a_folder_per_prompt_holds_a_file_per_method(tmp_path: Path):
+    _touch(*(tmp_path / name for name in ("p/base.mp4", "p/new.mp4", "q/base.mp4", "q/new.mp4", "r/new.mp4")))
+    methods = from_prompts(str(tmp_path), "base")
+    assert list(methods.clips) == ["base", "new"]
+    assert methods.matched("new") == ["p", "q"]
+    with pytest.raises(MissingInput, match="one of: base, new"):
+        from_prompts(str(tmp_path), "reference")
+
+
+def test_a_table_has_a_column_per_method_and_paths_relative_to_it(tmp_path: Path):
+    _touch(tmp_path / "x.mp4", tmp_path / "y.mp4")
+    table = tmp_path / "pairs.csv"
+    table.write_text("base, new\nx.mp4, y.mp4\n\ny.mp4,x.mp4\n", encoding="utf-8-sig")
+    assert from_csv(str(table)).clips["new"] == {"line 2": tmp_path / "y.mp4", "line 3": tmp_path / "x.mp4"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "expected a first line"),
+        ("base\nx.mp4\n", "expected a first line"),
+        ("base,base\nx.mp4,y.mp4\n", "each once"),
+        ("base,new\nx.mp4\n", "line 2: expected 2 cells"),
+        ("base,new\nx.mp4,gone.mp4\n", "line 2: no clip at .*gone.mp4"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(tmp_path: Path, text: str, says: str):
+    _touch(tmp_path / "x.mp4")
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises((InvalidInput, MissingInput), match=says):
+        from_csv(str(tmp_path / "pairs.csv"))
+
+
+def test_what_has_no_partner_is_said_with_the_names(tmp_path: Path):
+    _touch(*(tmp_path / name for name in ("base/a.mp4", "base/b.mp4", "new/a.mp4", "new/c.mp4")))
+    with pytest.raises(InvalidInput, match=r"1 clips of new .* new has a, c; base has a, b"):
+        videogpa.compare([tmp_path / "base", tmp_path / "new"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def _rows(errors: dict[str, float | None]) -> list[Score]:
+    return [
+        Score(clip=clip, critic="sfm", status="failed" if error is None else "ok", loo_error=error)
+        for clip, error in errors.items()
+    ]
+
+
+def test_the_geometric_change_is_that_of_the_mean_logarithm_over_prompts():
+    base = _rows({"p/0": 0.1, "p/1": 0.4, "q/0": 0.2, "r/0": 0.3})
+    other = _rows({"p/0": 0.2, "p/1": 0.8, "q/0": 0.1, "r/0": None})
+    found = relative_change(base, other)
+    assert found is not None
+    assert found.change == pytest.approx(math.sqrt(2 * 0.5) - 1, abs=1e-12)  # p doubles, q halves
+    assert found.low == pytest.approx(-0.5)
+    assert found.high == pytest.approx(1.0)
+    assert relative_change(base, _rows({"p/0": 0.2})) is None
+
+
+def test_clips_of_the_world_from_the_command_to_the_page(tmp_path: Path):
+    for number in (0, 1):
+        scene = Scene(seed=number, camera="truck-right", frames=9, height=32, width=32, style="plain")
+        for name, failure in {"base": Failure(kind="vanish", strength=1.0), "good": None}.items():
+            write_video(tmp_path / f"c/{number}/{name}.mp4", render_failing(scene, failure), fps=8)
+    write_video(tmp_path / "c/alone/good.mp4", torch.rand(9, 3, 64, 64), fps=8)
+    ran = run_shell(
+        *("compare", str(tmp_path / "c"), "--by-file", "--critic", "vggt", "--weights", "tiny:vggt", "--frames", "9"),
+        *("--out", str(tmp_path / "out")),
+    )
+    assert ran.status == 0, ran.err
+    found = Comparison.model_validate(json.loads((tmp_path / "out/compare.json").read_text()))
+    scores = {row.clip: row for row in manifests.scores(RunFolder(tmp_path / "out")).rows()}
+    errors = torch.tensor(
+        [[scores[str(tmp_path / f"c/{n}/{name}.mp4")].loo_error for name in ("base", "good")] for n in (0, 1)]
+    )
+    means = errors.double().log().mean(0)
+    assert found.methods["good"].geometric.change == pytest.approx((means[1] - means[0]).exp().item() - 1, abs=1e-6)
+    assert found.methods["good"].findings.outcome.verdict == "too few prompts"
+    assert found.unmatched == {"base": [], "good": ["alone"]}
+    assert len(scores) == 4  # a clip without a partner is not scored
+    assert (tmp_path / "out/compare.html").read_text().count("<video") == 4
+    assert "alone" in ran.out
+    assert "fewer than 10 prompts" in " ".join(ran.out.split())
+
+
+def test_clips_in_one_folder_can_be_samples_of_one_prompt():
+    methods = Methods({"a": {"p/0": Path("x"), "p/1": Path("y")}, "b": {"p/0": Path("z")}})
+    assert methods.matched("b") == ["p/0"]
