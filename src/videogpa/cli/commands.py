@@ -148,7 +148,8 @@ def compare(
         methods = stage.from_csv(names[0])
     else:
         methods = stage.from_folders(names)
-    return stage.compare(methods, config, Path(out), workers_config(1 if workers is None else workers, ray), by_folder=by_folder)
+    count = 1 if workers is None else workers
+    return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder)
 
 
 def _refuse_run_folders(paths: Sequence[str]) -> None:
