@@ -110,7 +110,7 @@ def test_a_reference_to_the_network_would_be_noticed(tmp_path: Path) -> None:
 
 
 def test_clips_of_a_comparison_play_in_step(tmp_path: Path) -> None:
-    """A script drags the time, steps a frame back and plays; the clips, of different lengths, stay at the same share of theirs."""
+    """A script drags the time, steps back and plays: clips of different lengths stay at the same share of theirs."""
     clips = []
     for method, frames in {"base": 24, "aligned": 12}.items():
         write_video(tmp_path / f"{method}.mp4", torch.rand(frames, 3, 32, 48), fps=12)
