@@ -1,6 +1,8 @@
 """Shapes and types of every function of the package are checked while the tests run, and only then."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,15 @@ install_import_hook("videogpa", "beartype.beartype")
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """Put the level of the package's log back: a command that ran in this process has set its own."""
+    log = logging.getLogger("videogpa")
+    before = log.level
+    yield
+    log.setLevel(before)
 
 
 @pytest.fixture(scope="session")
