@@ -3,7 +3,10 @@
 The subclasses also derive from Python's own errors, so that `except ValueError` and `except FileNotFoundError` work as usual.
 """
 
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pydantic
 
 _LONGEST = 480  # characters of a problem: what was given may be anything
 
@@ -24,7 +27,7 @@ class MissingInput(UserError, FileNotFoundError):  # noqa: N818 - a statement ab
         return str(self.args[0])
 
 
-def problems(error: ValidationError, *, whole: str = "") -> list[str]:
+def problems(error: "pydantic.ValidationError", *, whole: str = "") -> list[str]:
     """Return what is wrong with a validated object, one `field: problem` each.
 
     Args:

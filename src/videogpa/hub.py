@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from videogpa.errors import UserError
+from videogpa.text_files import cut
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
 
@@ -84,7 +85,7 @@ def fetch(
     except RevisionNotFoundError:
         raise UserError(f"{name} has no revision {revision!r} on the hub; look at https://huggingface.co/{name}") from None
     except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"{name} could not be fetched from the hub ({_line(error)}). {_by_hand(name, setting)}") from None
+        raise UserError(f"{name} could not be fetched from the hub ({cut(error)}). {_by_hand(name, setting)}") from None
     return Path(folder)
 
 
@@ -144,8 +145,3 @@ def _by_hand(name: str, setting: str) -> str:
         f"Or run `hf download {name} --local-dir {folder}` on a machine that reaches it, copy the folder here, and set "
         f"{setting} to its path."
     )
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else text[:200] + "..."

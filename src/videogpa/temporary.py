@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-from filelock import FileLock, Timeout
-
 from videogpa.errors import UserError
 
 _NAME = re.compile(r"videogpa-([0-9]{1,10})-[a-z0-9_]{8}")
@@ -45,6 +42,8 @@ def temporary_folder(root: Path | None = None) -> Iterator[Path]:
     Raises:
         UserError: If it cannot be made; the message names the folder of the system.
     """
+    from filelock import FileLock  # imported here because every command looks for folders to sweep, and few make one
+
     root = root or temporary_root()
     try:
         folder = Path(tempfile.mkdtemp(prefix=f"videogpa-{os.getpid()}-", dir=root))
@@ -80,7 +79,12 @@ def sweep(root: Path | None = None) -> list[Path]:
 
 def _is_abandoned(path: Path) -> bool:
     named = _NAME.fullmatch(path.name)
-    if named is None or psutil.pid_exists(int(named[1])) or path.is_symlink() or not path.is_dir():
+    if named is None:
+        return False
+    import psutil
+    from filelock import FileLock, Timeout
+
+    if psutil.pid_exists(int(named[1])) or path.is_symlink() or not path.is_dir():
         return False
     if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
         return False

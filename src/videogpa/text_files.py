@@ -6,7 +6,10 @@ Nothing here opens a pipe or a device, or takes more memory than a budget. What 
 import codecs
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from videogpa.errors import InvalidInput, MissingInput
 
@@ -55,22 +58,38 @@ def read_text(path: Path, *, expected: str, budget: int) -> str:
         MissingInput: If there is no such file.
         InvalidInput: If it is no file, too large, not to be read, or no text; the message names it.
     """
-    try:
+    with path_errors(path, missing=f"there is no file {shown(path)}, where {expected} is expected"):
         status = path.stat()
         wrong = _not_a_text(status, expected, budget)
         content = b""
         if wrong is None and status.st_size:  # files of the system such as /proc/kmsg claim no bytes, and keep readers waiting
             with path.open("rb") as stream:
                 content = stream.read(budget)
+    if wrong is not None:
+        raise InvalidInput(f"{path} {wrong}")
+    return _decoded(content, path, expected)
+
+
+@contextmanager
+def path_errors(path: Path, *, missing: str) -> Iterator[None]:
+    """Put what the system says of a path that a user gave into a sentence.
+
+    Args:
+        path: The path.
+        missing: What is said if there is nothing at it.
+
+    Raises:
+        MissingInput: In place of the system's error, if there is nothing.
+        InvalidInput: In place of any other error of the system.
+    """
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError):
-        raise MissingInput(f"there is no file {shown(path)}, where {expected} is expected") from None
+        raise MissingInput(missing) from None
     except OSError as error:
         raise InvalidInput(f"{shown(path)} cannot be read ({error.strerror})") from None
     except ValueError:  # of the system's calls
         raise InvalidInput(f"{shown(path)} is no path: it holds a NUL character") from None
-    if wrong is not None:
-        raise InvalidInput(f"{path} {wrong}")
-    return _decoded(content, path, expected)
 
 
 def _not_a_text(status: os.stat_result, expected: str, budget: int) -> str | None:
@@ -114,6 +133,30 @@ def shown(path: str | Path) -> str:
     """Return a path for a message: printable, and cut in the middle if it is longer than any path that a system takes."""
     name = printable(str(path))
     return name if len(name) <= 500 else f"{name[:200]}...{name[-100:]}"
+
+
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object that `json` has read: to be given to it as `object_pairs_hook`.
+
+    Raises:
+        ValueError: If a key is given twice, of which `json` itself keeps the last.
+    """
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise DoubledKey(f"the key {cut(key, 60)!r} is given twice")
+        content[key] = value
+    return content
+
+
+def cut(text: object, longest: int = 200) -> str:
+    """Return a text from elsewhere on one line, and no longer than this many characters."""
+    whole = " ".join(str(text).split())
+    return whole if len(whole) <= longest else whole[:longest] + "..."
+
+
+class DoubledKey(ValueError):  # noqa: N818 - the state of a text
+    """A key of a JSON object is given twice; the message names it."""
 
 
 def _harmless(character: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from videogpa.errors import InvalidInput, MissingInput
+from videogpa.text_files import cut, without_doubles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -200,7 +201,7 @@ def read_json(path: Path | str, *, largest: int = 10_000_000) -> dict[str, Any]:
     if path.stat().st_size > largest:
         raise InvalidInput(f"{path} has {path.stat().st_size:,} bytes, too many for such a file: fetch it again")
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_doubles)
+        found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=without_doubles)
     except (ValueError, RecursionError, OSError) as error:
         raise InvalidInput(f"{path} cannot be read as JSON ({cut(error, 120)}): mend it or fetch it again") from None
     if not isinstance(found, dict):
@@ -212,14 +213,6 @@ _NO_JSON: dict[Kind, str] = {
     "unknown": "is no JSON text in UTF-8: save it as UTF-8, or fetch it again",
     "safetensors": "is a safetensors file, where a JSON text was expected",
 }
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {cut(next(key for key in keys if keys.count(key) > 1), 60)!r} stands in it twice")
-    return found
 
 
 def require_floats(path: Path | str, header: Mapping[str, Entry]) -> None:
@@ -294,14 +287,8 @@ def differences(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tup
     return [f"{len(names)} {problem}: {shortened(names)}" for problem, names in groups.items() if names]
 
 
-def shortened(names: Iterable[str]) -> str:
+def shortened(names: Iterable[str], *, most: int = _NAMED) -> str:
     """Return the first of many names, and how many more there are."""
     listed = list(names)
-    more = f", and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
-    return ", ".join(cut(name) for name in listed[:_NAMED]) + more
-
-
-def cut(text: object, longest: int = 200) -> str:
-    """Return a text from elsewhere on one line, and no longer than this many characters."""
-    whole = " ".join(str(text).split())
-    return whole if len(whole) <= longest else whole[:longest] + "..."
+    more = f", and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(cut(name) for name in listed[:most]) + more

@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 
 from videogpa.errors import InvalidInput
+from videogpa.text_files import cut
 
 DEEPEST = 12
 """Most levels of mappings and lists. A recipe has four; options of critics may have some more."""
 
+_SHOWN = 60  # characters of what was given in a message
 _LONGEST_NUMBER = 64  # characters; a number of 64 bits has 20 digits
 _OTHER_BASES = re.compile(r"[-+]?(0[0-7_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)$")
 """Numbers that YAML 1.1 reads in base 8 or 60, and people in base 10 or as a time: `010`, `12:30`."""
@@ -43,7 +45,7 @@ def read_yaml(text: str, origin: str) -> Any:
         raise InvalidInput(f"{origin} is not YAML: it holds the character U+{error.character:04X}") from None
     except yaml.MarkedYAMLError as error:
         what = " ".join(f"{error.problem or error.context}".split())
-        raise InvalidInput(f"{origin} is not YAML{_place(error.problem_mark, text)}: {_cut(what)}") from None
+        raise InvalidInput(f"{origin} is not YAML{_place(error.problem_mark, text)}: {cut(what, _SHOWN)}") from None
 
 
 class _NotRead(yaml.MarkedYAMLError):
@@ -61,9 +63,9 @@ class _Reader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise _NotRead(f"an alias (*{_cut(str(event.anchor))}) is not read: write the value itself", event.start_mark)
+            raise _NotRead(f"an alias (*{cut(event.anchor, _SHOWN)}) is not read: write the value itself", event.start_mark)
         if getattr(event, "tag", None) not in (None, "!"):
-            raise _NotRead(f"a tag ({_cut(event.tag)}) is not read: write the value alone", event.start_mark)
+            raise _NotRead(f"a tag ({cut(event.tag, _SHOWN)}) is not read: write the value alone", event.start_mark)
         self.depth += 1
         if self.depth > DEEPEST:
             raise _NotRead(f"more than {DEEPEST} levels of mappings and lists", event.start_mark)
@@ -77,7 +79,7 @@ class _Reader(yaml.SafeLoader):
             if key.tag != f"{_SPECIAL}str":
                 raise _NotRead(f"a key is to be a text; put {_said(key)} in quotes", key.start_mark)
             if key.value in seen:
-                raise _NotRead(f"the key {_cut(key.value)!r} is given twice", key.start_mark)
+                raise _NotRead(f"the key {cut(key.value, _SHOWN)!r} is given twice", key.start_mark)
             seen.add(key.value)
         return yaml.constructor.BaseConstructor.construct_mapping(self, node, deep=deep)
 
@@ -85,7 +87,7 @@ class _Reader(yaml.SafeLoader):
         text = self._number(node)
         value = super().construct_yaml_int(node)
         if not -(2**63) <= value < 2**63:
-            raise _NotRead(f"the number {_cut(text)} does not fit into 64 bits", node.start_mark)
+            raise _NotRead(f"the number {cut(text, _SHOWN)} does not fit into 64 bits", node.start_mark)
         return value
 
     def construct_yaml_float(self, node: Any) -> float:
@@ -117,8 +119,4 @@ def _place(mark: Any, text: str) -> str:
 
 
 def _said(key: Any) -> str:
-    return _cut(repr(key.value)) if isinstance(key, yaml.ScalarNode) else "what is a list or a mapping"
-
-
-def _cut(text: str, longest: int = 60) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}..."
+    return cut(repr(key.value), _SHOWN) if isinstance(key, yaml.ScalarNode) else "what is a list or a mapping"

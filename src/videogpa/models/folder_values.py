@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from videogpa.errors import InvalidInput
-from videogpa.weight_files import cut
+from videogpa.text_files import cut
 
 _LARGEST = 2_000_000  # of a whole number that has no bound of its own; vocabularies are the largest
 _LONGEST_LIST = 4096

@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from videogpa import hub
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.models.folder_values import check_values
+from videogpa.text_files import cut
 from videogpa.weight_files import (
     WHAT_TO_DO,
-    cut,
     differences,
     kind_of_file,
     read_header,

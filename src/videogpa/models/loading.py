@@ -14,7 +14,8 @@ from videogpa.models.base import PARTS, Memory, Part, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.storage.fingerprints import fingerprint, hashed_later, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.weight_files import WHAT_TO_DO, cut, kind_of_file
+from videogpa.text_files import cut
+from videogpa.weight_files import WHAT_TO_DO, kind_of_file
 
 _TOY = "toy:"
 

@@ -11,9 +11,10 @@ from torch.nn import Module, ModuleDict
 from videogpa.errors import InvalidInput
 from videogpa.models.lora_files import LARGEST_ALPHA, LoraFile, ends_with, targets_of
 from videogpa.models.lora_names import FIRST, Key, known_names, other_model, transformers_of
-from videogpa.weight_files import read_tensors, require_finite
+from videogpa.text_files import printable
+from videogpa.weight_files import read_tensors, require_finite, shortened
 
-_NAMED, _LONGEST = 4, 200  # names in a message, and characters of one
+_NAMED = 4  # names in a message
 
 _log = logging.getLogger(__name__)
 
@@ -57,14 +58,9 @@ class _Problems:
             "of another shape": self.shapes,
             "there twice": self.doubled,
         }
-        return "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in groups.items() if names)
-
-
-def _some(names: Sequence[str]) -> str:
-    """Return the first names, none of them endless, and how many more there are."""
-    more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    shown = ("".join(c if c.isprintable() else "?" for c in name) for name in names[:_NAMED])
-    return ", ".join(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..." for name in shown) + more
+        return "; ".join(
+            f"{len(names)} {what} ({shortened(map(printable, names), most=_NAMED)})" for what, names in groups.items() if names
+        )
 
 
 def read_layers(files: Sequence[LoraFile], network: Module) -> dict[str, LoraLayer]:

@@ -15,7 +15,7 @@ from videogpa.prompts.ids import Ids, as_file_name, made_id
 from videogpa.records import Prompt, Scene
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
-from videogpa.text_files import file_exists, shown
+from videogpa.text_files import file_exists, path_errors, shown
 
 _log = logging.getLogger(__name__)
 
@@ -172,14 +172,8 @@ def _from_run(row: Prompt, folder: Path) -> Prompt:
 
 def _files_of(folder: Path) -> list[Path]:
     """Return the files of a folder by name, without those of the system, whose names begin with a dot (`._a.png`)."""
-    try:
+    with path_errors(folder, missing=f"no folder of images at {shown(folder)} (prompts.images of the recipe)"):
         return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        raise MissingInput(f"no folder of images at {shown(folder)} (prompts.images of the recipe)") from None
-    except OSError as error:
-        raise InvalidInput(f"{shown(folder)} cannot be read ({error.strerror})") from None
-    except ValueError:  # of the system's calls
-        raise InvalidInput(f"{shown(folder)} is no path: it holds a NUL character") from None
 
 
 def _parse(content: Any, where: str) -> Record:

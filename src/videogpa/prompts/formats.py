@@ -10,7 +10,7 @@ from typing import Any
 from videogpa.config.settings import MOST_PROMPTS
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.prompts.columns import is_column
-from videogpa.text_files import read_text, shown
+from videogpa.text_files import DoubledKey, read_text, shown, without_doubles
 
 LARGEST_FILE = 64 << 20
 """Most bytes of a file of prompts: 100,000 prompts of 600 characters."""
@@ -138,12 +138,12 @@ _READERS = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".txt": _txt, ".tsv"
 def _parse_json(text: str, where: str, *, lines: bool = False) -> Any:
     """Return what a JSON text holds; a key that is given twice, NaN and numbers of thousands of digits are refused."""
     try:
-        return json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=without_doubles, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         place = f"{where}, line {error.lineno}" if lines else where
         hint = "; a file with a prompt on each line is called .jsonl" if lines and error.msg == "Extra data" else ""
         raise InvalidInput(f"{place}: not JSON: {error.msg}{hint}") from None
-    except _RefusedError as error:
+    except (DoubledKey, _RefusedError) as error:
         raise InvalidInput(f"{where}: {error}") from None
     except RecursionError:
         raise InvalidInput(f"{where}: nested too deeply for a prompt") from None
@@ -153,15 +153,6 @@ def _parse_json(text: str, where: str, *, lines: bool = False) -> Any:
 
 class _RefusedError(ValueError):
     """JSON that is not read here."""
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        double = next(key for number, key in enumerate(keys) if key in keys[:number])
-        raise _RefusedError(f"the key {double[:60]!r} is given twice")
-    return content
 
 
 def _refuse_constant(name: str) -> Any:

@@ -5,7 +5,7 @@ scores, compare.json and compare.html.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,11 @@ from videogpa.report.players import small_video
 from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, find_videos, score_files
 from videogpa.storage.files import write_text
+from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import read_text
+from videogpa.workers import map_items
 
+LARGEST_TABLE = 64 << 20  # bytes
 MOST_SHOWN = 50  # clips that the report plays; each adds about 0.1 MB
 
 
@@ -87,8 +91,8 @@ def from_csv(file: str) -> Methods:
         MissingInput: If a clip is not there.
     """
     try:
-        rows = list(csv.reader(Path(file).read_text(encoding="utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(read_text(Path(file), expected="a table of clips", budget=LARGEST_TABLE).splitlines()))
+    except csv.Error as error:
         raise InvalidInput(f"{file} is no table of comma-separated values: {error}") from None
     header, *rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)] or [[]]
     if len(header) < 2 or len(set(header)) < len(header):
@@ -145,27 +149,25 @@ def compare(
         RunFolderBusy: If another process writes to the folder.
     """
     matched = {other: methods.matched(other) for other in methods.clips if other != methods.base}
+    partners = {name for names in matched.values() for name in names}
     for other, names in matched.items():
         if len(names) < 2:
             raise InvalidInput(
                 f"{len(names)} clips of {other} have the name of a clip of {methods.base}: a comparison takes two or more. "
                 f"{other} has {_few(methods.clips[other])}; {methods.base} has {_few(methods.clips[methods.base])}"
             )
-    paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if _partner(name, matched)]
+    paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if name in partners]
     scores = {row.clip: row for row in score_files(paths, config, out, workers)}
     comparison = Comparison(
         base=methods.base,
         critic=config.critic,
         methods={other: _findings(methods, other, names, scores, by_folder) for other, names in matched.items()},
-        unmatched={method: [name for name in clips if not _partner(name, matched)] for method, clips in methods.clips.items()},
+        unmatched={method: [name for name in clips if name not in partners] for method, clips in methods.clips.items()},
     )
-    write_text(out / "compare.json", comparison.model_dump_json(indent=1) + "\n")
-    write_comparison_report(out / "compare.html", comparison, list(_shown(methods, matched, scores, out)))
+    with RunFolder(out).lock(scores=True):
+        write_text(out / "compare.json", comparison.model_dump_json(indent=1) + "\n")
+        write_comparison_report(out / "compare.html", comparison, list(_shown(methods, partners, scores, out)))
     return comparison
-
-
-def _partner(name: str, matched: Mapping[str, Sequence[str]]) -> bool:
-    return any(name in names for names in matched.values())
 
 
 def _few(clips: Mapping[str, Path], most: int = 3) -> str:
@@ -206,9 +208,7 @@ def relative_change(base: Sequence[Score], other: Sequence[Score]) -> Relative |
     return Relative(change=change, low=low, high=high)
 
 
-def _shown(
-    methods: Methods, matched: Mapping[str, Sequence[str]], scores: Mapping[str, Score], out: Path
-) -> Iterator[ComparedClip]:
+def _shown(methods: Methods, partners: Set[str], scores: Mapping[str, Score], out: Path) -> Iterator[ComparedClip]:
     """Return the clips that the report plays, with those first where the methods differ most."""
 
     def error(method: str, name: str) -> float | None:
@@ -219,10 +219,13 @@ def _shown(
         errors = [value for method in methods.clips if (value := error(method, name)) is not None]
         return max(errors) - min(errors) if errors else 0.0
 
-    names = sorted((name for name in methods.clips[methods.base] if _partner(name, matched)), key=spread, reverse=True)
-    for name in names[: max(MOST_SHOWN // len(methods.clips), 1)]:
+    names = sorted((name for name in methods.clips[methods.base] if name in partners), key=spread, reverse=True)
+
+    def shown(name: str) -> ComparedClip:
         having = [method for method in methods.clips if name in methods.clips[method]]
-        yield ComparedClip(name, [_playing(method, methods.clips[method][name], scores, out) for method in having])
+        return ComparedClip(name, [_playing(method, methods.clips[method][name], scores, out) for method in having])
+
+    return map_items(shown, names[: max(MOST_SHOWN // len(methods.clips), 1)], label="report")
 
 
 def _playing(method: str, path: Path, scores: Mapping[str, Score], out: Path) -> Shown:

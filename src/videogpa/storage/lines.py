@@ -2,8 +2,11 @@
 
 import json
 import logging
+import os
+import re
+import stat
 from collections.abc import Collection, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -12,10 +15,13 @@ from videogpa.errors import InvalidInput, UserError, problems
 from videogpa.records import Row
 from videogpa.renames import upgrade_columns
 from videogpa.storage.files import atomic_path, require_regular
+from videogpa.text_files import DoubledKey, without_doubles
 
 R = TypeVar("R", bound=Row)
 
 _BOM = b"\xef\xbb\xbf"
+_RELATIVE = re.compile(r"[^/\\:\x00-\x1f][^\\:\x00-\x1f]*")
+"""A path that is relative on every system."""
 _NAMED = 3  # damaged lines in a warning
 
 _log = logging.getLogger(__name__)
@@ -23,6 +29,32 @@ _log = logging.getLogger(__name__)
 
 class Damaged(ValueError):  # noqa: N818 - the state of a line
     """A line is no row; the message says why."""
+
+
+class Inside:
+    """Whether paths of rows are below a folder, with all links followed. Every folder on the way is looked at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = os.path.realpath(folder)
+        self._known = {self._root: True}
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether a row's path is one below the folder, on every system."""
+        if not _RELATIVE.fullmatch(name) or ".." in name.split("/"):
+            return False
+        path = os.path.join(self._root, name)  # noqa: PTH118 - a manifest has thousands of paths, and Path takes 100 us for one
+        folder = os.path.dirname(path)  # noqa: PTH120
+        try:
+            if folder not in self._known:
+                self._known[folder] = self._leads_inside(folder)
+            return self._known[folder] and (not stat.S_ISLNK(os.lstat(path).st_mode) or self._leads_inside(path))
+        except (FileNotFoundError, NotADirectoryError):  # its row is made again
+            return True
+        except (OSError, RuntimeError):  # a loop of links, a name that is too long
+            return False
+
+    def _leads_inside(self, path: str) -> bool:
+        return Path(path).resolve().is_relative_to(self._root)
 
 
 def read_lines(path: Path) -> list[bytes]:
@@ -38,14 +70,15 @@ def read_lines(path: Path) -> list[bytes]:
     return [line for line in whole if line.strip()]
 
 
-def parse_row(line: bytes, row_type: type[R], key: Collection[str], path: Path, number: int) -> R:
+def parse_row(line: bytes, row_type: type[R], key: Collection[str], path: Path, inside: Inside, number: int) -> R:
     """Return the row that a line holds.
 
     Args:
         line: The line, without its end.
         row_type: The class of the row.
         key: The names of the columns that tell rows apart.
-        path: The manifest, for messages; paths in rows are relative to its folder.
+        path: The manifest, for messages.
+        inside: Of its folder, to which paths in rows are relative.
         number: The number of the line, from 1.
 
     Raises:
@@ -64,7 +97,7 @@ def parse_row(line: bytes, row_type: type[R], key: Collection[str], path: Path, 
     for column in row.PATHS:
         name = getattr(row, column)
         for each in name if isinstance(name, tuple) else (name,):
-            if each is not None and not _is_inside(each, path.parent):
+            if each is not None and each not in inside:
                 raise InvalidInput(
                     f"{path}, line {number}: {column} {each[:200]!r} leads outside the run folder, or is no path: nothing "
                     "is read or written there. Remove the line to have it made again."
@@ -74,24 +107,17 @@ def parse_row(line: bytes, row_type: type[R], key: Collection[str], path: Path, 
 
 def _read_object(line: bytes) -> dict[str, Any]:
     try:
-        content = json.loads(line.decode("utf-8"), object_pairs_hook=_without_doubles)
+        content = json.loads(line.decode("utf-8"), object_pairs_hook=without_doubles)
     except UnicodeDecodeError:
         raise Damaged("it is no UTF-8 text") from None
     except RecursionError:
         raise Damaged("it is nested too deeply") from None
-    except Damaged:
-        raise
+    except DoubledKey:
+        raise Damaged("a column stands in it twice") from None
     except ValueError:
         raise Damaged("it is no JSON") from None
     if not isinstance(content, dict):
         raise Damaged("it is no JSON object")
-    return content
-
-
-def _without_doubles(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(items)
-    if len(content) != len(items):
-        raise Damaged("a column stands in it twice")
     return content
 
 
@@ -113,19 +139,6 @@ def _refuse_other_version(
             f"{place} is not a {row_type.__name__} row of this version ({'; '.join(problems(error)[:5])}). "
             "Use the version that wrote it, correct the line, or remove the file to have it made again."
         )
-
-
-def _is_inside(name: str, folder: Path) -> bool:
-    """Return whether a row's path, with all links followed, is one below the folder, on every system."""
-    windows = PureWindowsPath(name)
-    if not name or any(ord(letter) < 32 for letter in name) or windows.drive or windows.root or ".." in windows.parts:
-        return False
-    if "\\" in name or ":" in name:
-        return False
-    try:
-        return (folder / name).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError):  # a loop of links, a name that is too long
-        return False
 
 
 def set_lines_aside(path: Path, lines: list[bytes], damaged: Mapping[int, Damaged]) -> None:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from videogpa import processes
 from videogpa.records import Clip, Latents, Pair, Prompt, Row, Score
 from videogpa.storage.files import move, remove, require_regular, temporary_path, write_text
-from videogpa.storage.lines import Damaged, parse_row, read_lines, set_lines_aside
+from videogpa.storage.lines import Damaged, Inside, parse_row, read_lines, set_lines_aside
 from videogpa.storage.run_folder import RunFolder
 
 R = TypeVar("R", bound=Row)
@@ -80,9 +80,10 @@ class Manifest(Generic[R]):
         rows = []
         damaged: dict[int, Damaged] = {}
         lines = read_lines(self.path)
+        inside = Inside(self.path.parent)
         for number, line in enumerate(lines, start=1):
             try:
-                rows.append(parse_row(line, self._row_type, self._fields, self.path, number))
+                rows.append(parse_row(line, self._row_type, self._fields, self.path, inside, number))
             except Damaged as error:
                 damaged[number] = error
         if damaged and processes.is_main_process():

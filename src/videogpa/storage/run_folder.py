@@ -16,10 +16,21 @@ LOCK = ".lock"
 OWNER = ".videogpa"
 """Marks a folder as one of this program's, and says which process worked in it last."""
 
-FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "strips", "replaced")
+FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "strips", "players", "replaced")
 """The folders in a run folder, or a folder of scores, that the program writes into."""
 MANIFESTS = ("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl")
-_FILES = (*MANIFESTS, "recipe.yaml", "evaluation.json", "report.html", "scores.csv", "columns.json", LOCK, OWNER)
+_FILES = (
+    *MANIFESTS,
+    "recipe.yaml",
+    "evaluation.json",
+    "report.html",
+    "scores.csv",
+    "columns.json",
+    "compare.json",
+    "compare.html",
+    LOCK,
+    OWNER,
+)
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of file managers: a folder with these alone is empty
 _RUN, _SCORES = "run folder", "folder of scores"
 
@@ -82,7 +93,8 @@ class RunFolder:
             RunFolderBusy: If another process holds it.
             InvalidInput: If it is a folder of something else, or links in it lead out of it.
         """
-        self._require_own(_SCORES if scores else _RUN)
+        kind = _SCORES if scores else _RUN
+        self._require_own(kind)
         self.path.mkdir(parents=True, exist_ok=True)
         require_regular(self / LOCK)
         lock = FileLock(str(self / LOCK))
@@ -94,7 +106,6 @@ class RunFolder:
                 "Wait for it to end, or choose another folder with --out."
             ) from None
         try:
-            kind = _SCORES if scores else _RUN
             self._refuse_links()
             write_text(self / OWNER, f"{kind} of videogpa: process {os.getpid()} on {socket.gethostname()}\n")
             self._sweep()

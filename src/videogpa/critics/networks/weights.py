@@ -13,9 +13,9 @@ from videogpa.bundled import TINY, bundled_folder
 from videogpa.convert import read_checkpoint
 from videogpa.critics.cards import CARDS
 from videogpa.errors import InvalidInput, MissingInput, problems
+from videogpa.text_files import cut
 from videogpa.weight_files import (
     WHAT_TO_DO,
-    cut,
     kind_of_file,
     origin_of,
     read_header,

@@ -9,7 +9,7 @@ from videogpa.errors import InvalidInput, UserError
 from videogpa.models.base import Expert
 from videogpa.models.folders import INDEX, Family, check_folder, local_folder, read_config, read_index
 from videogpa.models.sizes import SizeRule
-from videogpa.weight_files import cut
+from videogpa.text_files import cut
 
 Kind = Literal["wan-t2v", "wan-i2v", "wan-ti2v"]
 """The members of the family, by their names in the registry."""
