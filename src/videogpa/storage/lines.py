@@ -118,6 +118,11 @@ def _read_object(line: bytes) -> dict[str, Any]:
         raise Damaged("it is no JSON") from None
     if not isinstance(content, dict):
         raise Damaged("it is no JSON object")
+    if b"\\u" in line:  # rows are written without escapes of letters
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise Damaged("it holds half of a character, which is no UTF-8 text") from None
     return content
 
 
