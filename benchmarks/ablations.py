@@ -232,8 +232,8 @@ def candidates(base: Recipe, folder: RunFolder) -> None:
 
 def made(cell: Cell, base: Recipe, shared: Path) -> Result:
     """Make a cell, or what is left of it, and return its result."""
-    share(shared, cell.folder.path)
     with cell.folder.lock():
+        share(shared, cell.folder.path)
         for stage in ("prompts", "generate", "score"):
             STAGES[stage].run(cell.recipe, cell.folder)
         if cell.variant.at_random:
