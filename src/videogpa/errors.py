@@ -19,6 +19,10 @@ class InvalidInput(UserError, ValueError):  # noqa: N818 - a statement about the
     """An argument, a setting or the content of a file is not valid."""
 
 
+class WrongType(UserError, TypeError):  # noqa: N818 - a statement about the input
+    """An argument is of a type that is not taken."""
+
+
 class MissingInput(UserError, FileNotFoundError):  # noqa: N818 - a statement about the input
     """A file, a folder, or the result of an earlier stage does not exist."""
 

@@ -70,6 +70,12 @@ def read_text(path: Path, *, expected: str, budget: int) -> str:
     return _decoded(content, path, expected)
 
 
+def kind_of_bytes(content: bytes) -> str | None:
+    """Return what a file is by its first bytes, such as "a PDF"; None if they may be those of a text."""
+    kinds = (kind for place, beginning, kind in _KINDS if content[place : place + len(beginning)] == beginning)
+    return next(kinds, None)
+
+
 @contextmanager
 def path_errors(path: Path, *, missing: str) -> Iterator[None]:
     """Put what the system says of a path that a user gave into a sentence.
@@ -165,9 +171,8 @@ def _harmless(character: str) -> bool:
 
 
 def _decoded(content: bytes, path: Path, expected: str) -> str:
-    for place, beginning, kind in _KINDS:
-        if content[place : place + len(beginning)] == beginning:
-            raise InvalidInput(f"{path} is {kind}, where {expected} is expected")
+    if kind := kind_of_bytes(content):
+        raise InvalidInput(f"{path} is {kind}, where {expected} is expected")
     encoding, skip = next(((name, len(mark)) for mark, name in _MARKS if content.startswith(mark)), ("utf-8", 0))
     try:
         text = content[skip:].decode(encoding).removeprefix("\ufeff")  # a mark that was marked again

@@ -6,7 +6,7 @@ from typing import Any
 
 from videogpa.errors import InvalidInput
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"}
 
 _MEANINGS = {
     **dict.fromkeys(("text", "caption", "text_prompt"), "text"),

@@ -19,7 +19,7 @@ from videogpa.text_files import file_exists, path_errors, shown
 
 _log = logging.getLogger(__name__)
 
-_OTHER_IMAGES = {".heic", ".heif", ".avif", ".gif", ".svg", ".psd", ".eps", ".jxl", ".dng", ".cr2", ".nef", ".arw"}
+_OTHER_IMAGES = {".heic", ".heif", ".svg", ".psd", ".eps", ".jxl", ".dng", ".cr2", ".nef", ".arw"}
 
 
 def _without_controls(text: str) -> str:
@@ -111,11 +111,18 @@ def read_folder(folder: Path) -> list[Prompt]:
     found = _files_of(folder)
     images = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES]
     others = [file.name for file in found if file.suffix.lower() in _OTHER_IMAGES]
+    unread = ""
     if others:
         names = ", ".join(map(shown, others[:3]))
-        _log.warning("%s: %d images are not read (%s): convert them to PNG or JPEG", shown(folder), len(others), names)
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        unread = f"not read: {names}{more}: convert them to PNG or JPEG"
     if not images:
-        raise MissingInput(f"no image in {folder}: expected files such as a.png ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        also = f"; {unread}" if unread else ""
+        raise MissingInput(
+            f"no image in {shown(folder)}: expected files such as a.png ({', '.join(sorted(IMAGE_SUFFIXES))}){also}"
+        )
+    if unread:
+        _log.warning("%s: %s", shown(folder), unread)
     if len(images) > MOST_PROMPTS:
         raise InvalidInput(f"{folder}: a run takes {MOST_PROMPTS:,} prompts at most, and it has {len(images):,} images")
     rows: dict[str, Prompt] = {}
