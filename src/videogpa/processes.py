@@ -1,6 +1,9 @@
-"""The rank and number of processes, where `accelerate launch` or `torchrun` has started more than one."""
+"""This process: its rank among those that `accelerate launch` or `torchrun` has started, and the folder that it works in."""
 
 import os
+from pathlib import Path
+
+_folders: list[Path] = []  # one at most
 
 
 def world_size() -> int:
@@ -11,3 +14,13 @@ def world_size() -> int:
 def is_main_process() -> bool:
     """Return whether this is the process that writes files and shows progress: the one of rank 0, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def works_in(folder: Path | None) -> None:
+    """Note the folder that this process writes its results to; None if there is none yet."""
+    _folders[:] = [] if folder is None else [folder]
+
+
+def last_worked_in() -> Path | None:
+    """Return the folder that this process last wrote results to."""
+    return _folders[0] if _folders else None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from videogpa import processes
 from videogpa.errors import InvalidInput, UserError
 from videogpa.storage.files import is_leftover, is_temporary, remove, require_regular, write_text
 
@@ -108,6 +109,7 @@ class RunFolder:
         try:
             self._refuse_links()
             write_text(self / OWNER, f"{kind} of videogpa: process {os.getpid()} on {socket.gethostname()}\n")
+            processes.works_in(self.path)
             self._sweep()
             yield
         finally:
