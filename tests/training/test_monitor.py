@@ -76,13 +76,19 @@ def test_a_negative_winner_gain_is_said_once_a_stretch(caplog: pytest.LogCapture
         for step in range(99, 300):
             seen(watch, step, winner_gain=-1e-3, loser_gain=-2e-3)
         assert len(caplog.records) == 1
-        assert "Both get worse" in caplog.text
+        assert "Both get worse, the losers faster: accuracy may rise" in caplog.text
         for step in range(300, 500):
-            seen(watch, step, winner_gain=1e-3, loser_gain=-2e-3)
+            seen(watch, step, winner_gain=1e-3, loser_gain=2e-3)
         for step in range(500, 700):
             seen(watch, step, winner_gain=-2e-3, loser_gain=1e-3)
-    assert len(caplog.records) == 2
-    assert "winners worse" in caplog.records[1].message
+        for step in range(700, 900):
+            seen(watch, step, winner_gain=1e-3, loser_gain=0.0)
+        for step in range(900, 1100):  # from the first of these on, by the means over the window
+            seen(watch, step, winner_gain=-0.2, loser_gain=-0.1)
+    assert len(caplog.records) == 3
+    assert "winners worse: the policy moves against the preference" in caplog.records[1].message
+    assert "the winners no slower than the losers" in caplog.records[2].message
+    assert "accuracy" not in caplog.records[2].message
 
 
 def test_a_single_wild_step_is_no_explosion_and_five_of_ten_are() -> None:
@@ -101,7 +107,7 @@ def test_a_single_wild_step_is_no_explosion_and_five_of_ten_are() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_stops(value: float) -> None:
     with pytest.raises(UserError, match=r"gradient is (nan|inf) at step 3"):
-        require_number("gradient", value, 3)
+        require_number("gradient", value, 3, torch.float32)
 
 
 def test_a_missing_tracker_is_named_with_its_command(folder: RunFolder) -> None:

@@ -50,14 +50,20 @@ def new_accelerator(device: torch.device, trackers: Sequence[str], folder: Path)
         folder: Where trackers write that write files.
 
     Raises:
-        UserError: If accelerate was told to use DeepSpeed.
+        UserError: If accelerate was told to use DeepSpeed, Megatron-LM or mixed precision.
     """
-    if _is_set("ACCELERATE_USE_DEEPSPEED"):
+    for variable, name in (("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"), ("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM")):
+        if _is_set(variable):
+            raise UserError(
+                f"{name} is not supported. Launch with --multi_gpu, or with FSDP2 where a GPU does not hold the weights: see "
+                "docs/how-to/many-gpus.md."
+            )
+    if _mixed_precision():
         raise UserError(
-            "DeepSpeed is not supported. Launch with --multi_gpu, or with FSDP2 where a GPU does not hold the weights: see "
-            "docs/how-to/many-gpus.md."
+            f"accelerate's mixed_precision {os.environ['ACCELERATE_MIXED_PRECISION']} is not supported: leave it at no (the "
+            "variable ACCELERATE_MIXED_PRECISION, or `accelerate launch --mixed_precision no`), and see train.dtype."
         )
-    return Accelerator(cpu=device.type == "cpu", log_with=list(trackers) or None, project_dir=folder)
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no", log_with=list(trackers) or None, project_dir=folder)
 
 
 def positions(step: int, part: int, *, batch: int, accumulate: int, process: int, processes: int) -> range:
@@ -172,6 +178,10 @@ def _bytes(parameter: torch.Tensor) -> tuple[int, int]:
     return numbers_held(parameter) * parameter.element_size(), math.prod(parameter.shape) * parameter.element_size()
 
 
+def _mixed_precision() -> bool:
+    return os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower() not in ("", "no")
+
+
 def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "false").lower() in ("true", "1")
 
@@ -182,7 +192,7 @@ _REFUSED: tuple[tuple[str, Callable[[], bool], str], ...] = (
     ("fsdp_version: 1", lambda: os.environ.get("FSDP_VERSION", "1") != "2", "set fsdp_version: 2"),
     (
         "mixed_precision",
-        lambda: os.environ.get("ACCELERATE_MIXED_PRECISION", "no") != "no",
+        _mixed_precision,
         "leave it at no, and see train.dtype",
     ),
     (

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Literal
 
+import torch
 from accelerate import Accelerator
 
 from videogpa.config import TrainConfig
@@ -105,26 +106,44 @@ class TrainingMonitor:
             self._warned = False
         elif len(self._winner) == _WINDOW and not self._warned:
             self._warned = True
-            both = "Both get worse, the loser faster" if loser < 0 else "Losers are denoised better, winners worse"
             _log.warning(
                 "step %d: over the last %d steps the policy denoises the winners worse than the reference does (gain %+.1e, "
-                "losers %+.1e). %s: accuracy may rise while clips get worse. train.loss dpo+sft holds the winners; so do a "
-                "lower train.learning_rate and fewer steps.",
-                *(step, _WINDOW, winner, loser, both),
+                "losers %+.1e). %s train.loss dpo+sft holds the winners; so do a lower train.learning_rate and fewer steps.",
+                *(step, _WINDOW, winner, loser, _which_is_worse(winner, loser)),
             )
 
 
-def require_number(what: str, value: float, step: int) -> None:
+def _which_is_worse(winner: float, loser: float) -> str:
+    """Say how a negative gain on the winners stands to that on the losers."""
+    if loser < winner:
+        return "Both get worse, the losers faster: accuracy may rise while clips get worse."
+    if loser < 0:
+        return "Both get worse, the winners no slower than the losers: the preference is not learned."
+    return "Losers are denoised better, winners worse: the policy moves against the preference."
+
+
+def require_number(what: str, value: float, step: int, dtype: torch.dtype) -> None:
     """Stop a training whose loss or gradient is NaN or infinite.
+
+    Args:
+        what: What the value is, for the message.
+        value: The value.
+        step: The step that it belongs to.
+        dtype: What the network computes in.
 
     Raises:
         UserError: If the value is not finite.
     """
-    if not math.isfinite(value):
-        raise UserError(
-            f"the {what} is {value} at step {step}: training stops. Lower train.learning_rate or train.beta, or use "
-            "train.dtype float32 or bfloat16. Checkpoints of the steps before it are kept in train/checkpoints."
-        )
+    if math.isfinite(value):
+        return
+    if dtype == torch.float16:
+        advice = "float16 holds no number above 65,504: set train.dtype to bfloat16, with which the training begins anew."
+    else:
+        advice = "Lower train.learning_rate or train.beta."
+    raise UserError(
+        f"the {what} is {value} at step {step}: training stops. {advice} Checkpoints of the steps before it are kept in "
+        "train/checkpoints."
+    )
 
 
 def choose_trackers(config: TrainConfig) -> list[str]:

@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 from rich.markup import escape
-from torch import Tensor
 
 from videogpa import processes
 from videogpa.config import TrainConfig
@@ -23,6 +22,7 @@ from videogpa.training.data import Batches, EncodedPair
 from videogpa.training.distributed import average_gradients, average_numbers, broadcast, positions
 from videogpa.training.memory import Remedy
 from videogpa.training.monitor import MetricsRow, TrainingMonitor, require_number
+from videogpa.training.precision import Backpropagation, compute_dtype, loss_scale
 from videogpa.training.validation import Validation
 from videogpa.workers import progress
 
@@ -72,6 +72,7 @@ class Trainer:
         if config.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         self.trained = [parameter for parameter in self.adapter.parameters() if parameter.requires_grad]
+        self.dtype = compute_dtype([parameter for parameter in self.adapter.parameters() if not parameter.requires_grad])
         self.device = self.trained[0].device
         self.optimizer = memory.new_optimizer(self.trained, config, self.device)
         self.batches = Batches(pairs, folder, model, self.device, config.timesteps, config.seed)
@@ -122,13 +123,15 @@ class Trainer:
         logged = []
         for part in range(config.gradient_accumulation_steps):
             batch = self.batches.at(self._positions(step, part))
-            logged.append(passes(self.model, self.adapter, batch, config, self._backpropagate))
+            backpropagate = Backpropagation(config.gradient_accumulation_steps, loss_scale(self.dtype, batch, config))
+            logged.append(passes(self.model, self.adapter, batch, config, backpropagate))
+        backpropagate.finish(self.trained)
         numbers = average_numbers(accelerator, logged)
-        require_number("loss", numbers["loss"], step)
+        require_number("loss", numbers["loss"], step, self.dtype)
 
         average_gradients(accelerator, self.trained)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trained, config.max_grad_norm))
-        require_number("gradient", norm, step)
+        require_number("gradient", norm, step, self.dtype)
         rate = learning_rate(
             step, peak=config.learning_rate, warmup=config.warmup_steps, steps=config.steps, schedule=config.lr_scheduler
         )
@@ -158,10 +161,6 @@ class Trainer:
             process=self.accelerator.process_index,
             processes=self.accelerator.num_processes,
         )
-
-    def _backpropagate(self, loss: Tensor) -> None:
-        """Add the gradients of a batch's loss to those of the step, whose loss is the mean over its batches."""
-        self.accelerator.backward(loss / self.config.gradient_accumulation_steps)
 
     def _validate(self, step: int) -> None:
         """Measure the held-out pairs, if there are any, and log the means."""
