@@ -16,7 +16,9 @@ pytestmark = pytest.mark.slow
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Ray's workers have it: the same sums in the same order
 
 DRIVER = """
-import json, os, signal, sys, tempfile
+import sys
+sys.path[:] = filter(None, sys.path)  # as the command `videogpa` has it: without the folder in which it is called
+import importlib.util, json, os, signal, stat, tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +38,8 @@ class Squares:
     def load(self):
         with (self.folder / "loaded").open("a") as stream:
             stream.write(f"{os.getpid()}\\n")
+        assert importlib.util.find_spec("hostile") is None, sys.path
+        assert Path("hostile.py").exists(), os.getcwd()
         return self.square
 
     def square(self, item):
@@ -65,6 +69,9 @@ with open_pool(WorkersConfig(count=2)) as crew:
     mine = psutil.Process()
     processes = [mine, *mine.children(recursive=True)]
     listening = {c.laddr.ip for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"}
+    socket = Path(sys.modules["ray"].nodes()[0]["ObjectStoreSocketName"])
+    [room] = [path for path in socket.parents if path.name.startswith("videogpa-")]
+    private = stat.S_IMODE(room.stat().st_mode) == 0o700
     refused, disk, deadly = failure(-2), failure(-3), failure(-1)
 try:
     with open_pool(WorkersConfig(count=2, gpus=64.0)) as crew:
@@ -74,15 +81,15 @@ except UserError as error:
 left = os.listdir(tempfile.tempdir)
 os.rmdir(tempfile.tempdir)
 print(json.dumps({"squares": squares, "loads": loads, "again": again, "reloads": reloads, "listening": sorted(listening),
-                  "refused": refused, "disk": disk, "deadly": deadly, "room": room, "left": left}))
+                  "private": private, "refused": refused, "disk": disk, "deadly": deadly, "room": room, "left": left}))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_workers_item_is_done_again_and_errors_stay_what_they_are(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tmp_path)], capture_output=True, text=True, timeout=500, env=ENVIRONMENT
-    )
+    (tmp_path / "hostile.py").touch()  # no worker may import what lies in the folder where the command is called
+    command = [sys.executable, "-c", DRIVER, str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     assert sorted(said["squares"]) == [[item, item**2] for item in range(8)]
@@ -92,6 +99,7 @@ def test_a_killed_workers_item_is_done_again_and_errors_stay_what_they_are(tmp_p
     assert said["reloads"] == 0
     assert set(said["listening"]) <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert said["listening"]
+    assert said["private"]  # nobody else of this machine reaches Ray's sockets and logs
     assert said["left"] == []
     assert said["refused"] == ["UserError", "the item is bad"]
     assert said["disk"] == ["OSError", "[Errno 28] No space left on device"]

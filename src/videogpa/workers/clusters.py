@@ -14,7 +14,10 @@ from videogpa.errors import UserError
 _PATIENCE = 3  # seconds until a machine must have taken a connection
 _LIMIT = 15  # seconds for Ray to be imported and connected
 
-_TRY = "import sys, ray; ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False); ray.shutdown()"
+_TRY = (
+    "import sys; sys.path[:] = filter(None, sys.path); import ray; "  # not from the folder in which the command is called
+    "ray.init(address=sys.argv[1], logging_level='ERROR', log_to_driver=False); ray.shutdown()"
+)
 
 
 def require_cluster(address: str) -> None:

@@ -7,7 +7,7 @@ started here listens on loopback only, shows no dashboard, reports no usage and 
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -28,15 +28,22 @@ Result = TypeVar("Result")
 
 LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 80 * 2**20  # about the smallest that Ray accepts: only descriptions of items and rows pass through it
-LONGEST_ROOT = 13
-"""Bytes of the path in which Ray can have its folder: its sockets lie 90 further, and macOS takes 103 (Linux 107)."""
+LONGEST_ROOT = 11
+"""Bytes of the path in which Ray can have its folder: its sockets lie 92 further, and macOS takes 103 (Linux 107)."""
 RETRIES = 3  # of an item whose worker was killed: an item that kills every worker must end
 
 
 class _Worker:
-    """One worker. It loads the task at its first item, so that an error in loading reaches the caller as it is."""
+    """One worker. It loads the task at its first item, so that an error in loading reaches the caller as it is.
 
-    def __init__(self, task: Task[Any, Any]) -> None:
+    Args:
+        task: The work.
+        folder: What relative paths start from; None leaves it to the cluster.
+    """
+
+    def __init__(self, task: Task[Any, Any], folder: str | None) -> None:
+        if folder is not None:
+            os.chdir(folder)
         self._task = task
         self._do: Callable[[Any], Any] | None = None
 
@@ -98,7 +105,8 @@ class RayPool:
         self._stop_workers()
         cpus, gpus = self._shares()
         worker = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
-        workers = [worker.remote(task) for _ in range(self._config.count)]
+        folder = str(Path.cwd()) if self._config.ray is None else None
+        workers = [worker.remote(task, folder) for _ in range(self._config.count)]
         self._workers = (task, workers)
         return workers
 
@@ -110,14 +118,16 @@ class RayPool:
     def _start(self) -> None:
         """Connect to the cluster, or start Ray on this machine."""
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        folder = str(self._resources.enter_context(temporary_folder(_root_for_sockets())))
         if self._config.ray is None:
-            folder = str(self._resources.enter_context(temporary_folder(_root_for_sockets())))
             options |= {"num_cpus": self._config.count * self._cores(), "object_store_memory": OBJECT_STORE_BYTES}
-            options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK, "_temp_dir": folder}
+            options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK}
+            options |= {"_temp_dir": str(Path(folder, "r"))}  # Ray lets everybody write to its folder, so it lies in ours
         else:
             require_cluster(self._config.ray)
         try:
-            self._ray.init(address=self._config.ray or "local", **options)
+            with _at(folder):
+                self._ray.init(address=self._config.ray or "local", **options)
         except (ConnectionError, ValueError) as error:
             where = f"no Ray cluster at {self._config.ray}" if self._config.ray else "Ray does not start on this machine"
             raise UserError(f"{where}: {error}") from None
@@ -145,6 +155,21 @@ class RayPool:
                     f"{self._config.count} workers of {each:g} {kind} each, and there are only {available:g}: lower --workers"
                     + (" or workers.gpus" if kind == "GPU" else "")
                 )
+
+
+@contextmanager
+def _at(folder: str) -> Iterator[None]:
+    """Work in another folder for a moment.
+
+    Ray has its workers import modules from the folder in which it was started. A folder of clips from somebody else may hold a
+    `torch.py`, so it is started in an empty one.
+    """
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _root_for_sockets() -> Path | None:
