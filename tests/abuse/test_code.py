@@ -1,4 +1,4 @@
-"""Files that carry code, in every place where the program reads a file: none of it runs. Each leaves a trap, which stays open."""
+"""Files that carry code, in every place where the program reads a file: none of it runs."""
 
 import io
 import json
@@ -18,8 +18,8 @@ from videogpa.convert import convert
 from videogpa.critics.depth_anything import DepthAnythingCritic
 from videogpa.critics.vggt import VggtCritic
 from videogpa.models import toys
-from videogpa.models.loading import load_model
 from videogpa.models.adapters import adapter_fingerprint
+from videogpa.models.loading import load_model
 from videogpa.scoring.lpips import Lpips
 from videogpa.storage import tensors
 from videogpa.storage.run_folder import RunFolder
@@ -84,7 +84,7 @@ def test_every_payload_runs_where_a_pickle_is_loaded(payload: str, tmp_path: Pat
     elif "PyTorch" in payload:
         torch.load(file, weights_only=False)
     else:
-        pickle.loads(file.read_bytes())  # noqa: S301 - our own, to see that it does run
+        pickle.loads(file.read_bytes())
     assert trap.exists()
 
 
@@ -153,7 +153,9 @@ def _set(file: Path, **values: object) -> None:
 CLASSES: dict[str, Callable[[Path], object]] = {
     "a class of a module": lambda at: _set(at / "model_index.json", transformer=["hostile", "Mine"]),
     "a class of the system": lambda at: _set(at / "model_index.json", vae=["os", "system"]),
-    "a class of diffusers' downloads": lambda at: _set(at / "model_index.json", vae=["diffusers_modules.local.hostile", "Mine"]),
+    "a class of diffusers' downloads": lambda at: _set(
+        at / "model_index.json", vae=["diffusers_modules.local.hostile", "Mine"]
+    ),
     "a pipeline": lambda at: _set(at / "model_index.json", _class_name=["hostile", "Mine"]),
     "a class in a part": lambda at: _set(at / "transformer/config.json", _class_name="hostile.Mine"),
     "auto_map of a transformer": lambda at: _set(at / "transformer/config.json", auto_map={"AutoModel": "hostile.Mine"}),
@@ -191,7 +193,9 @@ def test_no_tag_of_a_recipe_is_run(where: str, tag: str, tmp_path: Path, trap: P
     attempt(KIND, call, expect="clear sentence", names="tag")
 
 
-@pytest.mark.parametrize("name", ["hostile", "hostile:Mine", "hostile.Mine", "os:system", "./hostile.py", "../hostile", "builtins:eval"])
+@pytest.mark.parametrize(
+    "name", ["hostile", "hostile:Mine", "hostile.Mine", "os:system", "./hostile.py", "../hostile", "builtins:eval"]
+)
 def test_a_name_of_a_plug_in_is_a_name_and_nothing_to_import(
     name: str, tmp_path: Path, trap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
