@@ -199,7 +199,7 @@ def test_a_dead_cluster_ends_in_one_sentence_in_under_20_seconds(kind: str, tmp_
 
 
 LISTEN = """
-import json, os, sys, tempfile
+import json, os, subprocess, sys, tempfile
 from dataclasses import dataclass
 import psutil
 from videogpa.config import WorkersConfig
@@ -215,7 +215,11 @@ with open_pool(WorkersConfig(count=2)) as pool:
     mine = psutil.Process()
     sockets = [c for p in [mine, *mine.children(recursive=True)] for c in p.net_connections("inet")]
     found = [c.laddr.ip for c in sockets if c.status == "LISTEN"]
-print(json.dumps({"results": results, "listening": sorted(set(found)), "left": os.listdir(tempfile.gettempdir())}))
+    stranger = "import ray; ray.init(address=" + repr(sys.modules["ray"].get_runtime_context().gcs_address) + ")"
+    asked = subprocess.run([sys.executable, "-c", stranger], env={**os.environ, "RAY_AUTH_TOKEN": "a" * 64},
+                           capture_output=True, text=True)
+print(json.dumps({"results": results, "listening": sorted(set(found)), "left": os.listdir(tempfile.gettempdir()),
+                  "stranger": (asked.returncode, asked.stdout + asked.stderr)}))
 """
 
 
@@ -224,7 +228,7 @@ def test_rays_of_ours_listen_on_loopback_alone_whatever_the_environment_names(tm
     long = tmp_path / ("a" * 60)
     long.mkdir()
     environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1", "TMPDIR": str(long), "OMP_NUM_THREADS": "1"}
-    environment["RAY_ADDRESS"] = "192.0.2.1:6379"
+    environment |= {"RAY_ADDRESS": "192.0.2.1:6379", "HOME": str(tmp_path / "home")}
     done = subprocess.run([sys.executable, "-c", LISTEN], capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
@@ -232,4 +236,7 @@ def test_rays_of_ours_listen_on_loopback_alone_whatever_the_environment_names(tm
     assert said["listening"]
     assert set(said["listening"]) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     assert said["left"] == []
+    assert said["stranger"][0] != 0
+    assert "InvalidAuthToken" in said["stranger"][1], said["stranger"][1][-2000:]
+    assert not (tmp_path / "home").exists()  # Ray keeps no word of its own there
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(long) in " ".join(p.info["cmdline"] or ())]

@@ -6,6 +6,7 @@ started here listens on loopback only, shows no dashboard, reports no usage and 
 
 import logging
 import os
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -198,6 +199,10 @@ def _import_ray(*, local: bool) -> ModuleType:
         # Ray's switch for systems whose firewalls object to open ports. Without it, Ray replaces 127.0.0.1 by the machine's
         # outer address and listens there. It is read when Ray is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        # Other users of this machine reach the loopback too, and whoever reaches a Ray runs code in it. So it wants a word that
+        # this process and its children alone know; Ray's own would lie in a file of the home folder that everybody may read.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
         import ray
     except ImportError:
