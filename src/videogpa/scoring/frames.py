@@ -8,7 +8,11 @@ from torch import Tensor
 
 from videogpa.critics.base import Critic, CriticInput
 from videogpa.records import Scene
+from videogpa.text_files import plural
 from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indices
+
+MOST_ASPECT = 16
+"""How many times as long as the short side of a frame its long side may be: critics enlarge by the short one."""
 
 Video = Path | Float[Tensor, "frames 3 height width"]
 """A file, or a tensor of RGB in [0, 1]."""
@@ -22,10 +26,13 @@ def count_frames(video: Video, least: int) -> int:
         ValueError: If a tensor has fewer than `least` frames, or values outside [0, 1].
     """
     if isinstance(video, Path):
-        total = probe(video).frames
-        if total < least:
-            raise UnreadableVideo(video, f"it has {total} frames, fewer than the {least} to be judged")
-        return total
+        found = probe(video)
+        if found.frames < least:
+            raise UnreadableVideo(video, f"it has {plural(found.frames, 'frame')}, fewer than the {least} to be judged")
+        if max(found.height, found.width) > MOST_ASPECT * min(found.height, found.width):
+            size = f"{found.width:,} x {found.height:,} pixels"
+            raise UnreadableVideo(video, f"it has frames of {size}; one side may be {MOST_ASPECT} times as long as the other")
+        return found.frames
     if len(video) < least:
         raise ValueError(f"the video has {len(video)} frames, fewer than the {least} to be judged")
     low, high = float(video.min()), float(video.max())
@@ -60,4 +67,5 @@ def read_window(video: Video, wanted: Sequence[int], critic: Critic, scene: Scen
 
 
 def _read(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 height width"]:
-    return read_frames_at(video, indices) if isinstance(video, Path) else video[list(indices)]
+    """Files of 4K and larger would take gigabytes: their frames are scaled down as they are decoded. Critics work at less."""
+    return read_frames_at(video, indices, scale_down=True) if isinstance(video, Path) else video[list(indices)]

@@ -1,5 +1,12 @@
-"""Open a file's video stream, list its frames without decoding, and report what makes a file unusable."""
+"""Open a file's video stream, list its frames without decoding, and report what makes a file unusable.
 
+This is the border to files of unknown origin: only regular files are opened, only in formats that hold their own frames, and
+only if what they declare is within a budget.
+"""
+
+import codecs
+import os
+import stat
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +19,54 @@ from typing import Any
 import av
 
 from videogpa.errors import UserError
+from videogpa.text_files import plural
+
+FORMATS = (
+    *(
+        "mov",
+        "mp4",
+        "m4a",
+        "3gp",
+        "3g2",
+        "mj2",
+        "matroska",
+        "webm",
+        "avi",
+        "gif",
+        "apng",
+        "flv",
+        "asf",
+        "ogg",
+        "rm",
+        "mxf",
+        "nut",
+    ),
+    *("mpegts", "mpeg", "mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "obu", "ivf", "dv", "mjpeg", "yuv4mpegpipe"),
+)
+"""FFmpeg's names of the formats that are read. None of them is a list of other files (hls, concat, dash, sdp, image2, ...)."""
+
+MOST_PIXELS = 40_000_000
+"""Pixels of a frame: 8192 x 4320 has 35 million. Every decoder in use and every step after it takes a multiple of them."""
+
+MOST_FRAMES = 1_000_000
+"""Frames of a clip: eleven hours at 25 a second."""
+
+_LARGE = 1920 * 1080  # pixels; larger frames are decoded on few threads, each of which holds frames of its own
+_THREADS = 4
+_BEGINNINGS = (
+    (b"#EXTM3U", "is a playlist (HLS, M3U)"),
+    (b"ffconcat", "is a list of other files (of FFmpeg's concat)"),
+    (b"[playlist]", "is a playlist (PLS)"),
+    (b"v=0", "describes a stream on a network (SDP)"),
+    (b"<?xml", "is an XML text, such as a playlist (DASH, XSPF)"),
+    (b"<!doctype", "is an HTML page, which a download saved in the file's place"),
+    (b"<html", "is an HTML page, which a download saved in the file's place"),
+    (b"version https://git-lfs", "is a git-lfs pointer and not the file itself: run `git lfs pull` in its folder"),
+    (b"\x89PNG", "is a still picture (PNG)"),
+    (b"\xff\xd8\xff", "is a still picture (JPEG)"),
+    (b"PK\x03\x04", "is a zip archive: unpack it first"),
+)
+"""What files that are no videos begin with, in small letters where letters count, and what they then are."""
 
 
 class UnreadableVideo(UserError):  # noqa: N818 - a finding about the file, not an error of the program
@@ -28,34 +83,89 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file's main video stream for a `with` block.
 
     Args:
-        path: The file; it is never fetched over the network.
+        path: The file; it is never fetched over the network, and no other file is opened because of what it holds.
 
     Yields:
         PyAV's container and its main video stream. A cover picture in a music file does not count as a video stream.
 
     Raises:
-        UnreadableVideo: If the file is missing, empty, a folder, or without a video stream that FFmpeg can decode, or if
-            FFmpeg reports any error before the block ends.
+        UnreadableVideo: If the file is missing, empty, no regular file, of a format that is not in `FORMATS`, without a video
+            stream that FFmpeg can decode, or declares more than `MOST_PIXELS` or `MOST_FRAMES`; or if FFmpeg reports any error
+            before the block ends.
     """
-    if not path.exists():
-        raise UnreadableVideo(path, "there is no such file")
-    if path.is_dir():
-        raise UnreadableVideo(path, "is a folder, not a video")
-    if path.stat().st_size == 0:
-        raise UnreadableVideo(path, "is empty (0 bytes)")
+    require_file(path)
+    # "file:" and the first list ensure that neither a colon in the name nor a playlist's content leads to the network.
+    limits = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     try:
-        # "file:" and the whitelist ensure that neither a colon in the name nor a playlist's content leads to the network.
-        with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
+        with av.open(f"file:{path}", options=limits) as container:
             stream = _main_stream(path, container)
+            _require_budget(path, stream)
+            stream.codec_context.options = {"max_pixels": limits["max_pixels"]}
             stream.thread_type = "AUTO"
+            if stream.width * stream.height > _LARGE:
+                stream.codec_context.thread_count = min(os.cpu_count() or 1, _THREADS)
             yield container, stream
     except av.FFmpegError as error:
         raise UnreadableVideo(path, _explain(path, error)) from error
 
 
+def require_file(path: Path) -> None:
+    """Refuse what is no regular file with something in it, without opening it: a pipe would be waited for.
+
+    Raises:
+        UnreadableVideo: If there is none at the path.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise UnreadableVideo(path, "there is no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links, no permission to look into its folder, a NUL character
+        raise UnreadableVideo(path, f"cannot be read ({getattr(error, 'strerror', error)})") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise UnreadableVideo(path, "is a folder, not a video")
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableVideo(path, "is a pipe, a device or a socket, not a video")
+    if found.st_size == 0:
+        raise UnreadableVideo(path, "is empty (0 bytes)")
+
+
+def require_size(path: Path, height: int, width: int) -> None:
+    """Refuse frames of more pixels than `MOST_PIXELS`, before memory is taken for them.
+
+    Raises:
+        UnreadableVideo: If they have more, or none.
+    """
+    if not 0 < height * width <= MOST_PIXELS:
+        size = (
+            f"frames of {width:,} x {height:,} pixels" if height * width else "no size of its frames, or one beyond the limit"
+        )
+        raise UnreadableVideo(path, f"declares {size}; the most are {MOST_PIXELS:,} pixels a frame")
+
+
+def require_frames(path: Path, count: int) -> None:
+    """Refuse more frames than `MOST_FRAMES`.
+
+    Raises:
+        UnreadableVideo: If there are more.
+    """
+    if count > MOST_FRAMES:
+        raise UnreadableVideo(path, f"declares {plural(count, 'frame')}; the most are {MOST_FRAMES:,}")
+
+
+def _require_budget(path: Path, stream: Any) -> None:
+    require_size(path, stream.height, stream.width)
+    require_frames(path, stream.frames)
+
+
 def _explain(path: Path, error: av.FFmpegError) -> str:
     if isinstance(error, PermissionError):
         return "may not be read (permission denied)"
+    start = _start(path)
+    for beginning, kind in _BEGINNINGS:
+        if start.lower().startswith(beginning.lower()):
+            return f"{kind}, not a video"
+    if isinstance(error, av.ArgumentError):
+        return "is not a video of a format that is read (MP4, Matroska, WebM, AVI, GIF, ...)"
     if not isinstance(error, av.InvalidDataError):
         return f"cannot be read ({error.strerror})"
     return _TRUNCATED_MP4 if _is_mp4(path) else "is not a video, or is damaged (no known format fits its data)"
@@ -65,8 +175,15 @@ _TRUNCATED_MP4 = "is truncated or damaged: an MP4 whose index cannot be read"
 
 
 def _is_mp4(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(8)[4:] == b"ftyp"
+    return _start(path)[4:8] == b"ftyp"
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64).removeprefix(codecs.BOM_UTF8).lstrip()
+    except OSError:
+        return b""
 
 
 def _main_stream(path: Path, container: Any) -> Any:
@@ -139,6 +256,7 @@ def timeline_of(path: Path) -> Timeline:
                 if packet.is_corrupt:
                     raise UnreadableVideo(path, f"is truncated or damaged after {found} frames")
                 found += 1
+                require_frames(path, found)
                 if not packet.is_discard:  # an edit list cuts away discarded frames
                     packets.append((packet.pts, packet.is_keyframe))
         if found < len(stream.index_entries):

@@ -7,16 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import torch
 from av.video.reformatter import VideoReformatter
 from jaxtyping import Float
 from torch import Tensor
 
+from videogpa.text_files import plural
 from videogpa.video.colours import orientation_of, set_upright, to_rgb
 from videogpa.video.files import Timeline, UnreadableVideo, opened, timeline_of
+from videogpa.video.still_frames import still_frames
 
 _SEEK_GAIN = 24
 """A seek must save more frames than this. Refilling the decoder's pipeline costs about its threads plus its delay."""
+
+LARGE = 1920 * 1080
+SCALED = 1280 * 720
+"""Pixels. Where frames are asked to be scaled down, those of more than `LARGE` are, to at most `SCALED`."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,15 @@ def probe(path: str | Path) -> VideoInfo:
     """Describe the video in a file. The whole file is read, but only its first frame is decoded.
 
     Args:
-        path: The video file.
+        path: The video file, or a folder of numbered pictures, which counts as 25 frames a second.
 
     Raises:
         UnreadableVideo: If the file holds no video, or a part of it is missing.
     """
     path = Path(path)
+    if (still := still_frames(path)) is not None:
+        _, height, width = next(still.read([0])).shape
+        return VideoInfo(path, still.count, fps=still.rate, height=height, width=width, duration=still.count / still.rate)
     timeline = timeline_of(path)
     with opened(path) as (container, stream):
         first = next(container.decode(stream), None)
@@ -88,7 +99,7 @@ def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "fr
     decoding the frames in between. Every frame takes 12 bytes of memory per pixel. 10-bit video is rounded to 8 bits.
 
     Args:
-        path: The video file.
+        path: The video file, or a folder of numbered pictures.
         count: How many frames to sample uniformly (see `sample_indices`); None reads all of them.
 
     Returns:
@@ -104,12 +115,16 @@ def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "fr
     return _read(path, lambda total: _choose(path, total, count))
 
 
-def read_frames_at(path: str | Path, indices: Sequence[int]) -> Float[Tensor, "frames 3 height width"]:
+def read_frames_at(
+    path: str | Path, indices: Sequence[int], *, scale_down: bool = False
+) -> Float[Tensor, "frames 3 height width"]:
     """Read the frames with the given indices; apart from the choice of frames, this is `read_frames`.
 
     Args:
-        path: The video file.
+        path: The video file, or a folder of numbered pictures.
         indices: Frame numbers from 0, strictly ascending, at least one.
+        scale_down: Whether frames larger than 1920 x 1080 are scaled down to about 1280 x 720, each as it is decoded, by
+            averaging areas. Smaller ones stay as they are.
 
     Raises:
         UnreadableVideo: If the file holds no video or no frame with one of the indices, or a part of it is missing.
@@ -122,20 +137,25 @@ def read_frames_at(path: str | Path, indices: Sequence[int]) -> Float[Tensor, "f
 
     def choose(total: int) -> list[int]:
         if wanted[-1] >= total:
-            raise UnreadableVideo(path, f"holds {total} frames, and number {wanted[-1]} is wanted (the first is 0)")
+            raise UnreadableVideo(path, f"holds {plural(total, 'frame')}, and number {wanted[-1]} is wanted (the first is 0)")
         return wanted
 
-    return _read(path, choose)
+    return _read(path, choose, scale_down=scale_down)
 
 
-def _read(path: Path, choose: Callable[[int], list[int]]) -> Float[Tensor, "frames 3 height width"]:
+def _read(
+    path: Path, choose: Callable[[int], list[int]], *, scale_down: bool = False
+) -> Float[Tensor, "frames 3 height width"]:
     """Read the frames whose indices `choose` returns for the number of frames in the file."""
+    if (still := still_frames(path)) is not None:
+        chosen = choose(still.count)
+        return _gathered(path, len(chosen), still.read(chosen), scale_down=scale_down)
     timeline = timeline_of(path)
     if timeline.times:
         chosen = [timeline.times[i] for i in choose(len(timeline.times))]
         try:
             with opened(path) as (container, stream):
-                return stack(path, len(chosen), _frames_at(path, container, stream, timeline, chosen))
+                return stack(path, len(chosen), _frames_at(path, container, stream, timeline, chosen), scale_down=scale_down)
         except _Unseekable:
             pass  # the packets list other frames than the decoder yields: the decoder's frames are counted below
     with opened(path) as (container, stream):
@@ -143,15 +163,15 @@ def _read(path: Path, choose: Callable[[int], list[int]]) -> Float[Tensor, "fram
     chosen = choose(total)
     with opened(path) as (container, stream):
         wanted = set(chosen)
-        return stack(path, len(chosen), (frame for i, frame in enumerate(container.decode(stream)) if i in wanted))
+        frames = (frame for i, frame in enumerate(container.decode(stream)) if i in wanted)
+        return stack(path, len(chosen), frames, scale_down=scale_down)
 
 
 def _choose(path: Path, total: int, count: int | None) -> list[int]:
     if total == 0:
         raise UnreadableVideo(path, "none of its frames can be decoded")
     if count is not None and count > total:
-        held = "one frame" if total == 1 else f"{total} frames"
-        raise UnreadableVideo(path, f"holds {held}, and {count} are wanted")
+        raise UnreadableVideo(path, f"holds {plural(total, 'frame')}, and {count} are wanted")
     return sample_indices(total, count or total)
 
 
@@ -205,27 +225,59 @@ def _is_whole(path: Path, frame: av.VideoFrame) -> bool:
     return True
 
 
-def stack(path: Path, count: int, frames: Iterator[av.VideoFrame]) -> Float[Tensor, "frames 3 height width"]:
+def stack(
+    path: Path, count: int, frames: Iterator[av.VideoFrame], *, scale_down: bool = False
+) -> Float[Tensor, "frames 3 height width"]:
     """Convert decoded frames, one at a time, into one tensor of upright RGB in [0, 1].
 
     Args:
         path: The file, for error messages.
         count: How many frames the iterator has to yield.
         frames: The decoded frames.
+        scale_down: Whether large frames are scaled down: see `read_frames_at`.
 
     Raises:
         UnreadableVideo: If there are fewer frames than `count`, or their size changes.
     """
     reformatter = VideoReformatter()
+    pictures = (set_upright(to_rgb(frame, reformatter), orientation_of(path, frame)) for frame in frames)
+    return _gathered(path, count, pictures, scale_down=scale_down)
+
+
+def _gathered(
+    path: Path, count: int, pictures: Iterator[Tensor], *, scale_down: bool
+) -> Float[Tensor, "frames 3 height width"]:
+    """Copy pictures, of bytes or of floats in [0, 1], into one tensor."""
     result: Tensor | None = None
+    size: torch.Size | None = None
     written = 0
-    for written, frame in enumerate(frames, start=1):
-        picture = set_upright(to_rgb(frame, reformatter), orientation_of(path, frame))
+    for written, picture in enumerate(pictures, start=1):
+        if size is None:
+            size = picture.shape
+        if picture.shape != size:
+            raise UnreadableVideo(path, "changes its frame size half-way")
+        bytes_ = picture.dtype == torch.uint8
+        if scale_down:
+            picture = scaled_down(picture)
         if result is None:
             result = torch.empty(count, *picture.shape)
-        if picture.shape != result.shape[1:]:
-            raise UnreadableVideo(path, "changes its frame size half-way")
-        result[written - 1].copy_(picture).div_(255)
+        target = result[written - 1].copy_(picture)
+        if bytes_:
+            target.div_(255)
     if result is None or written != count:
-        raise UnreadableVideo(path, f"is damaged: {written} of {count} frames could be decoded")
+        raise UnreadableVideo(path, f"is damaged: {written} of {plural(count, 'frame')} could be decoded")
     return result
+
+
+def scaled_down(picture: Tensor) -> Tensor:
+    """Scale a picture `[3 height width]` of more than `LARGE` pixels down to at most `SCALED`, by averaging areas.
+
+    A smaller one is returned as it is. Values keep their range; bytes become floats from 0 to 255.
+    """
+    height, width = picture.shape[1:]
+    if height * width <= LARGE:
+        return picture
+    scale = (SCALED / (height * width)) ** 0.5
+    size = max(int(width * scale), 1), max(int(height * scale), 1)
+    planes = [cv2.resize(plane.numpy().astype(np.float32), size, interpolation=cv2.INTER_AREA) for plane in picture]
+    return torch.from_numpy(np.stack(planes))

@@ -43,7 +43,8 @@ class SparseModel:
     """Cameras of the registered frames, and the sparse points. The world's origin, axes and unit are arbitrary.
 
     `intrinsics` are in pixels of the frames whose features were matched (integer = pixel centre). `visible[frame]` holds the
-    indices of at least 15 points visible in that frame. `track_length` is the mean number of frames that observe a point.
+    indices of the points visible in that frame, at least 15 of them in front of it; every frame with a camera has them.
+    `track_length` is the mean number of frames that observe a point.
     `focal_assumed` is true if the focal length is a typical one, not estimated from the clip.
     """
 
@@ -161,19 +162,21 @@ def _sparse(model: Any, focal_assumed: bool) -> SparseModel:
     focal = camera.focal_length
     intrinsics = np.array([[focal, 0, camera.principal_point_x - 0.5], [0, focal, camera.principal_point_y - 0.5], [0, 0, 1]])
     index_of = {point_id: index for index, point_id in enumerate(sorted(model.points3D))}
+    points = np.array([model.points3D[point_id].xyz for point_id in index_of])
     poses, visible = {}, {}
     for image_id in sorted(model.reg_image_ids()):
         image = model.images[image_id]
-        poses[image_id - 1] = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]])
+        pose = np.vstack([image.cam_from_world().matrix(), [0, 0, 0, 1]])
         seen = sorted({index_of[point.point3D_id] for point in image.points2D if point.has_point3D()})
-        if len(seen) < MIN_MATCHES:
-            continue  # a camera estimated from fewer points is unreliable
-        visible[image_id - 1] = np.array(seen, np.int64)
+        in_front = points[seen] @ pose[2, :3] + pose[2, 3] > 0
+        if in_front.sum() < MIN_MATCHES:
+            continue  # a camera estimated from fewer points is unreliable: the frame counts as one without a camera
+        poses[image_id - 1], visible[image_id - 1] = pose, np.array(seen, np.int64)
     return SparseModel(
         focal_widths=focal / camera.width,
         intrinsics=intrinsics,
         camera_from_world=poses,
-        points=np.array([model.points3D[point_id].xyz for point_id in index_of]),
+        points=points,
         visible=visible,
         track_length=model.compute_mean_track_length(),
         focal_assumed=focal_assumed,
