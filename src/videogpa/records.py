@@ -17,8 +17,9 @@ from videogpa import arrays
 from videogpa.arrays import Array
 from videogpa.measures import Verdict
 
-Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable"]
-"""Whether a clip could be scored. Only `ok` clips are ranked; the numbers of `partial` ones cover a part of the clip."""
+Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable", "error"]
+"""Whether a clip could be scored. `error`: something unexpected happened in the program. Only `ok` clips are ranked; the
+numbers of `partial` ones cover a part of the clip."""
 
 
 Style = Literal["rich", "plain", "detailed"]

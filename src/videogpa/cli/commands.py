@@ -37,6 +37,9 @@ def score_files(
     better) and report.html into the folder --out. Clips that cannot be scored are rows with a reason, not numbers. Rows of
     other clips that the folder holds already stay.
 
+    In folders, files with the usual endings of videos and animated pictures are clips; hidden ones are left out. A folder
+    without such files, whose PNG or JPEG pictures are named alike but for their number (frame_0001.png), is one clip.
+
         videogpa score clips/ --out scores/
         videogpa score a.mp4 'more/*.mp4' --critic sfm --frames 10
         videogpa score long.mp4 --frames all
@@ -44,7 +47,7 @@ def score_files(
     The candidates of a run are scored by `videogpa score-run`.
 
     Args:
-        paths: Video files, folders of them, and globs.
+        paths: Video files, folders of them or of a clip's frames, and globs.
         critic: Which critic reconstructs the clips: see `videogpa list critics`.
         weights: Weights of a learned critic: a folder, a file, or a hub id. Default: see `videogpa list critics`.
         options: Another setting of the critic, such as crop=centre (see docs/how-to/choose-a-critic.md). May be repeated.

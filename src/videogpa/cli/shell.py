@@ -37,17 +37,21 @@ class Command:
 
 
 COMMANDS = {
-    "run": Command(run_commands.run, runs_stages=True, notes=summary.open_report),
-    "demo": Command(run_commands.demo, runs_stages=True, notes=summary.open_report),
-    "score": Command(commands.score_files, shows=summary.scored_files, notes=summary.open_scores),
-    "compare": Command(commands.compare, shows=summary.compared, notes=summary.open_comparison),
+    "run": Command(run_commands.run, runs_stages=True, notes=summary.open_report, passes=summary.run_without_errors),
+    "demo": Command(run_commands.demo, runs_stages=True, notes=summary.open_report, passes=summary.run_without_errors),
+    "score": Command(
+        commands.score_files, shows=summary.scored_files, notes=summary.open_scores, passes=summary.without_errors
+    ),
+    "compare": Command(
+        commands.compare, shows=summary.compared, notes=summary.open_comparison, passes=summary.compared_without_errors
+    ),
     "prompts": Command(run_commands.show_prompts, shows=summary.planned_prompts, notes=summary.written_prompts),
     "generate": Command(run_commands.generate, runs_stages=True),
-    "score-run": Command(run_commands.score_run, runs_stages=True),
+    "score-run": Command(run_commands.score_run, runs_stages=True, passes=summary.without_errors),
     "pair": Command(run_commands.pair, runs_stages=True),
     "encode": Command(run_commands.encode, runs_stages=True),
     "train": Command(run_commands.train, runs_stages=True),
-    "evaluate": Command(run_commands.evaluate, runs_stages=True),
+    "evaluate": Command(run_commands.evaluate, runs_stages=True, passes=summary.evaluated_without_errors),
     "report": Command(run_commands.report, runs_stages=True),
     "list": Command(commands.list_what, shows=lambda table: table),
     "check-critic": Command(commands.check_critic, shows=summary.critic_findings, passes=summary.all_right),
@@ -69,14 +73,14 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
     with LastNet(given, debug=debug):
-        _run([word for word in given if word != "--debug"])
+        _run([word for word in given if word != "--debug"], level=logging.DEBUG if debug else logging.INFO)
 
 
-def _run(given: list[str]) -> None:
+def _run(given: list[str], level: int) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("videogpa").setLevel(logging.INFO if processes.is_main_process() else logging.ERROR)
+    logging.getLogger("videogpa").setLevel(level if processes.is_main_process() else logging.ERROR)
     name, parsed = parse({name: command.function for name, command in COMMANDS.items()}, upgrade_flags(given))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers stop, temporary files go

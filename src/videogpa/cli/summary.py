@@ -33,6 +33,27 @@ def scored_files(rows: "list[Score]") -> RenderableType:
     return score_table(rows)
 
 
+def without_errors(rows: "Sequence[Score]") -> bool:
+    """Whether no clip ended in an unexpected error of the program."""
+    return all(row.status != "error" for row in rows)
+
+
+def compared_without_errors(result: "Comparison") -> bool:
+    """Whether no clip of a comparison ended in an unexpected error."""
+    return not any("error" in {**of.findings.base, **of.findings.aligned} for of in result.methods.values())
+
+
+def evaluated_without_errors(result: "Evaluation") -> bool:
+    """Whether no clip of an evaluation ended in an unexpected error."""
+    found = [findings for critics in result.strengths().values() for findings in critics.values()]
+    return not any("error" in {**findings.base, **findings.aligned} for findings in found)
+
+
+def run_without_errors(result: "RunResult") -> bool:
+    """Whether no clip of a run ended in an unexpected error."""
+    return without_errors(result.scores) and evaluated_without_errors(result.evaluation)
+
+
 def planned_prompts(rows: "list[Prompt]") -> RenderableType:
     """The table of `videogpa prompts`."""
     from videogpa.prompts.output import prompt_table

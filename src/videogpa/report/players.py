@@ -34,7 +34,7 @@ def small_video(path: Path, folder: Path) -> bytes:
         chosen = iter(sample_indices(info.frames, min(info.frames, MOST_FRAMES)))
         parts = []
         while block := list(islice(chosen, _AT_ONCE)):
-            frames = read_frames_at(path, block)
+            frames = read_frames_at(path, block, scale_down=True)
             scale = min(WIDTH / frames.shape[-1], 1.0)
             size = [max(round(side * scale), 2) for side in frames.shape[-2:]]
             parts.append(interpolate(frames, size, mode="area"))

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from videogpa.records import Score
 from videogpa.report.charts import Point, scatter
 from videogpa.report.page import write_page
 from videogpa.report.strips import ERROR_SCALE, FRAMES_SHOWN, legend_gradient
+from videogpa.report.tables import distinct_names
 from videogpa.video import sample_indices
 
 MOTION = "flow"
@@ -20,7 +21,7 @@ COLUMNS = (
 )
 """The columns of the table, in order; those that no clip has are left out."""
 
-_STATUSES = ("ok", "partial", "no_parallax", "failed", "unreadable")
+_STATUSES = ("ok", "partial", "no_parallax", "failed", "unreadable", "error")
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,8 @@ class ClipCard:
 
     score: Score
     strip: bytes | None = None
-
-    @property
-    def name(self) -> str:
-        """The last two parts of the clip's path, to save space on the page."""
-        return "/".join(Path(self.score.clip).parts[-2:])
+    name: str = ""
+    """What the clip is called on the page, which `write_score_report` chooses to tell it from the others."""
 
     @property
     def shown(self) -> str:
@@ -53,7 +51,8 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
         cards: The clips, in any order.
         title: The heading of the page.
     """
-    ordered = sorted(cards, key=_rank)
+    names = distinct_names([card.score.clip for card in cards])
+    ordered = [replace(card, name=names[card.score.clip]) for card in sorted(cards, key=_rank)]
     scored = [card for card in ordered if card.score.loo_error is not None]
     anchors = {id(card): f"clip-{number}" for number, card in enumerate(scored, start=1)}
     counts = Counter(str(card.score.status) for card in cards)

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePath
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from videogpa.measures import MEASURES
 from videogpa.records import Score
 from videogpa.storage.files import write_text
+from videogpa.text_files import printable
 
 SHOWN = ("loo_error", "flow", "error_3dcs")  # what leaves a name 26 of 80 columns; the rest is in the files
 
@@ -55,8 +57,8 @@ def score_table(scores: Sequence[Score]) -> Group:
     names = short_names([row.clip for row in scores])
     for name, row in zip(names, scores, strict=True):
         numbers = [getattr(row, measure) for measure in SHOWN]
-        table.add_row(Text(name), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
-    reasons = [Text(f"{name}: {row.reason}") for name, row in zip(names, scores, strict=True) if row.reason]
+        table.add_row(Text(printable(name)), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
+    reasons = [Text(printable(f"{name}: {row.reason}")) for name, row in zip(names, scores, strict=True) if row.reason]
     return Group(table, *reasons)
 
 
@@ -66,3 +68,17 @@ def short_names(clips: Sequence[str]) -> list[str]:
     levels = zip(*(part[:-1] for part in parts), strict=False)
     shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
     return [str(PurePath(*part[shared:])) for part in parts]
+
+
+def distinct_names(clips: Iterable[str]) -> dict[str, str]:
+    """Return for every clip the end of its path: two parts, or as many as tell it from every other clip."""
+    parts = {clip: PurePath(clip).parts for clip in clips}
+    lengths = dict.fromkeys(parts, 2)
+    while True:
+        names = {clip: str(PurePath(*parts[clip][-length:])) for clip, length in lengths.items()}
+        shared = Counter(names.values())
+        alike = [clip for clip, name in names.items() if shared[name] > 1 and lengths[clip] < len(parts[clip])]
+        if not alike:
+            return names
+        for clip in alike:
+            lengths[clip] += 1

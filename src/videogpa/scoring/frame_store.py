@@ -8,7 +8,9 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from videogpa.errors import UserError
 from videogpa.records import Reconstruction
+from videogpa.storage.files import disk_errors
 
 
 class FrameStore:
@@ -37,7 +39,11 @@ class FrameStore:
         return torch.stack(self._camera_from_world)
 
     def append(self, reconstruction: Reconstruction, frames: Sequence[int]) -> None:
-        """Store the reconstruction's frames of the given indices after those stored already."""
+        """Store the reconstruction's frames of the given indices after those stored already.
+
+        Raises:
+            UserError: If the disk is full.
+        """
         for frame in frames:
             tensors = {
                 "images": (reconstruction.images[frame] * 255).round().to(torch.uint8),
@@ -46,7 +52,7 @@ class FrameStore:
             }
             if reconstruction.points is not None:
                 tensors["points"] = reconstruction.points[frame]
-            save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, self._path(len(self)))
+            self._save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
             self._intrinsics.append(reconstruction.intrinsics[frame].cpu())
             self._camera_from_world.append(reconstruction.camera_from_world[frame].cpu())
 
@@ -62,6 +68,17 @@ class FrameStore:
             camera_from_world=torch.stack([self._camera_from_world[frame] for frame in frames]),
             points=stacked.get("points"),
         )
+
+    def _save(self, tensors: dict[str, Tensor]) -> None:
+        try:
+            with disk_errors(path := self._path(len(self))):
+                save_file(tensors, path)
+        except OSError as error:
+            taken = sum(tensor.nbytes for tensor in tensors.values()) >> 20
+            raise UserError(
+                f"a frame of a long clip ({taken:,} MiB) cannot be kept in {self._folder.parent} ({error.strerror}), after "
+                f"{len(self):,} others: make room there, or set TMPDIR (on Windows TEMP) to another folder"
+            ) from None
 
     def _path(self, frame: int) -> Path:
         return self._folder / f"{frame:06d}.safetensors"

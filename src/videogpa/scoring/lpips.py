@@ -72,6 +72,10 @@ STAGES = {
 LEAST = {"alex": 31, "vgg": 16}  # pixels of a side that leave one for the last stage
 
 
+class TooSmall(UserError):  # noqa: N818 - a finding about the images
+    """Images are smaller than the network can look at."""
+
+
 class Lpips(nn.Module):
     """LPIPS between RGB images in [0, 1]; 0 = equal, about 1 = unrelated. Has no trainable parameters.
 
@@ -114,7 +118,7 @@ class Lpips(nn.Module):
         Features look beyond the mask's edge, so scattered small holes blur the distance (towards smaller).
 
         Raises:
-            UserError: If the images are smaller than the network can look at.
+            TooSmall: If the images are smaller than the network can look at.
         """
         if mask is None:
             return torch.cat([_sum([m.mean((1, 2)) for m in maps]) for maps, _ in self._parts(image, reference)])
@@ -140,7 +144,7 @@ class Lpips(nn.Module):
     def _check_size(self, image: Tensor) -> None:
         least, size = LEAST[self.net], tuple(image.shape[-2:])
         if min(size) < least:
-            raise UserError(
+            raise TooSmall(
                 f"images of {size[0]} x {size[1]} pixels are too small for LPIPS ({self.net}), which needs {least} each way; "
                 "of a critic that resizes frames, raise the option `side`"
             )

@@ -18,7 +18,7 @@ from videogpa.records import Prompt, Reconstruction, Scene, Score
 from videogpa.registry import CRITICS, build
 from videogpa.scoring.frames import Video, count_frames, read_clip
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
-from videogpa.scoring.lpips import Lpips, Net
+from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.optical_flow import mean_flow
 from videogpa.scoring.reprojection import Render
 from videogpa.scoring.scores import score_reconstruction
@@ -139,6 +139,8 @@ class Scorer:
                     scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
         except UnreadableVideo as error:
             return ScoredClip(self._row(clip, status="unreadable", reason=error.reason))
+        except TooSmall as error:
+            return ScoredClip(self._row(clip, status="failed", reason=str(error), flow=flow))
         except ReconstructionFailed as failure:
             known = {"status": failure.status, "reason": failure.reason, **failure.measures}
             return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **known))

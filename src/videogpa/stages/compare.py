@@ -17,8 +17,9 @@ from videogpa.maths.stats import paired_bootstrap
 from videogpa.records import Comparison, MethodFindings, Relative, Score
 from videogpa.report.comparison import ComparedClip, Shown, write_comparison_report
 from videogpa.report.players import small_video
+from videogpa.stages.clip_files import clip_name, find_videos
 from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
-from videogpa.stages.score import ALONE, find_videos, score_files
+from videogpa.stages.score import ALONE, score_files
 from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import read_text
@@ -59,7 +60,9 @@ def from_folders(folders: Sequence[str]) -> Methods:
         if not folder.is_dir():
             raise MissingInput(f"{folder} is no folder of clips")
         videos = find_videos([str(folder)])
-        clips[name] = _by_name({path: path.relative_to(folder).with_suffix("").as_posix() for path in videos})
+        if folder in videos:
+            raise InvalidInput(f"{folder} is one clip, of numbered pictures: name the folder that it and others lie in")
+        clips[name] = _by_name({path: clip_name(_without_suffix(path).relative_to(folder).as_posix()) for path in videos})
     return Methods(clips)
 
 
@@ -75,8 +78,8 @@ def from_prompts(folder: str, base: str) -> Methods:
     """
     clips: dict[str, dict[str, Path]] = {base: {}}
     for path in find_videos([folder]):
-        prompt = path.parent.relative_to(folder).as_posix()
-        clips.setdefault(path.stem, {})[prompt] = path
+        prompt = clip_name(path.parent.relative_to(folder).as_posix())
+        clips.setdefault(clip_name(_without_suffix(path).name), {})[prompt] = path
     if not clips[base]:
         found = ", ".join(sorted(method for method in clips if clips[method]))
         raise MissingInput(f"{folder} holds no clips named {base}; name the base with --base, one of: {found}")
@@ -108,6 +111,10 @@ def from_csv(file: str) -> Methods:
             if cell:
                 clips[method][f"line {number}"] = path
     return Methods(clips)
+
+
+def _without_suffix(path: Path) -> Path:
+    return path if path.is_dir() else path.with_suffix("")  # a folder of frames has none
 
 
 def _method_names(folders: Sequence[Path]) -> list[str]:
@@ -178,7 +185,7 @@ def _findings(
     methods: Methods, other: str, names: Sequence[str], scores: Mapping[str, Score], by_folder: bool
 ) -> MethodFindings:
     def rows(method: str) -> list[Score]:
-        found = {name: scores[str(methods.clips[method][name])] for name in names}
+        found = {name: scores[clip_name(methods.clips[method][name])] for name in names}
         return [row.model_copy(update={"clip": name if by_folder else f"{name}/0"}) for name, row in found.items()]
 
     base, aligned = rows(methods.base), rows(other)
@@ -213,7 +220,7 @@ def _shown(methods: Methods, partners: Set[str], scores: Mapping[str, Score], ou
 
     def error(method: str, name: str) -> float | None:
         path = methods.clips[method].get(name)
-        return None if path is None else getattr(scores.get(str(path)), GEOMETRY, None)
+        return None if path is None else getattr(scores.get(clip_name(path)), GEOMETRY, None)
 
     def spread(name: str) -> float:
         errors = [value for method in methods.clips if (value := error(method, name)) is not None]
@@ -229,5 +236,5 @@ def _shown(methods: Methods, partners: Set[str], scores: Mapping[str, Score], ou
 
 
 def _playing(method: str, path: Path, scores: Mapping[str, Score], out: Path) -> Shown:
-    row = scores[str(path)]
-    return Shown(method, row, small_video(path, out / "players") if row.status != "unreadable" else None)
+    row = scores[clip_name(path)]
+    return Shown(method, row, small_video(path, out / "players") if row.status not in ("unreadable", "error") else None)

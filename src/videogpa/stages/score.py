@@ -1,31 +1,40 @@
 """score: reconstruct every clip with a critic, render the geometry back into the frames, and measure the disagreement.
 
 In: clips.jsonl and the videos, or any video files. Out: scores.jsonl, one row per clip and critic; a clip that cannot be scored
-gets a row with a status and a reason.
+gets a row with a status and a reason, whatever happened: one clip never ends the work on the others.
 """
 
-import glob
-from collections.abc import Callable, Iterator, Sequence
+import errno
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from videogpa.config import Recipe, ScoreConfig, WorkersConfig
 from videogpa.critics.networks.weights import local_source
-from videogpa.errors import InvalidInput, MissingInput
+from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.records import Clip, Prompt, Score
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.scoring.scorer import Scorer
+from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_videos
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest, may_have_passed
 from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import cut, plural, printable, shown
 from videogpa.workers import WorkerPool, open_pool
 
 STRIPS = "strips"  # the folder of a report's pictures, within that of the scores
 ALONE = WorkersConfig()  # this process scores
-VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts"}
+_OF_THE_SYSTEM = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOMEM") if hasattr(errno, name)
+}
+"""Errors of the system that the next clip would meet too: a full disk, too many open files."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,14 @@ class ScoreJob:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """The row of a clip and, with status `error`, where in the program that arose."""
+
+    score: Score
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
 class ScoreTask:
     """The critics that score, and where pictures go; a `videogpa.workers.Task`."""
 
@@ -46,7 +63,7 @@ class ScoreTask:
     strips: Path | None = None
     """The folder for pictures of what the scores were computed from; None for no pictures."""
 
-    def load(self) -> Callable[[ScoreJob], Score]:
+    def load(self) -> Callable[[ScoreJob], Outcome]:
         """Return what scores a clip. A critic is loaded at its first clip."""
         return _Scorers(self)
 
@@ -59,10 +76,24 @@ class _Scorers:
         self._settings = {config.critic: config for config in task.critics}
         self._scorers: dict[str, Scorer] = {}
 
-    def __call__(self, job: ScoreJob) -> Score:
+    def __call__(self, job: ScoreJob) -> Outcome:
+        """Score a clip. This is the border at which an unexpected error becomes the clip's row.
+
+        Raises:
+            Exception: If the error concerns the other clips too: see `_concerns_all`.
+        """
         if job.critic not in self._scorers:
             self._scorers[job.critic] = Scorer.from_config(self._settings[job.critic])
-        scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt)
+        try:
+            return Outcome(self._score(self._scorers[job.critic], job))
+        except Exception as error:
+            if _concerns_all(error):
+                raise
+            row = Score(clip=job.clip, critic=job.critic, status="error", reason=_reason(error))
+            return Outcome(row, "".join(traceback.format_exception(error)))
+
+    def _score(self, scorer: Scorer, job: ScoreJob) -> Score:
+        scored = scorer.score_clip(job.video, clip=job.clip, prompt=job.prompt)
         if self._strips is not None and scored.reconstruction is not None and scored.render is not None:
             strip = make_strip(scored.reconstruction, *scored.render)
             save_strip(self._strips, scored.score.critic, scored.score.clip, strip)
@@ -72,6 +103,37 @@ class _Scorers:
         for scorer in self._scorers.values():
             scorer.close()
         self._scorers.clear()
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Return whether the other clips would meet an error too: missing weights, no memory, a full disk, a GPU that is lost."""
+    if isinstance(error, OSError) and not isinstance(error, UserError):
+        return error.errno in _OF_THE_SYSTEM
+    return isinstance(error, UserError | MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError")
+
+
+def _reason(error: Exception) -> str:
+    """Return what happened, and where in the program, in a sentence without the paths of this machine."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f", at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    what = printable(cut("".join(traceback.format_exception_only(error)), 300))
+    return f"an unexpected error of the program: {what}{place}. It is tried again when the clip is scored again"
+
+
+def _rows(outcomes: Iterable[Outcome], clips: int) -> Iterator[Score]:
+    """Yield the rows, and say at the end how many of the clips ended in an error."""
+    failed = []
+    for outcome in outcomes:
+        if outcome.score.status == "error":
+            failed.append(outcome.score)
+            _log.debug("%s: %s", outcome.score.clip, outcome.traceback)
+        yield outcome.score
+    if failed:
+        _log.error(
+            "%s of %s ended in an unexpected error, and no other clip was held up. Their rows have the status `error` and a "
+            "reason, and the same command tries them again; with --debug it shows where they arose. The first, %s: %s",
+            f"{len(failed):,}", plural(clips, "clip"), shown(failed[0].clip), failed[0].reason,
+        )  # fmt: skip
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Score]:
@@ -84,8 +146,18 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Score]:
 def score_clips(
     clips: Sequence[Clip], prompts: Sequence[Prompt], configs: Sequence[ScoreConfig], folder: RunFolder, pool: WorkerPool
 ) -> list[Score]:
-    """Score the clips of a run folder with one critic after the other; the rows go into its scores.jsonl."""
+    """Score the clips of a run folder with one critic after the other; the rows go into its scores.jsonl.
+
+    Raises:
+        MissingInput: If a clip's prompt is not among the prompts.
+    """
     by_prompt = {row.prompt: row for row in prompts}
+    unknown = sorted({clip.prompt for clip in clips} - set(by_prompt))
+    if unknown:
+        raise MissingInput(
+            f"{folder / 'clips.jsonl'} has clips of {plural(len(unknown), 'prompt')} that prompts.jsonl does not have, such as "
+            f"{shown(unknown[0])}: `videogpa run {folder.path}` makes both again"
+        )
     path = folder.path.resolve()
     weights = {config.critic: weights_identity(config) for config in configs}
     rows = manifests.scores(folder)
@@ -98,7 +170,7 @@ def score_clips(
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
             wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene, *changed)
     task = ScoreTask(tuple(configs))
-    return rows.update(wanted, lambda keys: pool.map(task, [jobs[key] for key in keys], label="score"))
+    return rows.update(wanted, lambda keys: _rows(pool.map(task, [jobs[key] for key in keys], label="score"), len(keys)))
 
 
 def weights_identity(config: ScoreConfig) -> str | None:
@@ -124,7 +196,7 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     also where the file is gone.
 
     Args:
-        paths: Video files, folders of them, and globs.
+        paths: Video files, folders of them or of a clip's frames, and globs: see `find_videos`.
         config: The critic, and which frames it judges.
         out: The folder of scores.jsonl, scores.csv, columns.json, report.html and the report's pictures.
         workers: Who scores.
@@ -140,20 +212,29 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     rows = Manifest(
         folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder), retry=may_have_passed
     )
-    files = {rows.key_of(critic=config.critic, clip=path): path for path in find_videos(paths)}
+    files = _by_name(find_videos(paths))
+    keys = {rows.key_of(critic=config.critic, clip=name): name for name in files}
     weights = weights_identity(config)
     settings = (config, *changed_options(config.critic, config.options))
-    wanted = {key: fingerprint(*settings, weights, path_fingerprint(path)) for key, path in files.items()}
+    wanted = {key: fingerprint(*settings, weights, clip_fingerprint(files[name])) for key, name in keys.items()}
     task = ScoreTask((config,), out.resolve() / STRIPS)
 
-    def score(keys: list[str]) -> Iterator[Score]:
-        jobs = [ScoreJob(config.critic, files[key].resolve(), str(files[key])) for key in keys]
-        return pool.map(task, jobs, label="score")
+    def score(left: list[str]) -> Iterator[Score]:
+        jobs = [ScoreJob(config.critic, files[name].absolute(), name) for name in (keys[key] for key in left)]
+        return _rows(pool.map(task, jobs, label="score"), len(jobs))
 
     with folder.lock(scores=True), open_pool(workers) as pool:
         scores = ranked(rows.update(wanted, score, keep_others=True))
         _write_results(folder, ranked(rows.rows()))
     return scores
+
+
+def _by_name(files: Sequence[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for file in files:
+        if named.setdefault(clip_name(file), file) != file:
+            raise InvalidInput(f"two files are both shown as {shown(clip_name(file))}: rename one of them")
+    return named
 
 
 def _write_results(folder: RunFolder, scores: Sequence[Score]) -> None:
@@ -168,34 +249,3 @@ def _write_results(folder: RunFolder, scores: Sequence[Score]) -> None:
 def _strips_of(row: Score, folder: RunFolder) -> list[Path]:
     """Return the files that a scored row names: its picture."""
     return [strip_path(folder / STRIPS, row.critic, row.clip)] if row.loo_error is not None else []
-
-
-def find_videos(paths: Sequence[str]) -> list[Path]:
-    """Return the files that paths, folders and globs name, each once, in order. In folders only video files count.
-
-    Raises:
-        MissingInput: If one of them names nothing.
-        InvalidInput: If there are no paths.
-    """
-    found: dict[Path, None] = {}
-    for path in paths:
-        videos = [video for match in _matches(path) for video in _videos_of(match)]
-        if not videos:
-            raise MissingInput(f"no video at {path}" + (": the folder holds none" if Path(path).is_dir() else ""))
-        found |= dict.fromkeys(videos)
-    if not found:
-        raise InvalidInput("name at least one video, folder or glob, such as: videogpa score clips/")
-    return list(found)
-
-
-def _matches(path: str) -> list[Path]:
-    """Return the path itself if it exists, whatever characters it holds; else what it matches as a glob."""
-    if Path(path).exists():
-        return [Path(path)]
-    return [Path(match) for match in sorted(glob.glob(path, recursive=True))]  # noqa: PTH207 - Path.glob takes no absolute ones
-
-
-def _videos_of(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file())
-    return [path]

@@ -48,7 +48,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     try:
-        with _disk_errors(path):
+        with disk_errors(path):
             yield temporary
         sync(temporary)
         temporary.replace(path)
@@ -76,7 +76,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with _disk_errors(path):
+        with disk_errors(path):
             yield temporary
         for file in [*temporary.rglob("*"), temporary]:
             sync(file)
@@ -177,7 +177,7 @@ def set_aside(path: Path) -> Path:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn the error that safetensors raises on a full disk into the OSError behind it."""
     try:
         yield

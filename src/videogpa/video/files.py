@@ -19,7 +19,7 @@ from typing import Any
 import av
 
 from videogpa.errors import UserError
-from videogpa.text_files import plural
+from videogpa.text_files import kind_of_bytes, plural
 
 FORMATS = (
     *(
@@ -59,14 +59,8 @@ _BEGINNINGS = (
     (b"[playlist]", "is a playlist (PLS)"),
     (b"v=0", "describes a stream on a network (SDP)"),
     (b"<?xml", "is an XML text, such as a playlist (DASH, XSPF)"),
-    (b"<!doctype", "is an HTML page, which a download saved in the file's place"),
-    (b"<html", "is an HTML page, which a download saved in the file's place"),
-    (b"version https://git-lfs", "is a git-lfs pointer and not the file itself: run `git lfs pull` in its folder"),
-    (b"\x89PNG", "is a still picture (PNG)"),
-    (b"\xff\xd8\xff", "is a still picture (JPEG)"),
-    (b"PK\x03\x04", "is a zip archive: unpack it first"),
 )
-"""What files that are no videos begin with, in small letters where letters count, and what they then are."""
+"""What lists of other files begin with, in either case of letters, and what they then are."""
 
 
 class UnreadableVideo(UserError):  # noqa: N818 - a finding about the file, not an error of the program
@@ -97,7 +91,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     # "file:" and the first list ensure that neither a colon in the name nor a playlist's content leads to the network.
     limits = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), "max_pixels": str(MOST_PIXELS)}
     try:
-        with av.open(f"file:{path}", options=limits) as container:
+        with av.open(f"file:{path}", options=limits, metadata_errors="replace") as container:
             stream = _main_stream(path, container)
             _require_budget(path, stream)
             stream.codec_context.options = {"max_pixels": limits["max_pixels"]}
@@ -163,7 +157,11 @@ def _explain(path: Path, error: av.FFmpegError) -> str:
     start = _start(path)
     for beginning, kind in _BEGINNINGS:
         if start.lower().startswith(beginning.lower()):
-            return f"{kind}, not a video"
+            return f"{kind}, which is not read: give the videos themselves"
+    known = kind_of_bytes(start)
+    if known is not None and "video" not in known:
+        hint = ": numbered pictures are a clip as a folder" if known.startswith("a picture") else ""
+        return f"is {known}, not a video{hint}"
     if isinstance(error, av.ArgumentError):
         return "is not a video of a format that is read (MP4, Matroska, WebM, AVI, GIF, ...)"
     if not isinstance(error, av.InvalidDataError):

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
+from videogpa.pixels import DECODING, picture_pixels
 from videogpa.text_files import cut
 from videogpa.video.files import UnreadableVideo, require_file, require_frames, require_size
 from videogpa.video.pictures import UnreadableImage, read_image
@@ -22,15 +21,15 @@ NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>[0-9]{1,18})\.(?P<suffix>png|j
 
 _A_PICTURE = re.compile(r".*\.(png|jpe?g)", re.IGNORECASE | re.DOTALL)
 _RATE = 25.0  # frames per second of pictures, which have none of their own
-_ANIMATED = 2  # a bit of the flags in a WebP file's header
+_HEADER, _ANIMATED = 30, 2  # bytes of a WebP file's header, and a bit of its flags
 
 
 @dataclass(frozen=True)
 class StillFrames:
     """Frames that are read one by one.
 
-    `count` is their number, `rate` that per second. `read` yields the frames with the given ascending indices: bytes, or floats
-    in [0, 1], `[3 height width]`.
+    `count` is their number, `rate` that per second. `read` yields the frames with the given ascending indices, RGB in [0, 1],
+    `[3 height width]`.
     """
 
     count: int
@@ -50,7 +49,7 @@ def still_frames(path: Path) -> StillFrames | None:
     require_file(path)
     try:
         with path.open("rb") as stream:
-            start = stream.read(30)
+            start = stream.read(_HEADER)
     except OSError as error:
         raise UnreadableVideo(path, f"may not be read ({(error.strerror or str(error)).lower()})") from None
     return _webp(path, start) if start[:4] == b"RIFF" and start[8:12] == b"WEBP" else None
@@ -64,6 +63,24 @@ def is_frame_folder(names: Sequence[str]) -> bool:
     pictures = [name for name in names if _A_PICTURE.fullmatch(name)]
     numbered = [match for name in pictures if (match := NUMBERED.fullmatch(name))]
     return 2 <= len(pictures) == len(numbered) and len({match["before"] for match in numbered}) == 1
+
+
+def is_still_picture(path: Path) -> bool:
+    """Return whether a WebP or AVIF file holds a single picture, by its first bytes. Other files do not; no pipe is opened."""
+    if path.suffix.lower() not in (".webp", ".avif") or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(64)
+    except OSError:  # its row says so
+        return False
+    if start[8:12] == b"WEBP":
+        return not _is_animated(start)
+    return start[4:8] == b"ftyp" and b"avif" in start and b"avis" not in start
+
+
+def _is_animated(start: bytes) -> bool:
+    return start[12:16] == b"VP8X" and len(start) >= _HEADER and bool(start[20] & _ANIMATED)
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -91,7 +108,6 @@ def _frame_files(folder: Path) -> list[Path]:
 
 def _read_files(folder: Path, files: Sequence[Path]) -> Iterator[Tensor]:
     for file in files:
-        require_file(file)
         try:
             yield read_image(file)
         except UnreadableImage as error:
@@ -100,14 +116,15 @@ def _read_files(folder: Path, files: Sequence[Path]) -> Iterator[Tensor]:
 
 def _webp(path: Path, start: bytes) -> StillFrames:
     """Return the frames of a WebP file. Its header is looked at first, since its reader takes memory for the whole picture."""
-    if start[12:16] != b"VP8X" or len(start) < 30 or not start[20] & _ANIMATED:
+    if not _is_animated(start):
         raise UnreadableVideo(path, "is a still picture (WebP), not a video")
     width, height = (1 + int.from_bytes(start[at : at + 3], "little") for at in (24, 27))
     require_size(path, height, width)
     with _webp_opened(path) as image:
         count = int(getattr(image, "n_frames", 1))
         require_frames(path, count)
-        milliseconds = image.info.get("duration", 0)
+        _webp_frame(path, image, 0)
+        milliseconds = image.info.get("duration", 0)  # known when the frame has been decoded
 
     def read(indices: Sequence[int]) -> Iterator[Tensor]:
         with _webp_opened(path) as image:
@@ -122,14 +139,13 @@ def _webp_opened(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is below it
             return Image.open(path, formats=("WEBP",))
-    except (OSError, ValueError, SyntaxError) as error:
+    except DECODING as error:
         raise UnreadableVideo(path, f"is a damaged WebP file ({cut(error)})") from None
 
 
 def _webp_frame(path: Path, image: Image.Image, index: int) -> Tensor:
     try:
         image.seek(index)
-        pixels = np.array(image.convert("RGB"))
-    except (OSError, EOFError, ValueError, SyntaxError) as error:
+        return picture_pixels(image)
+    except DECODING as error:
         raise UnreadableVideo(path, f"is damaged: frame {index + 1} cannot be decoded ({cut(error)})") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
