@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from diffusers import CogVideoXDPMScheduler, DDIMScheduler, FlowMatchEulerDiscreteScheduler
@@ -5,6 +7,7 @@ from torch.testing import assert_close
 
 from videogpa.maths.diffusion import (
     add_noise,
+    bell_weights,
     flow_target,
     from_flow,
     from_velocity,
@@ -130,3 +133,21 @@ def test_no_shift_leaves_the_levels_and_none_reaches_one():
     assert torch.equal(shifted(levels, 1.0), levels)
     assert shifted(levels, 1000.0).max() < 1
     assert shifted(levels, 1000.0)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("shift", "expected"),
+    [
+        (5.0, {1.0: 0.0, 0.9375: 0.397951773, 0.8333333333: 1.024861742, 0.625: 1.914042667, 0.3571428571: 1.865346046}),
+        (1.0, {1.0: 0.0, 0.9: 0.480214710, 0.75: 1.107882019, 0.5: 1.579604819, 0.25: 1.107882019}),
+    ],
+)
+def test_the_bell_is_that_of_diffsynth(shift: float, expected: dict[float, float]) -> None:
+    """Numbers of the formula in plain Python: over the thousand levels of its scheduler, of which these are some."""
+    levels = torch.tensor(list(expected), dtype=torch.float64)
+    found = bell_weights(levels, shift=shift)
+    assert_close(found, torch.tensor(list(expected.values()), dtype=torch.float64), rtol=0, atol=1e-6)
+    schedule = [shift * (1 - k / 1000) / (1 + (shift - 1) * (1 - k / 1000)) for k in range(1000)]
+    bell = [math.exp(-2 * ((1000 * level - 500) / 1000) ** 2) for level in schedule]
+    weights = [(value - min(bell)) * 1000 / sum(other - min(bell) for other in bell) for value in bell]
+    assert_close(bell_weights(torch.tensor(schedule), shift=shift).tolist(), weights, rtol=0, atol=1e-6)

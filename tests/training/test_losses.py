@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -120,6 +121,26 @@ def test_in_turn_gives_the_gradients_and_numbers_of_together(loss: str, run: Run
     (logged, expected), (in_turn, given) = found
     assert in_turn == pytest.approx(logged, rel=1e-4, abs=1e-4)  # a margin is 150 times a rounded difference
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
+    for name, gradient in expected.items():
+        assert_close(given[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize("way", [joint, loser_first])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_weight_multiplies_the_loss_of_its_pair_and_its_gradients(
+    loss: str, way: Callable[..., dict[str, float]], run: RunFolder, model: VideoModel
+) -> None:
+    """Two pairs with weights 3 and 0.5 = the mean of 3 times the first alone and half of the second alone."""
+    settings, batch = TrainConfig(loss=loss, beta=300.0, sft_weight=3.0, static_weight=0.2), batch_at(run, model, 1, 2)
+    found = []
+    for parts in ([replace(batch, weights=torch.tensor([3.0, 0.5]))], list(batch.split())):
+        adapter, logged = spoilt(model), []
+        for part, weight in zip(parts, (1.0,) if len(parts) == 1 else (3.0 / 2, 0.5 / 2), strict=True):
+            logged.append(weight * way(model, adapter, part, settings, lambda loss, w=weight: (w * loss).backward())["loss"])
+        found.append((sum(logged), gradients(adapter)))
+        adapter.unload()
+    (weighted, given), (by_hand, expected) = found
+    assert weighted == pytest.approx(by_hand, rel=1e-4)
     for name, gradient in expected.items():
         assert_close(given[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
 

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from toys import encoded_run, toy_recipe
 from videogpa.config import TimestepsConfig
+from videogpa.maths.diffusion import bell_weights
 from videogpa.models.adapters import new_adapter
 from videogpa.models.base import VideoModel
 from videogpa.models.loading import load_model
@@ -82,6 +83,18 @@ def test_shifted_timesteps_are_those_that_a_sampler_visits(run: RunFolder, model
     plain, moved = (batches_of(run, model, shift=shift).at(range(100)).timesteps for shift in (1.0, 9.0))
     assert ((moved >= 900) == (plain >= 500)).all()
     assert 0 < (moved >= 900).sum() < 100
+
+
+def test_a_bell_weighs_pairs_by_the_level_that_they_are_noised_to(run: RunFolder, model: VideoModel) -> None:
+    """Their timesteps are as without it, and on average over many the weight is 1."""
+    plain, weighed = (batches_of(run, model, shift=5.0, weighting=kind) for kind in ("none", "bell"))
+    batch = weighed.at(range(300))
+    assert plain.at([0]).weights is None
+    assert torch.equal(plain.at(range(300)).timesteps, batch.timesteps)
+    assert batch.weights is not None
+    assert_close(batch.weights, bell_weights((batch.timesteps + 0.5) / 1000, shift=5.0), rtol=0, atol=5e-3)
+    assert abs(batch.weights.mean() - 1) < 0.12  # three standard deviations
+    assert [float(part.weights) for part in batch.split() if part.weights is not None] == batch.weights.tolist()
 
 
 def test_logit_normal_timesteps_lean_where_they_are_told_to(run: RunFolder, model: VideoModel) -> None:

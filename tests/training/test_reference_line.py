@@ -73,3 +73,4 @@ def test_without_held_out_pairs_there_is_a_line_only_where_the_loss_alone_gives_
 def test_the_static_penalty_depends_on_the_data() -> None:
     assert loss_at_reference(TrainConfig(loss="dpo", beta=5000.0)) == pytest.approx(math.log(2))
     assert loss_at_reference(TrainConfig(loss="dpo", static_weight=0.1)) is None
+    assert loss_at_reference(TrainConfig(loss="dpo", timesteps={"weighting": "bell"})) is None

@@ -153,6 +153,13 @@ class GenerateConfig(Config):
     """Denoising steps of the sampler. Paper's code: 50."""
     guidance_scale: Annotated[float, Field(ge=1)] = 6.0
     """Scale of classifier-free guidance; 1 turns it off. CogVideoX and the paper's code: 6."""
+    guidance_scale_2: Annotated[float, Field(ge=1)] | None = None
+    """That of the low-noise transformer of Wan2.2 A14B. Default: `guidance_scale`. Official, text to video: 4 and this 3."""
+    negative_prompt: Annotated[str, Field(max_length=10_000)] = ""
+    """What guidance leads away from, for all prompts. Nothing comes of it where `guidance_scale` is 1."""
+    flow_shift: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Shift of the sampler's noise levels, for Wan. Default: that of the model's scheduler_config.json. Official for
+    Wan2.2-T2V-A14B: 12; for Wan2.2's others: 5."""
     keep_latents: bool = True
     """Save the latents that a clip was decoded from, so that `encode` need not encode the compressed video."""
     adapter: Path | None = None
@@ -164,6 +171,8 @@ class GenerateConfig(Config):
     @model_validator(mode="after")
     def _bounded(self) -> "GenerateConfig":
         check_pixels(self.frames, self.height, self.width, most=MOST_PIXELS)
+        if self.guidance_scale_2 is not None and self.guidance_scale == 1:
+            raise ValueError("guidance_scale_2 has no effect where guidance_scale is 1")
         return self
 
 

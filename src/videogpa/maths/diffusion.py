@@ -8,6 +8,8 @@ Both mix a clean latent x and Gaussian noise eps into z = alpha x + sigma eps; t
 and in the target. sigma = 0 is clean, sigma = 1 is noise. There is one alpha and one sigma per item of the batch.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -140,6 +142,34 @@ def shifted(levels: Float[Tensor, " batch"], shift: float) -> Float[Tensor, " ba
         Noise levels in [0, 1).
     """
     return _below_one((shift * levels.double() / (1 + (shift - 1) * levels.double())).to(levels.dtype))
+
+
+def bell_weights(levels: Float[Tensor, " batch"], *, shift: float, count: int = 1000) -> Float[Tensor, " batch"]:
+    """Return the weight of a loss at these noise levels: a bell around 1/2, 0 at pure noise.
+
+    The bell is exp(-2 (sigma - 1/2)²) minus its least value, exp(-1/2), divided by its mean over the levels of a schedule,
+    which are `count` equal steps, shifted. It is that of DiffSynth-Studio's `FlowMatchScheduler` (`set_timesteps` with
+    `training=True`, and `training_weight`), with which Epipolar-DPO trains; there sigma is timestep / 1000.
+
+    Args:
+        levels: Noise levels in [0, 1].
+        shift: The shift of the schedule; see `shifted`.
+        count: Levels of the schedule.
+
+    Returns:
+        Weights of at least 0, whose mean over the schedule's levels is 1.
+
+    Example:
+        >>> bell_weights(torch.tensor([0.5, 0.9, 1.0]), shift=1.0)
+        tensor([1.5796, 0.4802, 0.0000])
+    """
+    steps = torch.arange(1, count + 1, dtype=torch.float64) / count
+    schedule = shift * steps / (1 + (shift - 1) * steps)
+    return (_bell(levels.double()) / _bell(schedule).mean()).to(levels.dtype)
+
+
+def _bell(levels: Float[Tensor, " levels"]) -> Float[Tensor, " levels"]:
+    return torch.exp(-2 * (levels - 0.5) ** 2) - math.exp(-0.5)
 
 
 def _below_one(levels: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:

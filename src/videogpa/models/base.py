@@ -35,13 +35,22 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How clips are sampled. `guidance_scale` = 1 turns classifier-free guidance off."""
+    """How clips are sampled. `guidance_scale` = 1 turns classifier-free guidance off.
+
+    Settings with a default are not for every model: see `VideoModel.sampling_settings`.
+    """
 
     frames: int
     height: int
     width: int
     num_inference_steps: int
     guidance_scale: float
+    negative_prompt: str = ""
+    """What guidance leads away from."""
+    guidance_scale_2: float | None = None
+    """The guidance scale of the transformer for low noise; None for the same as that of the other."""
+    flow_shift: float | None = None
+    """The shift of the sampler's noise levels; None for that of the model's scheduler."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +122,14 @@ class VideoModel(Protocol):
         ...
 
     @classmethod
+    def sampling_settings(cls, path: Path | str, *, revision: str | None) -> Collection[str]:
+        """Return which settings of `Sampling` that have a default the model at `path` takes. Reads its configuration only.
+
+        A class without this method takes none.
+        """
+        ...
+
+    @classmethod
     def load(
         cls,
         path: Path | str,
@@ -132,7 +149,7 @@ class VideoModel(Protocol):
         ...
 
     def cache_text_embeddings(self, texts: Iterable[str]) -> None:
-        """Encode these texts and the empty one (for guidance), keep the embeddings, and free the text encoder.
+        """Encode these texts (that of guidance among them) and the empty one, keep the embeddings, and free the text encoder.
 
         Results do not change. Other texts raise a `UserError` afterwards.
         """

@@ -108,6 +108,10 @@ class _CogVideoX(ABC):
         check_weights(path, _FAMILY)
 
     @classmethod
+    def sampling_settings(cls, path: Path | str, *, revision: str | None) -> Collection[str]:
+        return ("negative_prompt",)
+
+    @classmethod
     def load(
         cls,
         path: Path | str,

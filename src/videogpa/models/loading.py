@@ -1,6 +1,7 @@
 """From a recipe's `model` section to a model: where its weights are, their fingerprint, and loading."""
 
 from collections.abc import Collection
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from videogpa.config import ModelConfig
 from videogpa.devices import pick_device
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.hub import is_hub_id
-from videogpa.models.base import PARTS, Memory, Part, VideoModel
+from videogpa.models.base import PARTS, Memory, Part, Sampling, VideoModel
 from videogpa.registry import MODELS, load
 from videogpa.storage.fingerprints import fingerprint, hashed_later, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
@@ -82,6 +83,26 @@ def check_size(config: ModelConfig, folder: RunFolder, *, frames: int, height: i
     """
     path = resolve_model_path(config, folder)
     load(MODELS, config.name).check_size(path, revision=config.revision, frames=frames, height=height, width=width)
+
+
+def check_sampling(config: ModelConfig, folder: RunFolder, sampling: Sampling) -> None:
+    """Check, from its configuration alone, that the model can make clips of this size with these settings.
+
+    Raises:
+        InvalidInput: If it cannot; the message names the nearest size, or the setting.
+    """
+    check_size(config, folder, frames=sampling.frames, height=sampling.height, width=sampling.width)
+    optional = {field.name: field.default for field in fields(Sampling) if field.default is not MISSING}
+    given = [name for name, default in optional.items() if getattr(sampling, name) != default]
+    takes = getattr(load(MODELS, config.name), "sampling_settings", None)
+    path = resolve_model_path(config, folder)
+    taken = takes(path, revision=config.revision) if given and takes is not None else ()
+    for name in given:
+        if name not in taken:
+            raise InvalidInput(
+                f"generate.{name} is {cut(str(getattr(sampling, name)), 60)}, and {config.name} ({cut(path)}) takes no such "
+                "setting: leave it out of the recipe"
+            )
 
 
 def load_model(config: ModelConfig, folder: RunFolder, *, parts: Collection[Part] = PARTS) -> VideoModel:

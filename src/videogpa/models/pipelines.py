@@ -180,14 +180,16 @@ class Texts:
 
 def sampling_arguments(request: GenerationRequest, sampling: Sampling, texts: Texts) -> dict[str, Any]:
     """Return the arguments of every pipeline call except a first frame. The call returns latents, which the caller decodes."""
+    second = {} if sampling.guidance_scale_2 is None else {"guidance_scale_2": sampling.guidance_scale_2}
     return {
         "prompt_embeds": texts(request.text)[None],
-        "negative_prompt_embeds": texts("")[None] if sampling.guidance_scale > 1 else None,
+        "negative_prompt_embeds": texts(sampling.negative_prompt)[None] if sampling.guidance_scale > 1 else None,
         "height": sampling.height,
         "width": sampling.width,
         "num_frames": sampling.frames,
         "num_inference_steps": sampling.num_inference_steps,
         "guidance_scale": sampling.guidance_scale,
+        **second,
         "generator": torch.Generator().manual_seed(request.seed),  # on the CPU, for the same noise on every device
         "output_type": "latent",
     }

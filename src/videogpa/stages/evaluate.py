@@ -16,9 +16,9 @@ from videogpa.config import Recipe
 from videogpa.errors import InvalidInput
 from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
-from videogpa.models.loading import check_size
+from videogpa.models.loading import check_sampling
 from videogpa.records import AtStrength, Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
-from videogpa.stages.generate import Adapter, given_adapter, make_clips
+from videogpa.stages.generate import Adapter, given_adapter, make_clips, sampling_of
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
 from videogpa.storage.files import write_text
@@ -46,8 +46,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         raise InvalidInput(
             f"{folder / 'prompts.jsonl'} has {len(prompts)} prompts with the split `held_out`: a comparison takes two or more"
         )
-    generated = recipe.generate
-    check_size(recipe.model, folder, frames=generated.frames, height=generated.height, width=generated.width)
+    check_sampling(recipe.model, folder, sampling_of(recipe.generate))
     adapter, given = _adapter(recipe, folder)
     base, aligned = _score_models(recipe, folder, prompts, adapter, given)
     first, *others = (

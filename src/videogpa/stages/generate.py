@@ -8,17 +8,17 @@ nothing is generated: its clips are copied to clips/<prompt>/<number>.
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from videogpa.config import ModelConfig, Recipe
+from videogpa.config import GenerateConfig, ModelConfig, Recipe
 from videogpa.config.paths import is_inside
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import Sampling
-from videogpa.models.loading import check_size, load_model, model_identity, with_absolute_path
+from videogpa.models.loading import check_sampling, load_model, model_identity, with_absolute_path
 from videogpa.models.requests import prompt_identity, request_for
 from videogpa.records import Clip, Prompt
 from videogpa.registry import MODELS, load
@@ -59,7 +59,7 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
     if not prompts:
         raise InvalidInput(f"{folder / 'prompts.jsonl'} has no prompt with the split `train`: nothing to generate")
     config = recipe.generate
-    check_size(recipe.model, folder, frames=config.frames, height=config.height, width=config.width)
+    check_sampling(recipe.model, folder, sampling_of(config))
     adapter = None if config.adapter is None else Adapter(given_adapter(config.adapter), config.adapter_scale)
     seeds = range(config.seed, config.seed + config.candidates)
     with open_pool(recipe.workers) as pool:
@@ -169,7 +169,7 @@ class _Generator:
     def __init__(self, task: GenerateTask) -> None:
         self._task = task
         self._model = load_model(task.model, RunFolder(task.images))
-        self._model.cache_text_embeddings(task.texts)
+        self._model.cache_text_embeddings((*task.texts, task.sampling.negative_prompt))
         self._adapter: Adapter | None = None
         self._adapter_context = ExitStack()
 
@@ -275,11 +275,16 @@ def _task(prompts: Sequence[Prompt], recipe: Recipe, folder: RunFolder) -> Gener
     return GenerateTask(
         model=with_absolute_path(recipe.model, folder),
         identity=model_identity(recipe.model, folder),
-        sampling=Sampling(config.frames, config.height, config.width, config.num_inference_steps, config.guidance_scale),
+        sampling=sampling_of(config),
         fps=config.fps,
         images=folder.path.resolve(),
         texts=tuple(dict.fromkeys(prompt.text for prompt in prompts)),
     )
+
+
+def sampling_of(config: GenerateConfig) -> Sampling:
+    """Return how the clips of a recipe are sampled."""
+    return Sampling(**{field.name: getattr(config, field.name) for field in fields(Sampling)})
 
 
 def _fingerprints(jobs: Mapping[str, UserClip | GenerateJob], task: GenerateTask, adapter: Adapter | None) -> dict[str, str]:

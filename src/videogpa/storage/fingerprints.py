@@ -35,7 +35,10 @@ FIRST = {
 }
 """Class -> its settings that are hashed whatever their value. Nothing is added here."""
 
-LATER: dict[str, dict[str, Any]] = {}
+LATER: dict[str, dict[str, Any]] = {
+    "TimestepsConfig": {"weighting": "none"},
+    "Sampling": {"negative_prompt": "", "guidance_scale_2": None, "flow_shift": None},
+}
 """Class -> setting that came later -> the default that it came with (as JSON), which is not hashed.
 
 Every new setting of a class above is added here, with its first default, and stays when its default changes.

@@ -18,7 +18,7 @@ from videogpa.maths.dpo import denoising_errors
 from videogpa.maths.latents import static_penalty
 from videogpa.models.base import VideoModel
 from videogpa.training.data import Batch
-from videogpa.training.losses import LOSSES, ErrorName, Errors, LossOutput, needs_reference
+from videogpa.training.losses import ErrorName, Errors, LossOutput, loss_of, needs_reference
 
 Backpropagate = Callable[[Tensor], None]
 """Adds the gradients of a number to those of the adapter, each number with the weight that its batch has in the step."""
@@ -45,7 +45,7 @@ def joint(
         errors = {**reference_errors(model, adapter, batch, joint=True), **joint_errors(model, batch, static=static)}
     else:
         errors = winner_errors(model, batch, static=static)
-    output = LOSSES[settings.loss](errors, settings)
+    output = loss_of(errors, settings, batch.weights)
     backpropagate(output.loss)
     return output.numbers()
 
@@ -88,16 +88,16 @@ def _loser_first(
     backpropagate(settings.beta * loser["policy_loser"].sum())
     loser = {name: error.detach() for name, error in loser.items()}  # the backward pass has freed its graph
     winner = winner_errors(model, pair, static=settings.static_weight > 0)
-    slopes, output = _slopes({**reference, **winner, **loser}, settings)
+    slopes, output = _slopes({**reference, **winner, **loser}, settings, pair.weights)
     _rescale(trained, float(slopes["policy_loser"]) / settings.beta, earlier)
     backpropagate(surrogate_loss(slopes, winner))
     return output.numbers()
 
 
-def _slopes(errors: Errors, settings: TrainConfig) -> tuple[Errors, LossOutput]:
+def _slopes(errors: Errors, settings: TrainConfig, weights: Tensor | None) -> tuple[Errors, LossOutput]:
     """Return the derivative of the loss by each of the policy's errors, and the loss."""
     leaves: dict[ErrorName, Tensor] = {name: error.detach().requires_grad_() for name, error in errors.items()}
-    output = LOSSES[settings.loss](leaves, settings)
+    output = loss_of(leaves, settings, weights)
     policys: list[ErrorName] = [name for name in leaves if not name.startswith("reference")]
     slopes = torch.autograd.grad(output.loss, [leaves[name] for name in policys])
     return dict(zip(policys, slopes, strict=True)), output

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from videogpa.config import TimestepsConfig
 from videogpa.errors import MissingInput, UserError
-from videogpa.maths.diffusion import logit_normal, shifted
+from videogpa.maths.diffusion import bell_weights, logit_normal, shifted
 from videogpa.models.base import VideoModel
 from videogpa.records import Latents
 from videogpa.storage import manifests
@@ -87,6 +87,8 @@ class Batch:
     noise: Float[Tensor, "pairs latent_frames channels h w"]
     timesteps: Int[Tensor, " pairs"]
     conditions: dict[str, Tensor]
+    weights: Float[Tensor, " pairs"] | None = None
+    """Weights of the pairs' losses; None where all are 1."""
 
     def __len__(self) -> int:
         return len(self.winner)
@@ -96,7 +98,8 @@ class Batch:
         for i in range(len(self)):
             rows = slice(i, i + 1)
             conditions = {name: tensor[rows] for name, tensor in self.conditions.items()}
-            yield Batch(self.winner[rows], self.loser[rows], self.noise[rows], self.timesteps[rows], conditions)
+            weights = None if self.weights is None else self.weights[rows]
+            yield Batch(self.winner[rows], self.loser[rows], self.noise[rows], self.timesteps[rows], conditions, weights)
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,14 @@ class Batches:
         losers = [_read(row.loser.path, self.folder)["latents"].float() for row in chosen]
         conditions = [_read(row.winner.condition, self.folder) for row in chosen]
         noise = [torch.randn(clean.shape, generator=one) for clean, one in zip(winners, generators, strict=True)]
+        levels = self._levels(quantiles)
         return Batch(
             winner=torch.stack(winners).to(self.device),
             loser=torch.stack(losers).to(self.device),
             noise=torch.stack(noise).to(self.device),
-            timesteps=self.model.timesteps_at(self._levels(quantiles)).to(self.device),
+            timesteps=self.model.timesteps_at(levels).to(self.device),
             conditions={name: torch.stack([c[name] for c in conditions]).to(self.device) for name in conditions[0]},
+            weights=self._weights(levels),
         )
 
     def _levels(self, quantiles: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
@@ -150,6 +155,11 @@ class Batches:
         if recipe.sampling == "logit-normal":
             levels = logit_normal(quantiles, mean=recipe.logit_mean, std=recipe.logit_std)
         return shifted(levels, recipe.shift)
+
+    def _weights(self, levels: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"] | None:
+        if self.timesteps.weighting == "none":
+            return None
+        return bell_weights(levels, shift=self.timesteps.shift).to(self.device)
 
 
 def pair_index(position: int, pairs: int, seed: int) -> int:

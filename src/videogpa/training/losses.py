@@ -44,6 +44,23 @@ class LossOutput:
 LossFunction = Callable[[Errors, TrainConfig], LossOutput]
 
 
+def loss_of(errors: Errors, settings: TrainConfig, weights: Float[Tensor, " pairs"] | None = None) -> LossOutput:
+    """Return the loss that the settings name, of these pairs.
+
+    Args:
+        errors: The errors that the loss needs.
+        settings: The loss with its settings.
+        weights: Weights of the pairs' losses in their mean; None where all are 1. Other numbers than the loss are not weighted.
+    """
+    function = LOSSES[settings.loss]
+    if weights is None:
+        return function(errors, settings)
+    logged = function(errors, settings).logged
+    one_by_one = [function({name: error[i : i + 1] for name, error in errors.items()}, settings) for i in range(len(weights))]
+    loss = (weights * torch.stack([output.loss for output in one_by_one])).mean()
+    return LossOutput(loss, {**logged, "loss": loss.detach()})
+
+
 def dpo(errors: Errors, settings: TrainConfig) -> LossOutput:
     """Return the Diffusion-DPO loss, -log sigmoid(beta / 2 * (winner gain - loser gain)).
 
@@ -79,9 +96,11 @@ def needs_reference(loss: str) -> bool:
 def loss_at_reference(settings: TrainConfig) -> float | None:
     """Return the loss of a policy that equals its reference; None if that depends on the data.
 
-    It is log 2 for `dpo`. `sft`, `dpo+sft` and the static penalty contain the errors themselves, which no setting tells: there,
-    the held-out metrics of step 0 hold the value, since a fresh adapter changes nothing.
+    It is log 2 for `dpo` without weights. `sft`, `dpo+sft` and the static penalty contain the errors themselves, and a weight
+    depends on the timestep: there, the held-out metrics of step 0 hold the value, since a fresh adapter changes nothing.
     """
+    if settings.timesteps.weighting != "none":
+        return None
     # Errors of two different made-up pairs: a value that both give is one that no pair changes.
     values = [float(LOSSES[settings.loss](_as_reference(*pair), settings).loss) for pair in ((0.25, 0.5), (1.0, 0.75))]
     return values[0] if math.isclose(*values) else None

@@ -10,7 +10,7 @@ from videogpa.config import TrainConfig
 from videogpa.models.base import VideoModel
 from videogpa.training.backward import loser_errors, reference_errors, winner_errors
 from videogpa.training.data import Batch, Batches
-from videogpa.training.losses import LOSSES, Errors
+from videogpa.training.losses import Errors, loss_of
 
 _QUANTILES = (0.125, 0.375, 0.625, 0.875)  # the middles of four equal parts: the gain depends on the timestep
 
@@ -51,4 +51,4 @@ class Validation:
             self._reference[number] = reference_errors(self.model, self.adapter, batch, joint=False)
         winner = winner_errors(self.model, batch, static=self.settings.static_weight > 0)
         errors: Errors = {**self._reference[number], **winner, **loser_errors(self.model, batch)}
-        return LOSSES[self.settings.loss](errors, self.settings).numbers()
+        return loss_of(errors, self.settings, batch.weights).numbers()

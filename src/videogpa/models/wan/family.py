@@ -22,7 +22,7 @@ from videogpa.models.pipelines import Components, Texts, check_finite, drop, loa
 from videogpa.models.wan.configuration import FAMILY, Configuration, Kind, read_configuration
 from videogpa.models.wan.experts import COMPONENTS as EXPERTS
 from videogpa.models.wan.experts import Experts
-from videogpa.models.wan.schedule import FlowSchedule, timestep_in
+from videogpa.models.wan.schedule import FlowSchedule, timestep_in, with_shift
 
 Latents = Float[Tensor, "batch latent_frames channels h w"]
 
@@ -77,6 +77,7 @@ class Wan(ABC):
         self._texts = Texts(self._encode_text, device, tokenizer=pipeline.tokenizer, tokens=TEXT_TOKENS)
         with in_sentences(configuration.origin, "scheduler"):
             self._schedule = FlowSchedule(pipeline.scheduler, origin=configuration.origin)
+        self._scheduler = pipeline.scheduler
         self._timesteps = self._schedule.timesteps
         self._networks: list[Any] = [pipeline.transformer]
         self.transformer: Module = pipeline.transformer
@@ -98,6 +99,11 @@ class Wan(ABC):
         configuration.check_kind(cls.kind)
         configuration.sizes.check(frames=frames, height=height, width=width)
         check_weights(path, FAMILY)
+
+    @classmethod
+    def sampling_settings(cls, path: Path | str, *, revision: str | None) -> Collection[str]:
+        second = ("guidance_scale_2",) if read_configuration(path, revision).two_experts else ()
+        return ("negative_prompt", "flow_shift", *second)
 
     @classmethod
     def load(
@@ -146,6 +152,7 @@ class Wan(ABC):
             yield self._generate_one(request, sampling)
 
     def _generate_one(self, request: GenerationRequest, sampling: Sampling) -> Sample:
+        self._pipeline.scheduler = with_shift(self._scheduler, sampling.flow_shift)
         found = self._sample(request, **sampling_arguments(request, sampling, self._texts))
         latents = found[0].transpose(0, 1)
         sample = Sample(self.decode_latents(latents), latents.cpu())

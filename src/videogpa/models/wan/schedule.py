@@ -60,3 +60,11 @@ class FlowSchedule:
 def timestep_in(timesteps: range, quantiles: Float[Tensor, " batch"]) -> Int[Tensor, " batch"]:
     """Return the timesteps at quantiles in [0, 1) of a range; uniform quantiles give uniform timesteps."""
     return (quantiles.double() * len(timesteps)).long() + timesteps.start
+
+
+def with_shift(scheduler: Any, shift: float | None) -> Any:
+    """Return a scheduler like this one with another shift of its noise levels, or the same one if `shift` is None."""
+    if shift is None:
+        return scheduler
+    name = "flow_shift" if "flow_shift" in scheduler.config else "shift"  # diffusers' Euler has the shorter name
+    return type(scheduler).from_config(scheduler.config, **{name: shift})
