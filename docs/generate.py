@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from docs import memory
 from videogpa.bundled import recipes_folder
 from videogpa.config.description import section_meaning, settings
 from videogpa.critics.cards import cards_of
@@ -108,12 +109,26 @@ def recipes_page() -> str:
     return "\n".join(text) + "\n"
 
 
+def memory_page() -> str:
+    """Return the page of the memory that a training takes."""
+    headings = (
+        "model, clip",
+        "weights + adapter",
+        "activations",
+        "`gradient_checkpointing: true`",
+        "and `joint_forward: false`",
+    )
+    text = ["# Memory of a training", "", NOTE, "", *memory.ABOUT, "", *_table(headings, memory.rows()), "", *memory.FORMULA]
+    return "\n".join(text) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "measures.md": measures_page,
     "critics.md": critics_page,
     "models.md": models_page,
     "recipes.md": recipes_page,
+    "memory.md": memory_page,
 }
 
 

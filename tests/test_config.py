@@ -12,7 +12,7 @@ MINI = recipes_folder() / "smoke-test.yaml"
 SHIPPED = sorted(
     [
         *("smoke-test", "demo", "epipolar-dpo"),
-        *("cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"),
+        *("cogvideox-2b", "cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"),
         *("paper-cogvideox-5b-i2v", "paper-cogvideox-5b-t2v", "paper-cogvideox1.5-5b", "paper-wan2.2-ti2v-5b"),
     ]
 )

@@ -15,7 +15,9 @@ from videogpa.storage.run_folder import RunFolder
 PAPER = (0.05, "dpo", ("vggt",))
 OURS = (0.02, "dpo+sft", ("sfm", "da3"))
 RECIPES = {
-    **dict.fromkeys(("cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"), OURS),
+    **dict.fromkeys(
+        ("cogvideox-2b", "cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.1-1.3b", "wan2.2-ti2v-5b"), OURS
+    ),
     **{f"paper-{name}": PAPER for name in ("cogvideox-5b-i2v", "cogvideox-5b-t2v", "cogvideox1.5-5b", "wan2.2-ti2v-5b")},
     "demo": (0.0, "dpo+sft", ("oracle",)),
     "epipolar-dpo": (0.0, "dpo", ("sfm", "da3")),

@@ -95,6 +95,17 @@ class Published:
     """The paper that describes the model."""
 
 
+@dataclass(frozen=True)
+class Activations:
+    """What a forward pass through a transformer keeps for the backward pass."""
+
+    of_a_layer: float = 17
+    """Numbers per token, channel and layer, of the size that the network computes in: those of a whole layer, without its
+    attention map. The default is Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198, eq. 2, in numbers of two bytes."""
+    of_a_token: float = 0
+    """Bytes per token and channel beside the layers."""
+
+
 @runtime_checkable
 class VideoModel(Protocol):
     """A video diffusion model, loaded from a diffusers folder or hub id. The only place that knows its conventions.
@@ -109,6 +120,8 @@ class VideoModel(Protocol):
     """Whether a request must have a first frame."""
     lora_targets: tuple[str, ...]
     """Names of the linear layers that adapt, as PEFT matches them."""
+    activations: Activations
+    """What the transformer keeps in training, as measured; for the estimate of the memory."""
     transformer: Module
     """The network that is trained, if that part was loaded. Adapters are put into it in place."""
 

@@ -31,6 +31,7 @@ from videogpa.maths.diffusion import add_noise, from_velocity, variance_preservi
 from videogpa.models.base import (
     PARTS,
     PLENTY,
+    Activations,
     Expert,
     GenerationRequest,
     Memory,
@@ -81,6 +82,7 @@ class _CogVideoX(ABC):
     published: ClassVar[tuple[Published, ...]]
     needs_image: ClassVar[bool]
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")  # the paper's
+    activations: ClassVar[Activations] = Activations(of_a_layer=15)
     _pipeline_class: ClassVar[type[DiffusionPipeline]]
 
     def __init__(

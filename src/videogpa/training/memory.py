@@ -16,17 +16,19 @@ from torch.nn import Module, Parameter
 
 from videogpa.config import TrainConfig
 from videogpa.errors import UserError
+from videogpa.models.base import Activations
 from videogpa.training.data import Batch
 from videogpa.training.distributed import numbers_held
 from videogpa.training.losses import needs_reference
+from videogpa.training.precision import compute_dtype
 
 GIB = 2**30
 
-# How many numbers a forward pass keeps for the backward pass, per token, channel and layer: for a whole transformer layer
-# without its attention map, and for the layer's input alone. Korthikanti et al. 2022,
-# https://arxiv.org/abs/2205.05198, eq. 2 and section 5, in numbers of two bytes. Measured at full width, bfloat16, rank 64:
-# 15 in CogVideoX-5B, 27 in Wan2.1-1.3B, whose norms work in float32.
-_OF_A_LAYER, _OF_ITS_INPUT = 17, 1
+_OF_ITS_INPUT = 1
+"""Numbers per token, channel and layer that gradient checkpointing keeps: the layer's input."""
+_OF_ITS_GRADIENTS = 8
+"""Numbers per token and channel that the backward pass of a layer holds beside what the layer kept. Fitted to measurements,
+whose figures stand beside those of this module in docs/reference/memory.md."""
 
 _MOMENTS = {"adamw": 8, "adamw8bit": 2}  # bytes of the optimizer's state per trained number
 
@@ -54,7 +56,9 @@ class Estimate:
         )
 
 
-def estimate(transformer: Module, trained: Sequence[Parameter], batch: Batch, config: TrainConfig) -> Estimate:
+def estimate(
+    transformer: Module, trained: Sequence[Parameter], batch: Batch, config: TrainConfig, kept: Activations
+) -> Estimate:
     """Estimate what the training takes.
 
     Args:
@@ -62,6 +66,7 @@ def estimate(transformer: Module, trained: Sequence[Parameter], batch: Batch, co
         trained: The adapter's parameters.
         batch: A batch such as training will see.
         config: The settings of the training.
+        kept: What the network keeps for the backward pass.
     """
     ours = {id(parameter) for parameter in trained}
     frozen = [parameter for parameter in transformer.parameters() if id(parameter) not in ours]
@@ -70,18 +75,21 @@ def estimate(transformer: Module, trained: Sequence[Parameter], batch: Batch, co
     return Estimate(
         weights=sum(numbers_held(parameter) * parameter.element_size() for parameter in frozen),
         adapter=numbers * per_number,
-        activations=_activations(transformer, frozen[0].element_size(), batch, config),
+        activations=_activations(transformer, compute_dtype(frozen).itemsize, batch, config, kept),
     )
 
 
-def _activations(transformer: Module, element_size: int, batch: Batch, config: TrainConfig) -> int | None:
+def _activations(transformer: Module, element_size: int, batch: Batch, config: TrainConfig, kept: Activations) -> int | None:
     settings: Any = next((known for part in transformer.modules() if hasattr(known := _settings(part), "num_layers")), None)
     if settings is None:
         return None
     layers: int = settings.num_layers
-    kept = _OF_A_LAYER + layers * _OF_ITS_INPUT if config.gradient_checkpointing else layers * _OF_A_LAYER
+    numbers = layers * kept.of_a_layer
+    if config.gradient_checkpointing:
+        numbers = layers * _OF_ITS_INPUT + kept.of_a_layer + _OF_ITS_GRADIENTS
     channels: int = settings.num_attention_heads * settings.attention_head_dim
-    return int(_clips(batch, config) * _tokens(settings, batch) * channels * kept * element_size)
+    of_a_token = channels * (numbers * element_size + kept.of_a_token)
+    return int(_clips(batch, config) * _tokens(settings, batch) * of_a_token)
 
 
 def _clips(batch: Batch, config: TrainConfig) -> int:

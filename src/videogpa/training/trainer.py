@@ -13,7 +13,7 @@ from rich.markup import escape
 from videogpa import processes
 from videogpa.config import TrainConfig
 from videogpa.models.adapters import new_adapter, save_adapter
-from videogpa.models.base import VideoModel
+from videogpa.models.base import Activations, VideoModel
 from videogpa.models.exports import export_adapter
 from videogpa.storage.files import atomic_folder
 from videogpa.storage.run_folder import RunFolder
@@ -191,7 +191,8 @@ class Trainer:
 
     def _check_memory(self) -> None:
         batch = self.batches.at(range(self.config.batch_size))
-        needed = memory.estimate(self.model.transformer, self.trained, batch, self.config)
+        kept = getattr(self.model, "activations", Activations())  # a model of another package may not say it
+        needed = memory.estimate(self.model.transformer, self.trained, batch, self.config, kept)
         memory.check_fits(needed, memory.free_bytes(self.device), self.remedies)
 
     def _restore(self) -> int:

@@ -16,7 +16,18 @@ from torch import Tensor
 from torch.nn import Module
 
 from videogpa.maths.diffusion import add_noise, flow_target, from_flow, straight_path
-from videogpa.models.base import PARTS, PLENTY, Expert, GenerationRequest, Memory, Part, Published, Sample, Sampling
+from videogpa.models.base import (
+    PARTS,
+    PLENTY,
+    Activations,
+    Expert,
+    GenerationRequest,
+    Memory,
+    Part,
+    Published,
+    Sample,
+    Sampling,
+)
 from videogpa.models.folders import check_weights, in_sentences
 from videogpa.models.pipelines import Components, Texts, check_finite, drop, load_pipeline, place, sampling_arguments
 from videogpa.models.wan.configuration import FAMILY, Configuration, Kind, read_configuration
@@ -53,6 +64,7 @@ class Wan(ABC):
     published: ClassVar[tuple[Published, ...]]
     needs_image: ClassVar[bool]
     lora_targets = ("to_q", "to_k", "to_v", "to_out.0")  # the paper's for CogVideoX, here in self and cross attention
+    activations: ClassVar[Activations] = Activations(of_a_layer=24)  # its norms work in float32
     kind: ClassVar[Kind]
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     image_components: ClassVar[tuple[str, ...]] = ()

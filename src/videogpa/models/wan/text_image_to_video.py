@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from videogpa.models.base import GenerationRequest
+from videogpa.models.base import Activations, GenerationRequest
 from videogpa.models.wan.family import Latents, Wan, publication
 from videogpa.models.wan.first_frame import ImageToVideoPipeline, first_frame_latents, first_picture
 
@@ -23,6 +23,8 @@ class WanTextImageToVideo(Wan):
     needs_image = False
     kind = "wan-ti2v"
     pipeline_class = ImageToVideoPipeline
+    # Each token has a timestep, and so six modulations per channel, in float32.
+    activations = Activations(of_a_layer=38, of_a_token=24)
 
     def _sample(self, request: GenerationRequest, **arguments: Any) -> Float[Tensor, "1 channels latent_frames h w"]:
         if request.image is None:
