@@ -52,6 +52,11 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     adapter = folder / "adapter"
     if found is not None and found.same(wanted) and found.is_finished(folder):
         return adapter
+    if recipe.generate.adapter is not None:
+        _log.warning(
+            "candidates were made with generate.adapter, which training does not know: it begins at the model without it, and "
+            "that is the reference. For a second round, merge the adapter into the model: docs/how-to/second-round.md"
+        )
     trackers = monitor.choose_trackers(recipe.train)
     remedies = memory.remedies(recipe.train, _trained_model(recipe).dtype)
     with memory.explain_oom(remedies):
