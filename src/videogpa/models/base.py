@@ -99,10 +99,10 @@ class Published:
 class Activations:
     """What a forward pass through a transformer keeps for the backward pass."""
 
-    of_a_layer: float = 17
+    of_a_layer: int = 17
     """Numbers per token, channel and layer, of the size that the network computes in: those of a whole layer, without its
     attention map. The default is Korthikanti et al. 2022, https://arxiv.org/abs/2205.05198, eq. 2, in numbers of two bytes."""
-    of_a_token: float = 0
+    of_a_token: int = 0
     """Bytes per token and channel beside the layers."""
 
 
