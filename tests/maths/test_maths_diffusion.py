@@ -149,5 +149,6 @@ def test_the_bell_is_that_of_diffsynth(shift: float, expected: dict[float, float
     assert_close(found, torch.tensor(list(expected.values()), dtype=torch.float64), rtol=0, atol=1e-6)
     schedule = [shift * (1 - k / 1000) / (1 + (shift - 1) * (1 - k / 1000)) for k in range(1000)]
     bell = [math.exp(-2 * ((1000 * level - 500) / 1000) ** 2) for level in schedule]
-    weights = [(value - min(bell)) * 1000 / sum(other - min(bell) for other in bell) for value in bell]
+    least, total = min(bell), sum(bell) - 1000 * min(bell)
+    weights = [(value - least) * 1000 / total for value in bell]
     assert_close(bell_weights(torch.tensor(schedule), shift=shift).tolist(), weights, rtol=0, atol=1e-6)
