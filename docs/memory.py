@@ -106,32 +106,63 @@ def _wan(heads: int, layers: int, inner: int, channels: int = 16) -> dict[str, A
 
 PUBLISHED = {
     "zai-org/CogVideoX-5b": Published(
-        "CogVideoX-5B", "cogvideox-t2v", _COGVIDEOX, 16, 8, 226, (49, 480, 720), measured=(123, 13.1, 6.8)
+        *("CogVideoX-5B", "cogvideox-t2v", _COGVIDEOX),
+        channels=16,
+        stride=8,
+        text=226,
+        clip=(49, 480, 720),
+        measured=(123, 13.1, 6.8),
     ),
     "zai-org/CogVideoX-5b-I2V": Published(
-        *("CogVideoX-5B-I2V", "cogvideox-i2v", {**_COGVIDEOX, "in_channels": 32}, 16, 8, 226, (49, 480, 720)),
+        *("CogVideoX-5B-I2V", "cogvideox-i2v", {**_COGVIDEOX, "in_channels": 32}),
+        channels=16,
+        stride=8,
+        text=226,
+        clip=(49, 480, 720),
     ),
     "zai-org/CogVideoX-2b": Published(
-        *("CogVideoX-2B", "cogvideox-t2v"),
+        "CogVideoX-2B",
+        "cogvideox-t2v",
         {**_COGVIDEOX, "num_attention_heads": 30, "num_layers": 30, "use_rotary_positional_embeddings": False},
-        *(16, 8, 226, (49, 480, 720)),
+        channels=16,
+        stride=8,
+        text=226,
+        clip=(49, 480, 720),
     ),
     "zai-org/CogVideoX1.5-5B": Published(
         "CogVideoX1.5-5B",
         "cogvideox-t2v",
         {**_COGVIDEOX, "patch_size_t": 2, "patch_bias": False, "sample_height": 300, "sample_width": 300},
-        *(16, 8, 226, (81, 768, 1360)),
+        channels=16,
+        stride=8,
+        text=226,
+        clip=(81, 768, 1360),
         padding=1,
         measured=(312, 33, 17),
     ),
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Published(
-        "Wan2.1-1.3B", "wan-t2v", _wan(12, 30, 8960), 16, 8, 512, (81, 480, 832), measured=(132, 12.4, 6.4)
+        *("Wan2.1-1.3B", "wan-t2v", _wan(12, 30, 8960)),
+        channels=16,
+        stride=8,
+        text=512,
+        clip=(81, 480, 832),
+        measured=(132, 12.4, 6.4),
     ),
     "Wan-AI/Wan2.2-TI2V-5B-Diffusers": Published(
-        "Wan2.2-TI2V-5B", "wan-ti2v", _wan(24, 30, 14336, 48), 48, 16, 512, (121, 704, 1280), measured=(360, 26, 14)
+        *("Wan2.2-TI2V-5B", "wan-ti2v", _wan(24, 30, 14336, channels=48)),
+        channels=48,
+        stride=16,
+        text=512,
+        clip=(121, 704, 1280),
+        measured=(360, 26, 14),
     ),
     "Wan-AI/Wan2.1-T2V-14B-Diffusers": Published(
-        "Wan2.1-14B", "wan-t2v", _wan(40, 40, 13824), 16, 8, 512, (81, 480, 832), measured=(502, 44, 23)
+        *("Wan2.1-14B", "wan-t2v", _wan(40, 40, 13824)),
+        channels=16,
+        stride=8,
+        text=512,
+        clip=(81, 480, 832),
+        measured=(502, 44, 23),
     ),
 }
 """By hub id; the numbers are those of transformer/config.json there."""

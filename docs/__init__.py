@@ -1,0 +1,1 @@
+"""The site, and what writes the pages of docs/reference that are made from the code."""
