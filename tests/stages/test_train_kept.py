@@ -13,7 +13,7 @@ from videogpa.config import Recipe, TrainConfig
 from videogpa.stages import encode, generate, prompts, train
 from videogpa.storage import manifests
 from videogpa.storage.files import write_text
-from videogpa.storage.fingerprints import fingerprint
+from videogpa.storage.fingerprints import FIRST, fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import backward, earlier
 from videogpa.training.data import read_pairs
@@ -204,6 +204,7 @@ def test_a_training_of_version_0_1_is_kept(folder: RunFolder, monkeypatch: pytes
     identity = state["decided_by"]["model"]
     data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in read_pairs(folder)]
     settings = RECIPE.train.model_dump(exclude={*train._NO_EFFECT, "dtype"})
+    settings["timesteps"] = {name: settings["timesteps"][name] for name in FIRST["TimestepsConfig"].split()}
     old = fingerprint("train", (settings, "both"), 2, identity, data)
     write_text(folder / "train/state.json", json.dumps({"fingerprint": old, "adapter": state["adapter"]}))
     rows = folder / "train/metrics.jsonl"
