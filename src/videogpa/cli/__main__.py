@@ -2,4 +2,5 @@
 
 from videogpa.cli.shell import main
 
-main()
+if __name__ == "__main__":  # not where a process is started anew
+    main()

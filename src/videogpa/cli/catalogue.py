@@ -200,19 +200,21 @@ def _recipes() -> list[Entry]:
 
     entries = []
     for path in sorted(recipes_folder().glob("*.yaml")):
-        gpu = yaml.safe_load(path.read_text()).get("needs", {}).get("gpu_gib")
+        gpu = yaml.safe_load(path.read_text(encoding="utf-8")).get("needs", {}).get("gpu_gib")
         entries.append(Entry(path.stem, _purpose(path), _recipe_details(path), (f"{gpu:g} GiB GPU" if gpu else "CPU",)))
     return entries
 
 
 def _purpose(path: Path) -> str:
     """Return the first sentence of a recipe's comments, without the command that runs it."""
-    comments = " ".join(line.lstrip("# ").rstrip() for line in path.read_text().splitlines() if line.startswith("#"))
+    comments = " ".join(
+        line.lstrip("# ").rstrip() for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    )
     return comments.partition(". ")[0].partition(": `videogpa")[0].rstrip(".") + "."
 
 
 def _recipe_details(path: Path) -> Details:
-    return lambda: iter((Text(f"{path}\n", style="bold"), Text(path.read_text().rstrip())))
+    return lambda: iter((Text(f"{path}\n", style="bold"), Text(path.read_text(encoding="utf-8").rstrip())))
 
 
 def _measures() -> list[Entry]:

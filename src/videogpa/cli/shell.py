@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -16,6 +17,7 @@ from videogpa.cli import commands, run_commands, summary, terminal
 from videogpa.cli.arguments import parse
 from videogpa.cli.last_net import FAILED, LastNet
 from videogpa.cli.terminal import console
+from videogpa.errors import MissingInput
 from videogpa.renames import upgrade_flags
 from videogpa.temporary import sweep
 from videogpa.text_files import printable
@@ -82,12 +84,24 @@ def _run(given: list[str], level: int) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("videogpa").setLevel(level if processes.is_main_process() else logging.ERROR)
     name, parsed = parse({name: command.function for name, command in COMMANDS.items()}, upgrade_flags(given))
+    _require_working_folder()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers stop, temporary files go
     if processes.is_main_process():
         sweep()
     if not _call(COMMANDS[name], parsed):
         raise SystemExit(FAILED)
+
+
+def _require_working_folder() -> None:
+    """Refuse a working folder that has been deleted: PyTorch's libraries end the process without a word that helps."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise MissingInput(
+            f"the folder that this command was started in cannot be used ({error.strerror}): change to another one with `cd`, "
+            "and run it again"
+        ) from None
 
 
 class _PrintableFormatter(logging.Formatter):

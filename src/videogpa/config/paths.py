@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from videogpa.config.settings import CameraPrompts
@@ -89,8 +89,12 @@ def _absolute(path: str, base: Path) -> str:
 
 
 def _is_local(path: str, base: Path) -> bool:
-    return path.startswith(("/", "~", "./", "../")) or (bool(path) and file_exists(base / path))
+    begins = path.startswith(("/", "~", "./", "../")) or Path(path).is_absolute()
+    return begins or (bool(path) and file_exists(base / path))
 
 
-def _relative(path: str, folder: Path) -> str:
-    return os.path.relpath(path, folder) if Path(path).is_absolute() and Path(path).is_relative_to(folder) else path
+def _relative(path: str, folder: PurePath) -> str:
+    """Return a path inside a folder relative to it, written as on POSIX, which every system reads; any other as it is."""
+    if not (Path(path).is_absolute() and Path(path).is_relative_to(folder)):
+        return path
+    return Path(os.path.relpath(path, folder)).as_posix()

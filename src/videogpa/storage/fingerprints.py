@@ -163,11 +163,13 @@ def path_fingerprint(path: Path) -> str:
     """
     if kind_of_file(path) == "not a file":
         raise InvalidInput(f"{path} {WHAT_TO_DO['not a file']}")
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():  # in an order that does not depend on the system, as that of paths does
+        files = sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.relative_to(path).parts)
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size
-        digest.update(f"{file.relative_to(path) if path.is_dir() else ''}:{size}\n".encode())
+        digest.update(f"{file.relative_to(path).as_posix() if path.is_dir() else ''}:{size}\n".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(_SAMPLE_BYTES))
             if size > _SAMPLE_BYTES:

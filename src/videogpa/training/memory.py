@@ -3,7 +3,6 @@
 import importlib.util
 import logging
 import math
-import resource
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,8 +127,18 @@ def peak_gib(device: torch.device) -> float:
     """Return the peak of the memory in use since the process began, in GiB: the GPU's, or on a CPU the process's."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIB
+    return _peak_bytes() / GIB
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has had."""
+    try:
+        import resource
+    except ImportError:  # Windows: its own count
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts kilobytes on Linux, bytes on a Mac
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 Effect = Literal["keeps", "restarts", "restarts and generates"]
