@@ -36,7 +36,7 @@ test-fast: $(READY)
 
 # The tests of broken and hostile inputs with a hundred generated inputs each; `make test` generates a few.
 abuse: $(READY)
-	OMP_NUM_THREADS=1 ABUSE_TABLE=benchmarks/results/abuse.md $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal tests/abuse tests/test_pipeline.py::test_killed_at_random_moments_it_ends_as_if_it_had_not_been
+	OMP_NUM_THREADS=1 ABUSE_TABLE=benchmarks/results/abuse.md $(BIN)/python -m pytest --numprocesses $(JOBS) --dist worksteal tests/abuse
 
 check: $(READY)
 	$(BIN)/ruff check

@@ -1,33 +1,20 @@
-"""The whole loop through the real command line: what it leaves behind, and that killing it changes nothing."""
+"""The whole loop through the real command line: what it leaves behind. (Kills: tests/abuse/test_kills.py.)"""
 
 import json
 import os
-import random
 import resource
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from small_runs import OVERRIDES, content, same
+
 pytestmark = pytest.mark.slow
 
 COMMAND = [sys.executable, "-m", "videogpa.cli"]
-SMALL = {
-    "prompts.world": "{train: 3, held_out: 2, frames: 9, height: 32, width: 32}",
-    "generate": "{candidates: 2, frames: 9, height: 32, width: 32, fps: 8, num_inference_steps: 2, guidance_scale: 1.0}",
-    "score.frames": "9",
-    "pair.keep_motion": "0.0",  # two clips of noise a prompt: the better one may well be the calmer one
-    "train": "{steps: 6, batch_size: 1, gradient_accumulation_steps: 2, learning_rate: 1.0e-3, warmup_steps: 1, "
-    "lora_rank: 4, lora_alpha: 8, checkpoint_every: 1, "
-    "trackers: []}",
-    "evaluate": "{critics: [oracle], seeds: 1}",
-}
-OVERRIDES = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]
-KILLS = 20 if os.environ.get("ABUSE_TABLE") else 8  # `make abuse` kills twenty times
 
 
 def start(folder: Path, *, largest_file: int = resource.RLIM_INFINITY) -> subprocess.Popen[str]:
@@ -39,38 +26,10 @@ def start(folder: Path, *, largest_file: int = resource.RLIM_INFINITY) -> subpro
     )  # fmt: skip
 
 
-CLOCK = {"seconds", "pairs_per_second", "memory_gib"}  # what a row tells of the machine
-
-
 def finish(process: "subprocess.Popen[str]") -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Everything a run leaves behind, without the clock's readings and what only the training itself reads."""
-    files = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = str(file.relative_to(folder))
-        if file.suffix == ".jsonl":
-            rows = [json.loads(line) for line in file.read_text().splitlines()]
-            files[name] = "\n".join(json.dumps({k: v for k, v in row.items() if k not in CLOCK}) for row in rows).encode()
-        elif name not in {".lock", ".videogpa"}:
-            files[name] = file.read_bytes()
-    return files
-
-
-def progress(folder: Path) -> int:
-    """Count what a run has left so far: files, and rows of manifests."""
-    count = 0
-    for root, _, files in os.walk(folder):  # unlike Path.rglob, passes over what vanishes as it looks
-        count += len(files)
-        for file in files:
-            if file.endswith(".jsonl"):
-                with suppress(FileNotFoundError):
-                    count += Path(root, file).read_bytes().count(b"\n")
-    return count
 
 
 @pytest.fixture(scope="module")
@@ -111,44 +70,6 @@ def test_a_finished_run_does_nothing_again(uninterrupted: Path) -> None:
     finish(start(uninterrupted))
     assert content(uninterrupted) == before
     assert [p for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp] == []
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(uninterrupted: Path, tmp_path: Path) -> None:
-    """kill -9 at random, KILLS times, then once to the end: nothing lost, doubled or different."""
-    moments, kills, folder = random.Random(0), 0, tmp_path / "run-0"
-    while kills < KILLS:
-        if killed(folder, moments):
-            kills += 1
-        else:  # it came to its end before the next kill: the others go to another run
-            assert same(folder, uninterrupted)
-            folder = tmp_path / f"run-{kills}"
-    finish(start(folder))
-    assert same(folder, uninterrupted)
-
-
-def killed(folder: Path, moments: random.Random) -> bool:
-    """Let a run go on for one to three more files or rows and a moment, then kill it. False if it ended by itself."""
-    process = start(folder)
-    target = progress(folder) + moments.randint(1, 3)
-    while progress(folder) < target:
-        if process.poll() is not None:
-            finish(process)
-            return False
-        time.sleep(0.005)
-    time.sleep(moments.uniform(0, 0.2))
-    process.kill()
-    process.communicate()
-    return process.returncode == -signal.SIGKILL
-
-
-def same(folder: Path, reference: Path) -> bool:
-    """Whether two runs left the same files with the same content; shows how they differ."""
-    mine, theirs = content(folder), content(reference)
-    assert set(mine) == set(theirs)
-    assert [name for name in theirs if mine[name] != theirs[name]] == []
-    return True
 
 
 @pytest.mark.parametrize("largest_file", [30_000, 100_000, 3_000_000])

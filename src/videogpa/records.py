@@ -118,6 +118,8 @@ class Clip(Row):
     path: str
     latents: str | None = None
     """The latents that the clip was decoded from, if they were kept: bfloat16, in the space of `VideoModel.encode_video`."""
+    content: str | None = None
+    """A hash of the file at `path` when it was made, by which damage is noticed. Rows of earlier versions have none."""
 
 
 class Score(Row):

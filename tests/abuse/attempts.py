@@ -22,6 +22,8 @@ End = Literal["right result", "clear sentence"]
 ENDS = ("right result", "clear sentence", "other")
 COUNTS: Counter[tuple[str, str]] = Counter()
 """(kind of input, how the try ended) -> number of tries of this process."""
+KILLS: Counter[tuple[str, str]] = Counter()
+"""(stage, signal) -> kills of this process; (stage, "survived") -> those after which it ended as if it had not been killed."""
 _NOT_A_SENTENCE = re.compile(r"Traceback|should not have happened|object at 0x|<class |^\s*$")
 _LONGEST = 2000  # characters of a message: a dump of what was given is no sentence
 
@@ -136,6 +138,18 @@ def write_table(path: Path, counts: Counter[tuple[str, str]]) -> None:
     for kind in [*kinds, "all"]:
         of = [sum(n for (k, e), n in counts.items() if e == end and kind in (k, "all")) for end in ENDS]
         lines.append(f"| {kind} | {sum(of)} | " + " | ".join(map(str, of)) + " |")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_kills(path: Path, counts: Counter[tuple[str, str]]) -> None:
+    """Write the kills of all processes as a table in Markdown: a line per stage, and their sum."""
+    signals = ("KILL", "TERM", "INT")
+    lines = ["| stage | " + " | ".join(signals) + " | tried | survived |", "|---|" + "---:|" * (len(signals) + 2)]
+    for stage in [*dict.fromkeys(sorted(stage for stage, _ in counts)), "all"]:
+        of = {column: sum(n for (s, c), n in counts.items() if c == column and stage in (s, "all")) for _, column in counts}
+        tried = [of.get(name, 0) for name in signals]
+        lines.append(f"| {stage} | " + " | ".join(map(str, [*tried, sum(tried), of.get("survived", 0)])) + " |")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 _ALL: Counter[tuple[str, str]] = Counter()
+_KILLS: Counter[tuple[str, str]] = Counter()
 _same = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("few", max_examples=8, **_same)
 settings.register_profile("many", max_examples=100, **_same)
@@ -29,19 +30,27 @@ def _hand_over(request: pytest.FixtureRequest) -> Any:
     config = request.config
     if hasattr(config, "workeroutput"):
         config.workeroutput["attempts"] = attempts.dumped(attempts.COUNTS)
+        config.workeroutput["kills"] = attempts.dumped(attempts.KILLS)
     else:
         _ALL.update(attempts.COUNTS)
+        _KILLS.update(attempts.KILLS)
 
 
 class _Gather:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        _ALL.update(attempts.loaded(getattr(node, "workeroutput", {}).get("attempts", "[]")))
+        output = getattr(node, "workeroutput", {})
+        _ALL.update(attempts.loaded(output.get("attempts", "[]")))
+        _KILLS.update(attempts.loaded(output.get("kills", "[]")))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if attempts.TABLE and _ALL:
             attempts.write_table(Path(attempts.TABLE), _ALL)
             terminalreporter.write_line(Path(attempts.TABLE).read_text(encoding="utf-8"))
+        if attempts.TABLE and _KILLS:
+            kills = Path(attempts.TABLE).with_name("kills.md")
+            attempts.write_kills(kills, _KILLS)
+            terminalreporter.write_line(kills.read_text(encoding="utf-8"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

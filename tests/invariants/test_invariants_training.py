@@ -1,4 +1,4 @@
-"""What holds for every training: resumed = uninterrupted, and accumulated = batched. (Kills: tests/test_pipeline.py.)"""
+"""What holds for every training: resumed = uninterrupted, and accumulated = batched. (Kills: tests/abuse/test_kills.py.)"""
 
 import json
 import shutil

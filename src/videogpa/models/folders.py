@@ -39,7 +39,8 @@ _CONFIG = {"scheduler": "scheduler_config.json", "image_processor": "preprocesso
 _STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
 _VOCABULARIES = ("tokenizer.json", "spiece.model")
 _LARGEST_VOCABULARY = 200_000_000  # bytes
-_READ = ("*.json", "*.safetensors", "*.model", "*.txt")  # of a component; no .bin, no code
+READ = ("*.json", "*.safetensors", "*.model", "*.txt")
+"""What is read of a component's folder: no .bin, no code."""
 _VARIANTS = ("*.fp16*", "*.bf16*", "*.non_ema*")
 
 
@@ -106,7 +107,7 @@ def local_folder(path: Path | str, family: Family, *, revision: str | None, comp
     if isinstance(path, Path) or Path(path).is_dir():
         return Path(path)
     wanted = family.classes if components is None else components
-    readable = ("*.json",) if components is None else _READ
+    readable = ("*.json",) if components is None else READ
     patterns = [INDEX, *(f"{component}/{pattern}" for component in wanted for pattern in readable)]
 
     def complete(folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """From a recipe's `model` section to a model: where its weights are, their fingerprint, and loading."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from videogpa.devices import pick_device
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.hub import is_hub_id
 from videogpa.models.base import PARTS, Memory, Part, Sampling, VideoModel
+from videogpa.models.folders import INDEX, READ
 from videogpa.registry import MODELS, load
 from videogpa.storage.fingerprints import fingerprint, hashed_later, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import cut
-from videogpa.weight_files import WHAT_TO_DO, kind_of_file
+from videogpa.weight_files import WHAT_TO_DO, kind_of_file, read_json
 
 _TOY = "toy:"
 
@@ -69,10 +70,47 @@ def with_absolute_path(config: ModelConfig, folder: RunFolder) -> ModelConfig:
 
 
 def model_identity(config: ModelConfig, folder: RunFolder) -> str:
-    """Return a fingerprint of everything that changes the model's results: class, weights, dtype and tiling. Not the device."""
+    """Return a fingerprint of everything that changes the model's results: class, weights, dtype and tiling. Not the device.
+
+    Of a folder in diffusers' format the files count that are read: another one may come and go.
+    """
+    return model_identities(config, folder)[0]
+
+
+def model_identities(config: ModelConfig, folder: RunFolder) -> list[str]:
+    """Return what `model_identity` does, and after it the one that version 0.1 gave the model, if it is another.
+
+    Version 0.1 counted every file in the model's folder. What it made is kept as long as nothing there changes.
+    """
     path = resolve_model_path(config, folder)
-    weights = path_fingerprint(path) if isinstance(path, Path) else path
-    return fingerprint("model", config.name, weights, config.revision, config.dtype, config.tiling, *hashed_later(config))
+    if isinstance(path, str):
+        weights = [path]
+    else:
+        weights = list(dict.fromkeys([path_fingerprint(path, _counts(path)), path_fingerprint(path)]))
+    rest = (config.revision, config.dtype, config.tiling, *hashed_later(config))
+    return [fingerprint("model", config.name, each, *rest) for each in weights]
+
+
+def in_use(identities: Sequence[str], made_with: Callable[[str], bool]) -> str:
+    """Return the identity of a model that something was made with already, or the first.
+
+    Args:
+        identities: What `model_identities` returns.
+        made_with: Whether something that is there was made with an identity.
+    """
+    return next((identity for identity in identities if len(identities) > 1 and made_with(identity)), identities[0])
+
+
+def _counts(path: Path) -> Callable[[Path], bool]:
+    """Return what tells of a file in a model's folder whether it is read."""
+    try:
+        parts = set(read_json(path / INDEX))
+    except (InvalidInput, MissingInput):
+        return lambda file: True
+    return lambda file: (
+        file == Path(INDEX)
+        or (len(file.parts) == 2 and file.parts[0] in parts and any(file.match(pattern) for pattern in READ))
+    )
 
 
 def check_size(config: ModelConfig, folder: RunFolder, *, frames: int, height: int, width: int) -> None:

@@ -5,7 +5,8 @@ latents/<clip>.safetensors, and what the transformer receives of every prompt in
 Where the latents that a clip was decoded from were kept, they are used as they are, and nothing is encoded.
 """
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,19 +16,26 @@ from torch import Tensor
 from videogpa.config import GenerateConfig, ModelConfig, Recipe
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import VideoModel
-from videogpa.models.loading import load_model, model_identity, with_absolute_path
+from videogpa.models.loading import in_use, load_model, model_identities, with_absolute_path
 from videogpa.models.requests import prompt_identity, request_for
 from videogpa.records import Clip, Latents, Prompt
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.storage.tensors import read_fingerprint, save_tensors
+from videogpa.storage.tensors import damage, read_fingerprint, save_tensors, set_aside_if_damaged
 from videogpa.video import read_frames
 from videogpa.workers import open_pool
+
+_log = logging.getLogger(__name__)
+
+FOLDER = "latents"
+"""Where this stage writes, in the run folder."""
 
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
     """Encode every clip that is in a pair, and the prompt of each. What is encoded already is kept.
+
+    Files that are no longer what was written are set aside as `<name>.damaged`, and are made again.
 
     Args:
         recipe: The sections `generate` (size and first seed), `model` and `workers` are read.
@@ -37,11 +45,23 @@ def run(recipe: Recipe, folder: RunFolder) -> list[Latents]:
         A row for every clip of a pair, with the files of its latents and of its prompt's condition.
 
     Raises:
-        UserError: If a clip of a pair is missing, cannot be read, or has another size than the recipe.
+        UserError: If a clip of a pair is missing, cannot be read, or has another size than the recipe, or the latents that it
+            was decoded from are damaged.
     """
-    jobs = _plan(recipe, folder)
-    wanted = {clip.row.clip: clip.row.fingerprint for job in jobs for clip in job.clips}
     latents = manifests.latents(folder)
+    made = {row.clip: row.fingerprint for row in latents.rows()}
+    identities = model_identities(recipe.model, folder)
+
+    def made_with(identity: str) -> bool:
+        return any(
+            made.get(name) == value for name, value in _fingerprints(_plan(recipe, folder, identities, identity)).items()
+        )
+
+    jobs = _plan(recipe, folder, identities, in_use(identities, made_with))
+    wanted = _fingerprints(jobs)
+    for path in dict.fromkeys(name for row in latents.rows() for name in (row.path, row.condition)):
+        if path.startswith(f"{FOLDER}/"):  # not those that `generate` has kept, and makes again
+            set_aside_if_damaged(folder / path)
     with open_pool(recipe.workers) as pool:
 
         def make(names: list[str]) -> Iterator[Latents]:
@@ -98,7 +118,7 @@ class EncodeTask:
     def _encode(self, job: EncodeJob, model: VideoModel) -> list[Latents]:
         self._encode_prompt(job, model)
         for clip in job.clips:
-            if clip.video is not None:
+            if clip.video is not None and read_fingerprint(self.folder / clip.row.path) != clip.row.fingerprint:
                 latents = {"latents": model.encode_video(self._read(clip.video))}
                 save_tensors(latents, self.into / clip.row.path, fingerprint=clip.row.fingerprint)
         return [clip.row for clip in job.clips]
@@ -121,13 +141,23 @@ class EncodeTask:
         return video
 
 
-def _plan(recipe: Recipe, folder: RunFolder) -> list[EncodeJob]:
-    """Return one job for every prompt that has a clip in a pair."""
+def _fingerprints(jobs: list[EncodeJob]) -> dict[str, str]:
+    return {clip.row.clip: clip.row.fingerprint for job in jobs for clip in job.clips}
+
+
+def _plan(recipe: Recipe, folder: RunFolder, identities: Collection[str], identity: str) -> list[EncodeJob]:
+    """Return one job for every prompt that has a clip in a pair.
+
+    Args:
+        recipe: The sections `generate` and `model` are read.
+        folder: The run folder.
+        identities: Those of the model. Latents that were kept under any of them are its own.
+        identity: The one that the conditions of prompts are made with.
+    """
     clips = _paired_clips(folder)
     if not clips:
         return []
     prompts = {prompt.prompt: prompt for prompt in manifests.prompts(folder).rows()}
-    identity = model_identity(recipe.model, folder)
     config = recipe.generate
     size = (config.frames, config.height, config.width)
     by_prompt: dict[str, list[Clip]] = {}
@@ -136,7 +166,7 @@ def _plan(recipe: Recipe, folder: RunFolder) -> list[EncodeJob]:
     jobs = []
     for name, members in by_prompt.items():
         condition = fingerprint("condition", identity, prompt_identity(prompts[name], folder.path), size, config.seed)
-        to_encode = tuple(_clip_to_encode(clip, condition, identity, folder) for clip in members)
+        to_encode = tuple(_clip_to_encode(clip, condition, identities, folder) for clip in members)
         jobs.append(EncodeJob(prompts[name], condition, to_encode))
     return jobs
 
@@ -158,23 +188,33 @@ def _paired_clips(folder: RunFolder) -> list[Clip]:
     return [clips[name] for name in names]
 
 
-def _clip_to_encode(clip: Clip, condition: str, identity: str, folder: RunFolder) -> ClipToEncode:
-    kept = _kept_latents(clip, identity, folder)
+def _clip_to_encode(clip: Clip, condition: str, identities: Collection[str], folder: RunFolder) -> ClipToEncode:
+    kept = _kept_latents(clip, identities, folder)
     row = Latents(
         clip=clip.clip,
         prompt=clip.prompt,
-        path=f"latents/{clip.clip}.safetensors" if kept is None else kept,
-        condition=f"latents/conditions/{clip.prompt}.safetensors",
+        path=f"{FOLDER}/{clip.clip}.safetensors" if kept is None else kept,
+        condition=f"{FOLDER}/conditions/{clip.prompt}.safetensors",
         fingerprint=fingerprint("latents", condition, path_fingerprint(folder / (kept or clip.path))),
     )
     return ClipToEncode(row, (folder / clip.path).resolve() if kept is None else None)
 
 
-def _kept_latents(clip: Clip, identity: str, folder: RunFolder) -> str | None:
-    """Return the file of the latents that the clip was decoded from, if they were kept and this very model made them."""
-    if clip.latents is None or read_fingerprint(folder / clip.latents) != identity:
+def _kept_latents(clip: Clip, identities: Collection[str], folder: RunFolder) -> str | None:
+    """Return the file of the latents that the clip was decoded from, if they were kept and this very model made them.
+
+    Raises:
+        InvalidInput: If they are damaged: latents of the decoded video are not the same, and are not taken unasked.
+    """
+    if clip.latents is None:
         return None
-    return clip.latents
+    path = folder / clip.latents
+    why = damage(path)
+    if why is not None:
+        raise InvalidInput(f"{path}, the latents of a paired clip, is damaged ({why}). `videogpa generate` makes it again.")
+    if not path.exists():
+        _log.warning("%s, the latents that the clip was decoded from, is gone: the video is encoded in its place", path)
+    return clip.latents if read_fingerprint(path) in identities else None
 
 
 def _left(jobs: list[EncodeJob], names: set[str]) -> list[EncodeJob]:

@@ -5,6 +5,7 @@ In: prompts.jsonl, with first frames in prompts/. Out: clips.jsonl, the videos c
 nothing is generated: its clips are copied to clips/<prompt>/<number>.
 """
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,19 +19,21 @@ from videogpa.config import GenerateConfig, ModelConfig, Recipe
 from videogpa.config.paths import is_inside
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.models.base import Sampling
-from videogpa.models.loading import check_sampling, load_model, model_identity, with_absolute_path
+from videogpa.models.loading import check_sampling, in_use, load_model, model_identities, with_absolute_path
 from videogpa.models.requests import prompt_identity, request_for
 from videogpa.records import Clip, Prompt
 from videogpa.registry import MODELS, load
 from videogpa.stages.prompts import check_clip
 from videogpa.storage import manifests
-from videogpa.storage.files import atomic_path
+from videogpa.storage.files import atomic_path, set_aside
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.storage.tensors import save_tensors
+from videogpa.storage.tensors import save_tensors, set_aside_if_damaged
 from videogpa.text_files import shown
 from videogpa.video import write_video
 from videogpa.workers import WorkerPool, map_items, open_pool
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Adapter:
 
 def run(recipe: Recipe, folder: RunFolder) -> list[Clip]:
     """Make `recipe.generate.candidates` clips of every training prompt. Clips that are there already are kept.
+
+    Videos and latents that are no longer what was written are set aside as `<name>.damaged`, and their clips are made again.
 
     Args:
         recipe: The sections `generate`, `model` and `workers` are read.
@@ -111,10 +116,19 @@ def make_clips(
         UserError: If an image, a clip or the adapter is missing, or the adapter does not fit the model.
     """
     _check_images(recipe, [prompt for prompt in prompts if not prompt.videos])
-    task = _task(prompts, recipe, folder)
+    tasks = _tasks(prompts, recipe, folder)
     prompts = [_with_absolute_clips(prompt, folder) for prompt in prompts]
     clips = manifests.clips(into)
     jobs = _plan(prompts, seeds, recipe, clips.staging.resolve(), adapter, keep_latents)
+    made = {row.clip: row for row in clips.rows()}
+    for row in made.values():
+        _set_damaged_aside(row, into)
+
+    def made_with(identity: str) -> bool:
+        fingerprints = _fingerprints(jobs, tasks[identity], adapter)
+        return any(name in made and made[name].fingerprint == value for name, value in fingerprints.items())
+
+    task = tasks[in_use(list(tasks), made_with)]
     wanted = _fingerprints(jobs, task, adapter)
 
     def make(names: list[str]) -> Iterator[Clip]:
@@ -123,6 +137,19 @@ def make_clips(
         yield from pool.map(task, [job for job in left if isinstance(job, GenerateJob)], label="generate")
 
     return clips.update(wanted, make)
+
+
+def _with_content(row: Clip, folder: Path) -> Clip:
+    return row.model_copy(update={"content": path_fingerprint(folder / row.path)})
+
+
+def _set_damaged_aside(row: Clip, folder: RunFolder) -> None:
+    """Set the files of a clip aside that are no longer what was written; the clip is then made again."""
+    video = folder / row.path
+    if row.content is not None and video.exists() and path_fingerprint(video) != row.content:
+        _log.warning("%s is damaged: it is no longer what was written; it is now %s", video, set_aside(video).name)
+    if row.latents is not None:
+        set_aside_if_damaged(folder / row.latents)
 
 
 # Clips that are generated.
@@ -181,7 +208,7 @@ class _Generator:
         if row.latents is not None:
             latents = {"latents": sample.latents.to(torch.bfloat16)}
             save_tensors(latents, job.into / row.latents, fingerprint=task.identity)
-        return row
+        return _with_content(row, job.into)
 
     def _set_adapter(self, adapter: Adapter | None) -> None:
         if adapter == self._adapter:
@@ -230,7 +257,7 @@ def import_clip(clip: UserClip) -> Clip:
             temporary.hardlink_to(clip.source)  # the run's own copy, in prompts/: the same bytes need not lie there twice
         except OSError:  # a file system without such links
             shutil.copyfile(clip.source, temporary)
-    return clip.row
+    return _with_content(clip.row, clip.into)
 
 
 def _with_absolute_clips(prompt: Prompt, folder: RunFolder) -> Prompt:
@@ -270,16 +297,20 @@ def _plan(
     return jobs
 
 
-def _task(prompts: Sequence[Prompt], recipe: Recipe, folder: RunFolder) -> GenerateTask:
+def _tasks(prompts: Sequence[Prompt], recipe: Recipe, folder: RunFolder) -> dict[str, GenerateTask]:
+    """Return the task by each of the model's identities."""
     config = recipe.generate
-    return GenerateTask(
-        model=with_absolute_path(recipe.model, folder),
-        identity=model_identity(recipe.model, folder),
-        sampling=sampling_of(config),
-        fps=config.fps,
-        images=folder.path.resolve(),
-        texts=tuple(dict.fromkeys(prompt.text for prompt in prompts)),
-    )
+    return {
+        identity: GenerateTask(
+            model=with_absolute_path(recipe.model, folder),
+            identity=identity,
+            sampling=sampling_of(config),
+            fps=config.fps,
+            images=folder.path.resolve(),
+            texts=tuple(dict.fromkeys(prompt.text for prompt in prompts)),
+        )
+        for identity in model_identities(recipe.model, folder)
+    }
 
 
 def sampling_of(config: GenerateConfig) -> Sampling:

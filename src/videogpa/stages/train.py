@@ -12,12 +12,12 @@ from videogpa import processes
 from videogpa.config import ModelConfig, Recipe
 from videogpa.devices import pick_device
 from videogpa.models.base import TRAINED_PARTS
-from videogpa.models.loading import load_model, model_identity
+from videogpa.models.loading import in_use, load_model, model_identities
 from videogpa.storage.files import set_aside
 from videogpa.storage.fingerprints import fingerprint, hashed, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import checkpoints, distributed, earlier, memory, monitor, state
-from videogpa.training.data import EncodedPair, hold_out, read_pairs
+from videogpa.training.data import EncodedPair, hold_out, read_pairs, require_whole
 from videogpa.training.state import TrainingState
 from videogpa.training.trainer import Trainer
 
@@ -47,11 +47,12 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
             the memory does not suffice.
     """
     pairs = read_pairs(folder)
-    wanted, before = _describe(recipe, folder, pairs)
+    wanted, before = _wanted(recipe, folder, pairs)
     found = _find(folder, wanted, before)
     adapter = folder / "adapter"
     if found is not None and found.same(wanted) and found.is_finished(folder):
         return adapter
+    require_whole(pairs, folder)
     if recipe.generate.adapter is not None:
         _log.warning(
             "candidates were made with generate.adapter, which training does not know: it begins at the model without it, and "
@@ -63,6 +64,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         trainer = _new_trainer(recipe, folder, pairs, trackers, wanted.fingerprint, remedies)
         if processes.is_main_process():
             _make_way(recipe, folder, found, wanted)
+            folder.begun()
         monitor.start_trackers(trainer.accelerator, trackers, recipe.train)
         trainer.train()
     trainer.accelerator.end_training()
@@ -176,8 +178,22 @@ def _trained_model(recipe: Recipe) -> ModelConfig:
     return recipe.model.model_copy(update={"dtype": recipe.train.dtype or recipe.model.dtype})
 
 
-def _describe(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> tuple[TrainingState, str]:
+def _wanted(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> tuple[TrainingState, str]:
+    """Return what `_describe` does, with the identity of the model that the training in the folder was made with, if any."""
+    described = {model: _describe(recipe, pairs, model) for model in model_identities(_trained_model(recipe), folder)}
+    found = state.read(folder, mend=False)
+    made_from = None if found is None else found.fingerprint
+    model = in_use(list(described), lambda model: made_from in (described[model][0].fingerprint, described[model][1]))
+    return described[model]
+
+
+def _describe(recipe: Recipe, pairs: list[EncodedPair], model: str) -> tuple[TrainingState, str]:
     """Return what decides the adapter: settings, pairs per step, weights with their dtype, and data.
+
+    Args:
+        recipe: The sections `train` and `model` are read.
+        pairs: The pairs of the run.
+        model: The identity of the model.
 
     Returns:
         The state of such a training before its first step, and the fingerprint that version 0.1 gave it.
@@ -185,7 +201,6 @@ def _describe(recipe: Recipe, folder: RunFolder, pairs: list[EncodedPair]) -> tu
     data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
     config = recipe.train
     step = processes.world_size() * config.batch_size * config.gradient_accumulation_steps
-    model = model_identity(_trained_model(recipe), folder)
     settings = hashed(config, exclude={*_NO_EFFECT, "dtype"})
     before = fingerprint("train", (settings, recipe.model.expert), step, model, data)
     steps = settings.pop("steps")

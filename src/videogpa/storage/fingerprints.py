@@ -9,7 +9,7 @@ that it is the default.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +149,12 @@ def _jsonable(value: object) -> Any:
     raise TypeError(f"cannot fingerprint a {type(value).__name__}")
 
 
-def path_fingerprint(path: Path) -> str:
+def path_fingerprint(path: Path, counts: Callable[[Path], bool] = lambda file: True) -> str:
     """Hash a file, or every file below a folder.
 
     Args:
         path: The file or folder. Of each file the size and the first and last megabyte count, and below a folder its name too.
+        counts: Tells of a path relative to the folder whether that file counts.
 
     Returns:
         16 hexadecimal digits.
@@ -165,7 +166,8 @@ def path_fingerprint(path: Path) -> str:
         raise InvalidInput(f"{path} {WHAT_TO_DO['not a file']}")
     files = [path]
     if path.is_dir():  # in an order that does not depend on the system, as that of paths does
-        files = sorted((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.relative_to(path).parts)
+        counted = (file for file in path.rglob("*") if file.is_file() and counts(file.relative_to(path)))
+        files = sorted(counted, key=lambda file: file.relative_to(path).parts)
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size

@@ -1,5 +1,6 @@
 """The lines of a manifest: what is a row, what is damaged, what is of another version, and what leads out of the run folder."""
 
+import errno
 import json
 import logging
 import os
@@ -50,8 +51,12 @@ class Inside:
             return self._known[folder] and (not stat.S_ISLNK(os.lstat(path).st_mode) or self._leads_inside(path))
         except (FileNotFoundError, NotADirectoryError):  # its row is made again
             return True
-        except (OSError, RuntimeError):  # a loop of links, a name that is too long
+        except RuntimeError:  # a loop of links
             return False
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
+                return False
+            raise  # it cannot be read now, which says nothing of where it leads
 
     def _leads_inside(self, path: str) -> bool:
         return Path(path).resolve().is_relative_to(self._root)

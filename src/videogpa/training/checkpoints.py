@@ -104,11 +104,15 @@ def restore(folder: Path, adapter: PeftModel, optimizer: torch.optim.Optimizer) 
 
 
 def _whole(folder: Path) -> Iterator[tuple[Path, Note]]:
-    """Yield the checkpoints whose files are what they were when they were written, the newest first; set the others aside."""
+    """Yield the checkpoints whose files are what they were when they were written, the newest first; set the others aside.
+
+    Raises:
+        OSError: If a file cannot be read now, which says nothing of what it holds.
+    """
     for path in _newest_first(folder):
         try:
             yield path, _checked(path)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             _give_up(path, str(error))
 
 
@@ -131,12 +135,12 @@ def _checked(path: Path) -> Note:
     """Return the note of a checkpoint whose files are what they were when it was written.
 
     Raises:
-        OSError: If a file cannot be read.
+        OSError: If a file cannot be read now.
         ValueError: If one is damaged or missing.
     """
     try:
         note = Note.model_validate_json((path / _NOTE).read_bytes())
-    except ValidationError:
+    except (ValidationError, FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise ValueError(f"{_NOTE} is not readable") from None
     if "optimizer.pt" in note.files:
         raise ValueError("version 0.1 wrote it, whose optimizer.pt is a pickle")

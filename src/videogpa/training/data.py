@@ -9,17 +9,18 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from videogpa.config import TimestepsConfig
-from videogpa.errors import MissingInput, UserError
+from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.maths.diffusion import bell_weights, logit_normal, shifted
 from videogpa.models.base import VideoModel
 from videogpa.records import Latents
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
+from videogpa.storage.tensors import damage, read_tensors
+
+_NAMED = 3  # files in a message
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,27 @@ def _generator(purpose: str, *keys: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+def require_whole(pairs: Sequence[EncodedPair], folder: RunFolder) -> None:
+    """Check, before hours of work, that the files of all pairs are what was written.
+
+    Raises:
+        UserError: If some are missing or damaged; the message names them, and what makes them again.
+        OSError: If one cannot be read now.
+    """
+    rows = [row for pair in pairs for row in (pair.winner, pair.loser)]
+    broken = {}
+    for path in dict.fromkeys(name for row in rows for name in (row.path, row.condition)):
+        why = damage(folder / path)
+        if why is not None or not (folder / path).exists():
+            broken[path] = why or "missing"
+    if broken:
+        named = ", ".join(f"{folder / path} ({why})" for path, why in list(broken.items())[:_NAMED])
+        more = f" and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+        raise UserError(f"latents are damaged or missing: {named}{more}. `videogpa run` makes them again, and nothing else.")
+
+
 def _read(path: str, folder: RunFolder) -> dict[str, Tensor]:
     try:
-        return load_file(folder / path)
-    except (SafetensorError, FileNotFoundError) as error:
-        raise UserError(f"{folder / path} cannot be read ({error}). Remove it, and run `videogpa encode` again.") from None
+        return read_tensors(folder / path)
+    except (InvalidInput, MissingInput) as error:
+        raise UserError(f"{error}. `videogpa run` makes it again, and goes on from the last checkpoint.") from None

@@ -87,7 +87,7 @@ def bring_back(folder: RunFolder, number: int) -> None:
 def _read(path: Path) -> Replaced | None:
     try:
         return Replaced.model_validate_json((path / _NOTE).read_bytes())
-    except (OSError, ValidationError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValidationError):
         return None
 
 

@@ -51,13 +51,16 @@ def read(folder: RunFolder, *, mend: bool) -> TrainingState | None:
     Args:
         folder: The run folder.
         mend: Set a damaged state.json aside with a warning, and find out from the checkpoints what it said.
+
+    Raises:
+        OSError: If it cannot be read now, which says nothing of what it holds.
     """
     path = folder / "train" / "state.json"
     try:
         return TrainingState.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
-    except (OSError, ValidationError):
+    except (IsADirectoryError, ValidationError):
         if mend:
             _log.warning("%s is damaged; it is now %s, and is written again", path, set_aside(path).name)
     note = checkpoints.newest(folder / "train" / "checkpoints") if mend else None

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import cache
 
 from videogpa.errors import UserError
 
@@ -20,8 +21,9 @@ _TRY = (
 )
 
 
+@cache
 def require_cluster(address: str) -> None:
-    """Try to connect to a Ray cluster, for less than 20 seconds.
+    """Try to connect to a Ray cluster, for less than 20 seconds; once for all stages of a run.
 
     Args:
         address: HOST:PORT, ray://HOST:PORT, or auto.

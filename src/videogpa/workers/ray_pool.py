@@ -7,8 +7,10 @@ started here listens on loopback only, shows no dashboard, reports no usage and 
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -31,6 +33,7 @@ LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 80 * 2**20  # about the smallest that Ray accepts: only descriptions of items and rows pass through it
 LONGEST_ROOT = 11
 """Bytes of the path in which Ray can have its folder: its sockets lie 92 further, and macOS takes 103 (Linux 107)."""
+_PATIENCE = 5  # seconds until processes that were killed are gone
 RETRIES = 3  # of an item whose worker was killed: an item that kills every worker must end
 
 
@@ -67,7 +70,8 @@ class RayPool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop_workers()
+        if self._config.ray is not None:  # a Ray of our own ends with all that it runs
+            self._stop_workers()
         self._resources.close()
 
     def map(self, task: Task[Item, Result], items: Sequence[Item], *, label: str) -> Iterator[Result]:
@@ -118,21 +122,24 @@ class RayPool:
 
     def _start(self) -> None:
         """Connect to the cluster, or start Ray on this machine."""
+        started: list[psutil.Process] = []
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         folder = str(self._resources.enter_context(temporary_folder(_root_for_sockets())))
         if self._config.ray is None:
             options |= {"num_cpus": self._config.count * self._cores(), "object_store_memory": OBJECT_STORE_BYTES}
             options |= {"include_dashboard": False, "_node_ip_address": LOOPBACK}
             options |= {"_temp_dir": str(Path(folder, "r"))}  # Ray lets everybody write to its folder, so it lies in ours
+            self._resources.callback(_end, started)
         else:
             require_cluster(self._config.ray)
+        self._resources.callback(self._ray.shutdown)  # registered first, for a start that is interrupted
+        self._resources.callback(_family, psutil.Process().children(), started)
         try:
-            with _at(folder):
+            with _at(folder), _own_sigterm():
                 self._ray.init(address=self._config.ray or "local", **options)
         except (ConnectionError, ValueError) as error:
             where = f"no Ray cluster at {self._config.ray}" if self._config.ray else "Ray does not start on this machine"
             raise UserError(f"{where}: {error}") from None
-        self._resources.callback(self._ray.shutdown)
         if self._config.ray is None and self._ray.util.get_node_ip_address() != LOOPBACK:
             raise UserError(f"Ray would listen on {self._ray.util.get_node_ip_address()}: it was imported before videogpa")
         self._check_resources()
@@ -171,6 +178,39 @@ def _at(folder: str) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this program does at SIGTERM: Ray puts a handler in its place, which ends the process as it stands."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _family(before: Collection[psutil.Process], found: list[psutil.Process]) -> None:
+    """Add the children of this process that were not there before, with all of their descendants, to those found."""
+    for child in psutil.Process().children():
+        if child not in before:
+            with suppress(psutil.NoSuchProcess):
+                found += [child, *child.children(recursive=True)]
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """End the processes that still run.
+
+    Those that Ray's own processes have started, such as its agents, otherwise notice their end within a minute, and write files
+    until then.
+    """
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=_PATIENCE)
 
 
 def _root_for_sockets() -> Path | None:
