@@ -20,7 +20,8 @@ from videogpa.stages import train
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import memory, monitor
 from videogpa.training.data import Batch
-from videogpa.training.monitor import MetricsRow, TrainingMonitor, require_number
+from videogpa.training.metrics import MetricsRow
+from videogpa.training.monitor import TrainingMonitor, require_number
 
 GIB = 2**30
 

@@ -4,7 +4,7 @@ In: what the other stages have left in the run folder. Out: report.html, a singl
 each time: that is quick, and the page then shows exactly what is there.
 """
 
-import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
@@ -26,7 +26,10 @@ from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import read_text
 from videogpa.training.losses import loss_at_reference
+from videogpa.training.metrics import metrics_at
 from videogpa.video import read_frames
+
+_log = logging.getLogger(__name__)
 
 _LARGEST_EVALUATION = 1 << 26  # bytes
 
@@ -110,7 +113,9 @@ def _funnel(rows: list[Pair]) -> list[FunnelStep]:
 
 def training_panels(metrics: Path, settings: TrainConfig) -> list[Panel]:
     """Return the training curves: does the loss fall below that of the reference, and do winners gain over it?"""
-    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    if not metrics.exists():
+        _log.warning("%s is gone: the report has no curves of the training", metrics)
+    rows = [row.model_dump() for row in metrics_at(metrics).rows()]
 
     def curves(*names: str) -> dict[str, tuple[list[int], list[float]]]:
         drawn = {}

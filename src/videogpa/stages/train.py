@@ -16,7 +16,7 @@ from videogpa.models.loading import in_use, load_model, model_identities
 from videogpa.storage.files import set_aside
 from videogpa.storage.fingerprints import fingerprint, hashed, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.training import checkpoints, distributed, earlier, memory, monitor, state
+from videogpa.training import checkpoints, distributed, earlier, memory, metrics, monitor, state
 from videogpa.training.data import EncodedPair, hold_out, read_pairs, require_whole
 from videogpa.training.state import TrainingState
 from videogpa.training.trainer import Trainer
@@ -87,7 +87,7 @@ def _find(folder: RunFolder, wanted: TrainingState, before: str) -> TrainingStat
     found = state.read(folder, mend=True)
     if found is not None and found.steps is None and found.fingerprint == before:
         found = wanted.model_copy(update={"adapter": found.adapter})
-        monitor.mark(folder, wanted.fingerprint)
+        metrics.mark(folder, wanted.fingerprint)
         state.write(folder, found)
     number = None if found is not None and found.same(wanted) else earlier.find(folder, wanted)
     if number is not None and processes.world_size() > 1:  # the other processes may be reading what would be renamed
@@ -120,7 +120,7 @@ def _change_steps(recipe: Recipe, folder: RunFolder, found: TrainingState, wante
         _begin_anew(folder, found, wanted, f"; it cannot go on: {reason}")
         return
     moved = _where(earlier.move_out(folder, f"prolonged to {wanted.steps} steps", found, parts=("adapter",)))
-    monitor.drop_end(folder, recipe.train, steps)
+    metrics.drop_end(folder, recipe.train, steps)
     _log.warning("train.steps is %s and was %s: the training goes on after step %d%s", wanted.steps, steps, done, moved)
 
 

@@ -151,13 +151,14 @@ def _refuse_other_version(
         )
 
 
-def set_lines_aside(path: Path, lines: list[bytes], damaged: Mapping[int, Damaged]) -> None:
+def set_lines_aside(path: Path, lines: list[bytes], damaged: Mapping[int, Damaged], then: str) -> None:
     """Move damaged lines of a manifest to `<name>.damaged`, with a warning that names them.
 
     Args:
         path: The manifest.
         lines: Its lines.
         damaged: The number of each damaged line, from 1, and what is wrong with it.
+        then: What becomes of their rows.
     """
     aside = path.with_name(f"{path.name}.damaged")
     require_regular(aside)
@@ -168,6 +169,6 @@ def set_lines_aside(path: Path, lines: list[bytes], damaged: Mapping[int, Damage
     named = "; ".join(f"line {number}: {str(why)[:200]}" for number, why in list(damaged.items())[:_NAMED])
     more = f"; and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
     _log.warning(
-        "%s: %d of %d lines are damaged (%s%s). They are set aside in %s, and their rows are made again.",
-        *(path, len(damaged), len(lines), named, more, aside.name),
+        "%s: %d of %d lines are damaged (%s%s). They are set aside in %s, and %s.",
+        *(path, len(damaged), len(lines), named, more, aside.name, then),
     )

@@ -35,6 +35,7 @@ class Manifest(Generic[R]):
         retry: Callable[[R], bool] | None = None,
         part_of: RunFolder | None = None,
         keep_replaced: bool = False,
+        lost: str = "",
     ) -> None:
         """Describe the manifest at `path`; nothing is read yet.
 
@@ -47,6 +48,7 @@ class Manifest(Generic[R]):
                 have passed.
             part_of: The run folder, which is told of the first row that is made.
             keep_replaced: Whether the rows that new settings replace are moved aside with their files: see `update`.
+            lost: What follows from damaged rows, for messages, where they are not made again.
         """
         self.path = path
         self._row_type = row_type
@@ -55,6 +57,7 @@ class Manifest(Generic[R]):
         self._retry = retry or (lambda row: False)
         self._folder = part_of
         self._keep_replaced = keep_replaced
+        self._lost = lost or "their rows are made again"
 
     @property
     def staging(self) -> Path:
@@ -87,7 +90,7 @@ class Manifest(Generic[R]):
             except Damaged as error:
                 damaged[number] = error
         if damaged and processes.is_main_process():
-            set_lines_aside(self.path, lines, damaged)
+            set_lines_aside(self.path, lines, damaged, self._lost)
         return rows
 
     def update(

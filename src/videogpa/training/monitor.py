@@ -1,4 +1,4 @@
-"""The rows of train/metrics.jsonl, the warnings that are read off them, and the trackers that they are sent to."""
+"""The warnings that are read off the metrics of a training, and the trackers that they are sent to."""
 
 import importlib.util
 import logging
@@ -6,67 +6,18 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from statistics import fmean, median
-from typing import Literal
 
 import torch
 from accelerate import Accelerator
 
 from videogpa.config import TrainConfig
 from videogpa.errors import UserError
-from videogpa.records import Row
-from videogpa.storage.files import write_text
-from videogpa.storage.manifests import Manifest
-from videogpa.storage.run_folder import RunFolder
+from videogpa.training.metrics import MetricsRow
 
 _WINDOW = 100  # steps that the gains are averaged over: one step's gain is mostly noise
 _SHORT, _EXPLODED = 10, 10.0  # the median loss of the last ten steps may be ten times that of the first ten
 
 _log = logging.getLogger(__name__)
-
-
-class MetricsRow(Row):
-    """One line of metrics.jsonl: means over the pairs of a step before its update, or over the held-out pairs.
-
-    `videogpa.training.losses.LossOutput` says what the numbers from `loss` to `margin` are. A loss that runs the winners only
-    (`sft`) has gains on held-out pairs alone.
-    """
-
-    step: int
-    """Steps finished before: training and held-out rows of one step are of the same policy."""
-    split: Literal["train", "held_out"] = "train"
-    loss: float
-    static: float | None = None
-    winner_gain: float | None = None
-    loser_gain: float | None = None
-    accuracy: float | None = None
-    margin: float | None = None
-    gradient_norm: float | None = None
-    """Before clipping."""
-    learning_rate: float | None = None
-    pairs_per_second: float | None = None
-    memory_gib: float | None = None
-    """The peak since the process began: of the GPU's memory, or without a GPU of the process's."""
-    seconds: float
-
-
-def metrics(folder: RunFolder) -> Manifest[MetricsRow]:
-    """Return the manifest of the run's metrics."""
-    return Manifest(folder / "train" / "metrics.jsonl", MetricsRow, "split step")
-
-
-def mark(folder: RunFolder, fingerprint: str) -> None:
-    """Give the rows the fingerprint of their training that this version computes."""
-    rows = metrics(folder)
-    marked = [row.model_copy(update={"fingerprint": fingerprint}) for row in rows.rows()]
-    write_text(rows.path, "".join(row.model_dump_json() + "\n" for row in marked))
-
-
-def drop_end(folder: RunFolder, config: TrainConfig, steps: int) -> None:
-    """Drop the rows that a training of `steps` steps has because it ends there, and that a longer one does not have."""
-    rows = metrics(folder)
-    ends = {("train", steps - 1): config.log_every, ("held_out", steps): config.validate_every}
-    kept = [row for row in rows.rows() if row.step % ends.get((row.split, row.step), 1) == 0]
-    rows.drop_stale({rows.key(row): row.fingerprint for row in kept})
 
 
 class TrainingMonitor:

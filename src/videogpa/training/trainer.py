@@ -21,7 +21,8 @@ from videogpa.training import backward, checkpoints, memory, monitor
 from videogpa.training.data import Batches, EncodedPair
 from videogpa.training.distributed import average_gradients, average_numbers, broadcast, positions
 from videogpa.training.memory import Remedy
-from videogpa.training.monitor import MetricsRow, TrainingMonitor, require_number
+from videogpa.training.metrics import MetricsRow, metrics
+from videogpa.training.monitor import TrainingMonitor, require_number
 from videogpa.training.precision import Backpropagation, compute_dtype, loss_scale
 from videogpa.training.validation import Validation
 from videogpa.workers import progress
@@ -174,7 +175,7 @@ class Trainer:
         """Send a row to the trackers, and append it to the metrics."""
         monitor.send_to_trackers(self.accelerator, row)
         if processes.is_main_process():
-            monitor.metrics(self.folder).append(row.model_copy(update={"fingerprint": self.fingerprint}))
+            metrics(self.folder).append(row.model_copy(update={"fingerprint": self.fingerprint}))
 
     def _save(self, done: int) -> None:
         """Write a checkpoint of `done` finished steps."""
@@ -206,7 +207,7 @@ class Trainer:
         """Drop the rows after the checkpoint. Return a monitor that has read those before, and the steps validated already."""
         watch, validated = TrainingMonitor(), set()
         if processes.is_main_process():
-            rows = monitor.metrics(self.folder)
+            rows = metrics(self.folder)
             wanted = [rows.key_of(split="train", step=step) for step in range(first)]
             wanted += [rows.key_of(split="held_out", step=step) for step in range(first + 1)]
             rows.drop_stale(dict.fromkeys(wanted, self.fingerprint))
