@@ -182,13 +182,15 @@ def _at(folder: str) -> Iterator[None]:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    """Keep what this program does at SIGTERM: Ray puts a handler in its place, which ends the process as it stands."""
+    """Keep what this program does at SIGTERM: Ray puts a handler in its place, which exits with status 15 and says nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
