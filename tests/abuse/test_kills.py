@@ -90,7 +90,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    temporary = Path(f"/tmp/k{os.getpid()}")  # short, since the sockets of Ray lie below it
+    temporary = Path(f"/tmp/k{os.getpid() % 100_000}")  # short, since the sockets of Ray lie below it
     temporary.mkdir()
     environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
