@@ -118,8 +118,11 @@ class Stage:
 
 COMMANDS = ("generate", "score-run", "pair", "encode", "train", "evaluate", "report")
 LEFT_BY = {"generate": ("clips", "clips.jsonl")}
-WITH_WORKERS = ("generate", "score-run", "encode", "evaluate", "score")
-"""Commands that take --workers."""
+WITH_WORKERS = [
+    *((stage, name) for stage in ("generate", "score") for name in SIGNALS),
+    *(("score-run", "INT"), ("encode", "TERM"), ("evaluate", "KILL")),
+]
+"""Stages that workers do, and the signals that they are killed by: each takes until Ray has started."""
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +166,10 @@ def cells() -> Iterator[Any]:
     for stage in ("prompts", *COMMANDS, "score", "run"):
         for name in SIGNALS:
             if MANY or (stage, name) in few:
-                yield pytest.param(stage, name, "alone", 3 if MANY else 1, id=f"{stage}-{name}")
-            if stage in WITH_WORKERS and (MANY or (stage, name) == ("generate", "KILL")):
-                yield pytest.param(stage, name, "workers", 1, id=f"{stage}-{name}-workers")
+                kills = (5 if stage == "run" else 3) if MANY else 1
+                yield pytest.param(stage, name, "alone", kills, id=f"{stage}-{name}")
+    for stage, name in WITH_WORKERS if MANY else ():
+        yield pytest.param(stage, name, "workers", 1, id=f"{stage}-{name}-workers")
 
 
 @pytest.mark.parametrize(("name", "kill", "who", "kills"), list(cells()))
@@ -198,7 +202,7 @@ def killed(server: Server, stage: Stage, folder: Path, kill: str, moments: rando
     status = server.run(
         [*stage.arguments, "--out", str(folder), *(("--workers", "2") if workers else ())],
         folder,
-        at=moments.randint(1, max(1, stage.calls // 2)),
+        at=moments.randint(1, max(1, stage.calls // (6 if workers else 2))),  # workers write most files themselves
         delay=delay,
         signal=SIGNALS[kill],
         group=kill == "INT",  # as a terminal sends it
