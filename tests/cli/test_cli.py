@@ -108,3 +108,13 @@ def test_score_run_scores_a_run_with_the_critic_that_set_names(tmp_path: Path) -
     assert [row.clip for row in rows] == [clip.clip for clip in manifests.clips(folder).rows()]
     assert {row.critic for row in rows} == {"oracle"}
     assert recipe.score.critic != "oracle"
+
+
+def test_the_log_is_printed_on_the_terminal() -> None:
+    """In a process of its own: here pytest has handlers already, which the command line leaves alone."""
+    code = (
+        "import logging; from videogpa.cli import main; main(['list', 'measures']); "
+        "logging.getLogger('videogpa.training').info('42 pairs')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1:] == ["INFO 42 pairs"]

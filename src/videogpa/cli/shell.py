@@ -74,15 +74,20 @@ def main(arguments: list[str] | None = None) -> None:
     terminal.prepare()
     given = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in given
+    _print_log(level=logging.DEBUG if debug else logging.INFO)
     with LastNet(given, debug=debug):
-        _run([word for word in given if word != "--debug"], level=logging.DEBUG if debug else logging.INFO)
+        _run([word for word in given if word != "--debug"])
 
 
-def _run(given: list[str], level: int) -> None:
+def _print_log(level: int) -> None:
+    """Send the log to the terminal. Before `LastNet`: where the root has a handler already, basicConfig adds none."""
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("videogpa").setLevel(level if processes.is_main_process() else logging.ERROR)
+
+
+def _run(given: list[str]) -> None:
     name, parsed = parse({name: command.function for name, command in COMMANDS.items()}, upgrade_flags(given))
     _require_working_folder()
     if threading.current_thread() is threading.main_thread():
