@@ -9,6 +9,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything of Hugging Face is imported
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is: see videogpa.cli
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray puts its workers behind everything else, such as the other tests
 
 from jaxtyping import install_import_hook
 

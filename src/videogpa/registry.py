@@ -62,6 +62,14 @@ class Registry(Mapping[str, Plugin]):
     def __len__(self) -> int:
         return len(self._builtin) + len(self._outside[0])
 
+    def version_of(self, name: str) -> tuple[str, ...]:
+        """Return name and version of the package that brought a plug-in; nothing for one of this package.
+
+        It is part of the fingerprint of results, which another version may give differently.
+        """
+        brought_by = self[name].distribution
+        return () if brought_by is None else (brought_by,)
+
     @property
     def refused(self) -> Mapping[str, str]:
         """Names that other packages announce and that cannot be used, with the reason."""

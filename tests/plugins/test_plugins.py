@@ -134,6 +134,12 @@ def test_an_installed_package_brings_a_critic_and_a_model(installed: Path, tmp_p
     assert (row["critic"], row["status"], row["details"]) == ("wall", "ok", {"distance": "3"})
     assert row["loo_error"] > 0
 
+    [metadata] = installed.glob("room_critics-*.dist-info/METADATA")
+    metadata.write_text(metadata.read_text().replace("Version: 1.2", "Version: 1.3"))
+    assert videogpa(installed, "score", *asked, "--out", str(out)).returncode == 0
+    (again,) = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
+    assert again["fingerprint"] != row["fingerprint"]  # another version may score otherwise
+
     refused = videogpa(installed, "score", str(tmp_path / "clip.mp4"), "--critic", "wall", "--option", "distance=-3")
     assert refused.returncode == 1
     assert "distance: Input should be greater than 0" in refused.stderr

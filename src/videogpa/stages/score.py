@@ -15,6 +15,7 @@ from videogpa.config import Recipe, ScoreConfig, WorkersConfig
 from videogpa.critics.networks.weights import local_source
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.records import Clip, Prompt, Score
+from videogpa.registry import CRITICS
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
@@ -164,7 +165,7 @@ def score_clips(
     jobs: dict[str, ScoreJob] = {}
     wanted: dict[str, str] = {}
     for config in configs:
-        changed = changed_options(config.critic, config.options)
+        changed = (*changed_options(config.critic, config.options), *CRITICS.version_of(config.critic))
         for clip in clips:
             key, prompt = rows.key_of(critic=config.critic, clip=clip.clip), by_prompt[clip.prompt]
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
@@ -215,7 +216,7 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     files = _by_name(find_videos(paths))
     keys = {rows.key_of(critic=config.critic, clip=name): name for name in files}
     weights = weights_identity(config)
-    settings = (config, *changed_options(config.critic, config.options))
+    settings = (config, *changed_options(config.critic, config.options), *CRITICS.version_of(config.critic))
     wanted = {key: fingerprint(*settings, weights, clip_fingerprint(files[name])) for key, name in keys.items()}
     task = ScoreTask((config,), out.resolve() / STRIPS)
 
