@@ -37,7 +37,7 @@ def cached(name: str, *, patterns: Sequence[str], revision: str | None = None) -
         folder = snapshot_download(name, revision=revision, allow_patterns=list(patterns), local_files_only=True)
     except LocalEntryNotFoundError as error:
         folder = getattr(error, "snapshot_path", "")  # of one that lacks files, which may not be needed
-    except (HFValidationError, OSError):
+    except (HFValidationError, OSError, RuntimeError):  # RuntimeError: there is no home, and so no cache
         return None
     return Path(folder) if folder else None
 
@@ -84,6 +84,12 @@ def fetch(
         raise UserError(f"{name} is neither a folder or file here nor a model on the hub (or one that needs a login)") from None
     except RevisionNotFoundError:
         raise UserError(f"{name} has no revision {revision!r} on the hub; look at https://huggingface.co/{name}") from None
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # what `Path.expanduser` says
+            raise
+        raise UserError(
+            f"there is no home folder to keep {name} in: set HF_HOME to a folder. {_by_hand(name, setting)}"
+        ) from None
     except (HfHubHTTPError, OSError) as error:
         raise UserError(f"{name} could not be fetched from the hub ({cut(error)}). {_by_hand(name, setting)}") from None
     return Path(folder)

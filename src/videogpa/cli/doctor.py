@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 
-from videogpa import __version__
+from videogpa import __version__, hub
 from videogpa.bundled import TINY, recipes_folder
 from videogpa.config import Recipe, load_recipe
 from videogpa.critics.cards import Card, cards_of
@@ -95,9 +95,9 @@ def _model_state(path: str) -> str:
         return "ships with the package"
     if Path(path).exists():
         return "a folder of this machine"
-    from huggingface_hub import try_to_load_from_cache
-
-    return "in the hub's cache" if try_to_load_from_cache(path, "model_index.json") else "not here; fetched on first use"
+    folder = hub.cached(path, patterns=("model_index.json",))
+    here = folder is not None and (folder / "model_index.json").is_file()
+    return "in the hub's cache" if here else "not here; fetched on first use"
 
 
 def _recipes() -> Iterator[tuple[str, str, str]]:

@@ -232,7 +232,14 @@ def fetch_vgg(url: str = VGG16_URL, sha256: str = VGG16_SHA256) -> Path:
         InvalidInput: If what came is not the file that was asked for.
     """
     cache = vgg_cache()
-    cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingInput(
+            f"the vgg weights of LPIPS cannot be cached in {cache.parent} ({error.strerror}): set XDG_CACHE_HOME to a folder "
+            f"that can be written to, or {VGG_VARIABLE} to the path of the weights; or use the alex network, which ships with "
+            "the package"
+        ) from None
     with tempfile.TemporaryDirectory(dir=cache.parent) as folder:  # beside the cache: the last step must be a rename
         checkpoint = Path(folder) / "vgg16.pth"
         received = _download(url, checkpoint)
