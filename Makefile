@@ -27,12 +27,14 @@ demo: $(READY)
 	$(BIN)/videogpa demo
 
 JOBS ?= 2
+# Files in their order: by default those with few tests come last, which are the slow ones, and one of the two cores idles.
+PARALLEL = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 # What to run while working: all but the tests marked `slow`.
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 # The tests of broken and hostile inputs with a hundred generated inputs each; `make test` generates a few.
 abuse: $(READY)
