@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from videogpa.measures import MEASURES, MOTIONS
+from videogpa.text_files import plural
 
 if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
@@ -122,17 +123,17 @@ def open_report(result: "RunResult", arguments: Mapping[str, Any]) -> str:
 
 def written_prompts(rows: "list[Prompt]", arguments: Mapping[str, Any]) -> str | None:
     """Where `videogpa prompts` wrote them, if it did."""
-    return f"{len(rows)} prompts written to {arguments['out']}" if arguments["out"] is not None else None
+    return f"{plural(len(rows), 'prompt')} written to {arguments['out']}" if arguments["out"] is not None else None
 
 
 def counted(what: str) -> Callable[[Sequence[Any]], RenderableType]:
     """Return what shows how many rows a stage returned."""
-    return lambda rows: f"{len(rows)} {what}"
+    return lambda rows: plural(len(rows), what)
 
 
 def scores(rows: "list[Score]") -> RenderableType:
     """How many clips have a score."""
-    return f"{sum(row.status == 'ok' for row in rows)} of {len(rows)} clips scored"
+    return f"{sum(row.status == 'ok' for row in rows)} of {plural(len(rows), 'clip')} scored"
 
 
 def path(path: Path) -> RenderableType:
@@ -204,11 +205,11 @@ def _changes(critic: str, findings: "CriticFindings", *, own: bool) -> Table:
 
 
 STAGES: dict[str, Callable[[Any], RenderableType]] = {
-    "prompts": counted("prompts"),
-    "generate": counted("clips"),
+    "prompts": counted("prompt"),
+    "generate": counted("clip"),
     "score": scores,
     "pair": pairs,
-    "encode": counted("encoded clips"),
+    "encode": counted("encoded clip"),
     "train": path,
     "evaluate": evaluation,
     "report": path,

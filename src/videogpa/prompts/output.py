@@ -9,7 +9,7 @@ from rich.text import Text
 
 from videogpa.records import Prompt
 from videogpa.storage.files import write_text
-from videogpa.text_files import printable
+from videogpa.text_files import plural, printable
 
 SHOWN = 20  # about a screen of prompts
 
@@ -25,7 +25,7 @@ def prompt_table(rows: Sequence[Prompt]) -> Group:
         table.add_row(Text(row.prompt), row.split, Text(printable(_brings(row))), Text(printable(row.text)))
     more = f" ({len(rows) - SHOWN} more than shown)" if len(rows) > SHOWN else ""
     held_out = sum(row.split == "held_out" for row in rows)
-    return Group(table, f"{len(rows) - held_out} prompts to train with, {held_out} held out{more}")
+    return Group(table, f"{plural(len(rows) - held_out, 'prompt')} to train with, {held_out} held out{more}")
 
 
 def write_prompts(rows: Sequence[Prompt], path: Path) -> None:
@@ -35,5 +35,5 @@ def write_prompts(rows: Sequence[Prompt], path: Path) -> None:
 
 def _brings(row: Prompt) -> str:
     parts = ["a scene"] if row.scene is not None else [] if row.image is None else [Path(row.image).name]
-    parts += [f"{len(row.videos)} clips"] if row.videos else []
+    parts += [plural(len(row.videos), "clip")] if row.videos else []
     return ", ".join(parts)
