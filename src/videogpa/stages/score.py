@@ -87,7 +87,7 @@ class _Scorers:
             self._scorers[job.critic] = Scorer.from_config(self._settings[job.critic])
         try:
             return Outcome(self._score(self._scorers[job.critic], job))
-        except Exception as error:
+        except Exception as error:  # whatever it is, the row names it, and the other clips are scored
             if _concerns_all(error):
                 raise
             row = Score(clip=job.clip, critic=job.critic, status="error", reason=_reason(error))
