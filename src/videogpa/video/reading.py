@@ -17,7 +17,7 @@ from torch import Tensor
 from videogpa.text_files import plural
 from videogpa.video.colours import orientation_of, set_upright, to_rgb
 from videogpa.video.files import Timeline, UnreadableVideo, opened, timeline_of
-from videogpa.video.still_frames import still_frames
+from videogpa.video.still_frames import RATE_OF_PICTURES, still_frames
 
 _SEEK_GAIN = 24
 """A seek must save more frames than this. Refilling the decoder's pipeline costs about its threads plus its delay."""
@@ -88,7 +88,7 @@ def probe(path: str | Path) -> VideoInfo:
     if timeline.times:
         last = timeline.times[-1] - timeline.times[0]
         duration = last * timeline.time_base * Fraction(frames, max(frames - 1, 1)) or duration
-    fps = rate or frames / duration
+    fps = rate or (frames / duration if duration else Fraction(RATE_OF_PICTURES))  # a file that tells neither
     return VideoInfo(path, frames, fps=float(fps), height=height, width=width, duration=float(duration))
 
 
@@ -281,4 +281,5 @@ def scaled_down(picture: Tensor) -> Tensor:
     scale = (SCALED / (height * width)) ** 0.5
     size = max(int(width * scale), 1), max(int(height * scale), 1)
     planes = [cv2.resize(plane.numpy().astype(np.float32), size, interpolation=cv2.INTER_AREA) for plane in picture]
-    return torch.from_numpy(np.stack(planes))
+    largest = 1.0 if picture.is_floating_point() else 255.0
+    return torch.from_numpy(np.stack(planes)).clamp_(0, largest)  # sums of weights may exceed 1 by rounding

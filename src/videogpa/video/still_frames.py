@@ -20,7 +20,7 @@ NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>[0-9]{1,18})\.(?P<suffix>png|j
 """Names of pictures that are frames of a clip: frame_0001.png."""
 
 _A_PICTURE = re.compile(r".*\.(png|jpe?g)", re.IGNORECASE | re.DOTALL)
-_RATE = 25.0  # frames per second of pictures, which have none of their own
+RATE_OF_PICTURES = 25  # frames per second of pictures, which have none of their own
 _HEADER, _ANIMATED = 30, 2  # bytes of a WebP file's header, and a bit of its flags
 
 
@@ -45,7 +45,7 @@ def still_frames(path: Path) -> StillFrames | None:
     """
     if path.is_dir():
         files = _frame_files(path)
-        return StillFrames(len(files), _RATE, lambda indices: _read_files(path, [files[index] for index in indices]))
+        return StillFrames(len(files), RATE_OF_PICTURES, lambda indices: _read_files(path, [files[index] for index in indices]))
     require_file(path)
     try:
         with path.open("rb") as stream:
@@ -131,7 +131,7 @@ def _webp(path: Path, start: bytes) -> StillFrames:
             for index in indices:
                 yield _webp_frame(path, image, index)
 
-    return StillFrames(count, 1000 / milliseconds if milliseconds else _RATE, read)
+    return StillFrames(count, 1000 / milliseconds if milliseconds else RATE_OF_PICTURES, read)
 
 
 def _webp_opened(path: Path) -> Image.Image:
