@@ -100,6 +100,8 @@ def test_numpy_arrays_and_tensors_are_scored_with_equal_numbers(arrays: dict[str
     of_arrays = columns(**arrays)
     assert of_arrays == columns(**{name: torch.from_numpy(array) for name, array in arrays.items()})
     assert 0 < float(of_arrays["loo_error"]) < float(of_arrays["single_image"])  # exact geometry explains the frames
+    other = {"images": arrays["images"].transpose(0, 2, 3, 1), "depth": list(arrays["depth"])}
+    assert of_arrays == columns(**{**arrays, **other, "camera_from_world": arrays["camera_from_world"].tolist()})
     still = {**arrays, "camera_from_world": np.repeat(arrays["camera_from_world"][:1], FRAMES, axis=0)}
     assert float(columns(**still)["loo_error"]) > float(of_arrays["loo_error"])  # and wrong cameras explain them worse
 
@@ -107,10 +109,10 @@ def test_numpy_arrays_and_tensors_are_scored_with_equal_numbers(arrays: dict[str
 @pytest.mark.parametrize(
     ("name", "change", "error"),
     [
-        ("images", lambda a: a.transpose(0, 2, 3, 1), ValueError),
-        ("images", lambda a: (255 * a).astype(np.uint8), TypeError),
+        ("images", lambda a: a[:, :2], ValueError),
+        ("images", lambda a: (255 * a).astype(np.int16), TypeError),
         ("depth", lambda a: a[1:], ValueError),
-        ("depth", lambda a: a.tolist(), TypeError),
+        ("depth", lambda a: "depth.npy", TypeError),
         ("camera_from_world", lambda a: a[:, :3], ValueError),
         ("intrinsics", lambda a: a.astype(np.int64), TypeError),
     ],

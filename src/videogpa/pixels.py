@@ -73,10 +73,10 @@ def as_frames(frames: Frames, name: str = "frames", *, keep_gradient: bool = Fal
     if isinstance(frames, Tensor | np.ndarray):
         given = _tensor(frames, name)
         if given.ndim not in (3, 4) or 0 in given.shape:
-            raise InvalidInput(f"{name}: expected {FORMS}, and got {_told(given.shape)}")
+            raise InvalidInput(f"{name}: expected {FORMS}, and got {shape_text(given.shape)}")
         if given.ndim == 3 and (given.shape[0] in _CHANNELS or given.shape[2] in _CHANNELS):
             raise InvalidInput(
-                f"{name}: {_told(given.shape)} could be one picture or grey frames: expected [frames, 3, height, width], "
+                f"{name}: {shape_text(given.shape)} could be one picture or grey frames: expected [frames, 3, height, width], "
                 "or, of grey, [frames, 1, height, width]"
             )
     else:
@@ -108,7 +108,7 @@ def picture_pixels(picture: Image.Image) -> Float[Tensor, "3 height width"]:
     return _rgb(_in_range(values.permute(2, 0, 1)[None]))[0]
 
 
-def _listed(frames: Iterable[Any], name: str) -> list[Any]:
+def _listed(frames: object, name: str) -> list[Any]:
     """Return frames that are handed over one by one as a list; what is no frame, or never ends, is refused."""
     expected = "expected a tensor, a NumPy array, or a list of pictures or arrays"
     if isinstance(frames, Image.Image):
@@ -140,13 +140,13 @@ def _stacked(frames: Sequence[Any], name: str) -> Tensor:
                 raise InvalidInput(f"{name}: the picture number {number} cannot be used: {cut(error)}") from None
         else:
             tensors.append(_tensor(frame, name))
-    kinds = sorted({f"{_told(tensor.shape)} {_type(tensor)} on {tensor.device.type}" for tensor in tensors})
+    kinds = sorted({f"{shape_text(tensor.shape)} {_type(tensor)} on {tensor.device.type}" for tensor in tensors})
     if len(kinds) > 1:
         raise InvalidInput(f"{name}: expected frames of one shape, type and device, and got {', '.join(kinds[:4])}")
     if tensors[0].ndim not in (2, 3) or 0 in tensors[0].shape:
         raise InvalidInput(
             f"{name}: expected a list of [3, height, width] or [height, width, 3] (or 1 or 4 channels), or [height, width] of "
-            f"grey, and got one of {_told(tensors[0].shape)}"
+            f"grey, and got one of {shape_text(tensors[0].shape)}"
         )
     return torch.stack(tensors) if tensors[0].ndim == 3 else torch.stack(tensors)[:, None]
 
@@ -177,10 +177,11 @@ def _channels_first(given: Tensor, name: str) -> Tensor:
         return given[:, None]
     first, last = given.shape[1] in _CHANNELS, given.shape[3] in _CHANNELS
     if not first and not last:
-        raise InvalidInput(f"{name}: expected {FORMS}, and got {_told(given.shape)}")
+        raise InvalidInput(f"{name}: expected {FORMS}, and got {shape_text(given.shape)}")
     if first and last:
         raise InvalidInput(
-            f"{name}: {_told(given.shape)} could be channels first or last; expected {FORMS}, and no side of 1, 3 or 4 pixels"
+            f"{name}: the channels of {shape_text(given.shape)} could be first or last; expected {FORMS}, and no side of 1, 3 "
+            "or 4 pixels"
         )
     return given if first else given.movedim(-1, 1)
 
@@ -254,5 +255,6 @@ def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def _told(shape: Sequence[int]) -> str:
+def shape_text(shape: Sequence[int | str]) -> str:
+    """Return a shape for a message, such as `[9, 3, 64, 64]`."""
     return "[" + ", ".join(map(str, shape)) + "]"

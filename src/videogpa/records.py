@@ -225,10 +225,13 @@ class Reconstruction:
         confidence: Array | None = None,
         points: Array | None = None,
     ) -> "Reconstruction":
-        """Make a reconstruction from your own NumPy arrays or tensors, after checking that they follow the conventions.
+        """Make a reconstruction from your own arrays, after checking that they follow the conventions.
+
+        They may be NumPy arrays, tensors or lists, of floats of any precision; the result is float32 and on the device of the
+        images.
 
         Args:
-            images: `[frames, 3, height, width]`, RGB in [0, 1].
+            images: RGB in [0, 1] or bytes, `[frames, 3, height, width]` or another form that `Scorer.score` takes.
             depth: `[frames, height, width]`, along the optical axis, in the unit of the translations; 0 where unknown.
             intrinsics: `[frames, 3, 3]`, in pixels of `images`, whose integer coordinates are pixel centres.
             camera_from_world: `[frames, 4, 4]`, OpenCV axes (x right, y down, z forward).
@@ -236,8 +239,8 @@ class Reconstruction:
             points: `[frames, height, width, 3]`, world coordinates of every pixel, if better ones than unprojected depth exist.
 
         Raises:
-            TypeError: If one of them is not an array of floats.
-            ValueError: If one has another shape, or values that are not valid.
+            TypeError: If one of them is not an array of floats (or, of images, of bytes).
+            ValueError: If one has another shape, or one that can be read in two ways, or values that are not valid.
 
         Examples:
             >>> poses = np.linalg.inv(world_from_camera)
@@ -247,16 +250,32 @@ class Reconstruction:
         rgb = arrays.as_images(images)
         frames, _, height, width = rgb.shape
         maps = frames, height, width
-        known = arrays.as_floats("depth", depth, maps, low=0.0)
-        trusted = torch.ones_like(known) if confidence is None else confidence
+        known = arrays.as_maps("depth", depth, maps)
+        trusted = torch.ones_like(known) if confidence is None else arrays.as_maps("confidence", confidence, maps)
+        placed = None if points is None else arrays.as_floats("points", points, (*maps, 3)).to(rgb.device)
         return cls(
             images=rgb,
-            depth=known,
-            confidence=arrays.as_floats("confidence", trusted, maps, low=0.0),
-            intrinsics=arrays.as_intrinsics(intrinsics, frames),
-            camera_from_world=arrays.as_poses(camera_from_world, frames),
-            points=None if points is None else arrays.as_floats("points", points, (*maps, 3)),
+            depth=known.to(rgb.device),
+            confidence=trusted.to(rgb.device),
+            intrinsics=arrays.as_intrinsics(intrinsics, frames).to(rgb.device),
+            camera_from_world=arrays.as_poses(camera_from_world, frames).to(rgb.device),
+            points=placed,
         )
+
+    def __post_init__(self) -> None:
+        """Refuse what is no float32 tensor, or does not fit the images, before any computation does it less clearly."""
+        frames, _, height, width = self.images.shape if getattr(self.images, "ndim", 0) == 4 else (0, 0, 0, 0)
+        maps = frames, height, width
+        shapes = {
+            "images": (frames, 3, height, width),
+            "depth": maps,
+            "confidence": maps,
+            "intrinsics": (frames, 3, 3),
+            "camera_from_world": (frames, 4, 4),
+            "points": (*maps, 3),
+        }
+        for name, shape in shapes.items():
+            arrays.require_tensor(name, getattr(self, name), shape, optional=name == "points")
 
 
 class Change(BaseModel):

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videogpa.critics.base import Critic, CriticInput
+from videogpa.errors import InvalidInput
+from videogpa.pixels import Frames, as_frames
 from videogpa.records import Scene
 from videogpa.text_files import plural
 from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indices
@@ -17,13 +19,26 @@ MOST_ASPECT = 16
 Video = Path | Float[Tensor, "frames 3 height width"]
 """A file, or a tensor of RGB in [0, 1]."""
 
+Given = str | Path | Frames
+"""A video as users have it: a file, or frames as `videogpa.pixels.as_frames` takes them."""
+
+
+def opened(video: Given) -> Video:
+    """Return a path, or the frames as float32 RGB in [0, 1].
+
+    Raises:
+        TypeError: If it is neither a path nor frames.
+        ValueError: If the frames cannot be used; see `videogpa.pixels.as_frames`.
+    """
+    return Path(video) if isinstance(video, str | Path) else as_frames(video, "the video")
+
 
 def count_frames(video: Video, least: int) -> int:
-    """Return how many frames a video has, after checking that they are enough and, of a tensor, that they are RGB in [0, 1].
+    """Return how many frames a video has, after checking that they are enough.
 
     Raises:
         UnreadableVideo: If a file cannot be read, or has fewer than `least` frames.
-        ValueError: If a tensor has fewer than `least` frames, or values outside [0, 1].
+        ValueError: If a tensor has fewer than `least` frames.
     """
     if isinstance(video, Path):
         found = probe(video)
@@ -34,10 +49,7 @@ def count_frames(video: Video, least: int) -> int:
             raise UnreadableVideo(video, f"it has frames of {size}; one side may be {MOST_ASPECT} times as long as the other")
         return found.frames
     if len(video) < least:
-        raise ValueError(f"the video has {len(video)} frames, fewer than the {least} to be judged")
-    low, high = float(video.min()), float(video.max())
-    if not (low >= 0 and high <= 1):
-        raise ValueError(f"expected RGB in [0, 1], got values from {low:.3g} to {high:.3g}")
+        raise InvalidInput(f"the video has {plural(len(video), 'frame')}, fewer than the {least} to be judged")
     return len(video)
 
 

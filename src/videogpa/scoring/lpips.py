@@ -24,6 +24,7 @@ from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, max_po
 from videogpa.convert import read_checkpoint
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.hub import answers
+from videogpa.pixels import Frames, as_frames, shape_text
 from videogpa.weight_files import kind_of_file, read_tensors
 
 Net = Literal["alex", "vgg"]
@@ -102,15 +103,16 @@ class Lpips(nn.Module):
 
     def forward(
         self,
-        image: Float[Tensor, "images 3 height width"],
-        reference: Float[Tensor, "images 3 height width"],
+        image: Frames,
+        reference: Frames,
         mask: Bool[Tensor, "images height width"] | None = None,
     ) -> Float[Tensor, " images"]:
         """Return one distance per image.
 
         Args:
-            image: RGB in [0, 1].
-            reference: RGB in [0, 1], what each image is compared with.
+            image: RGB in [0, 1] or bytes, `[images 3 height width]` or another form that `videogpa.score` takes. The distance
+                is differentiable in it.
+            reference: What each image is compared with, of the same shape.
             mask: True for the pixels that count; all do without it.
 
         With a mask, masked-out pixels are taken as equal to the reference, and every layer's map of distances is averaged with
@@ -119,7 +121,10 @@ class Lpips(nn.Module):
 
         Raises:
             TooSmall: If the images are smaller than the network can look at.
+            TypeError: If they are no images.
+            ValueError: If they are not RGB in [0, 1], or of two sizes or devices.
         """
+        image, reference = self._checked(image, reference)
         if mask is None:
             return torch.cat([_sum([m.mean((1, 2)) for m in maps]) for maps, _ in self._parts(image, reference)])
         image = torch.where(mask[:, None], image, reference)
@@ -129,10 +134,9 @@ class Lpips(nn.Module):
             distances.append(_sum([(m * w).sum((1, 2)) / w.sum((1, 2)) for m, w in zip(maps, weights, strict=True)]))
         return torch.cat(distances)
 
-    def spatial_map(
-        self, image: Float[Tensor, "images 3 height width"], reference: Float[Tensor, "images 3 height width"]
-    ) -> Float[Tensor, "images height width"]:
+    def spatial_map(self, image: Frames, reference: Frames) -> Float[Tensor, "images height width"]:
         """Return where the images differ: the layers' maps, enlarged bilinearly and added up. Its mean is LPIPS, nearly."""
+        image, reference = self._checked(image, reference)
         size = list(image.shape[-2:])
         return torch.cat(
             [
@@ -140,6 +144,16 @@ class Lpips(nn.Module):
                 for maps, _ in self._parts(image, reference)
             ]
         )
+
+    def _checked(self, image: Frames, reference: Frames) -> tuple[Tensor, Tensor]:
+        """Return both as RGB in [0, 1], of one shape and on the device of the network."""
+        a, b = as_frames(image, "image", keep_gradient=True), as_frames(reference, "reference", keep_gradient=True)
+        if a.shape != b.shape:
+            raise InvalidInput(f"image and reference: expected one shape, got {shape_text(a.shape)} and {shape_text(b.shape)}")
+        here = self.get_buffer("shift").device
+        if {a.device, b.device} != {here}:
+            raise InvalidInput(f"image is on {a.device}, reference on {b.device}, Lpips on {here}: move them to one device")
+        return a, b
 
     def _check_size(self, image: Tensor) -> None:
         least, size = LEAST[self.net], tuple(image.shape[-2:])

@@ -10,12 +10,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from videogpa.pixels import Frames, as_frames
+
 WIDTH = 256  # pixels across which flow is computed: DIS finds displacements of tens of pixels there, in about 2 ms a pair
 
 
-def mean_flow(frames: Float[Tensor, "frames 3 height width"]) -> float:
-    """Return the mean length of the optical flow between consecutive frames, in image widths. See `flow_lengths`."""
-    return float(np.mean(flow_lengths(frames)))
+def mean_flow(frames: Frames) -> float:
+    """Return the mean length of the optical flow between consecutive frames, in image widths. See `flow_lengths`.
+
+    Args:
+        frames: In any form that `videogpa.score` takes.
+    """
+    return float(np.mean(flow_lengths(as_frames(frames))))
 
 
 def flow_lengths(frames: Float[Tensor, "frames 3 height width"]) -> list[float]:

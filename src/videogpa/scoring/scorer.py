@@ -9,14 +9,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from videogpa.config import ScoreConfig, score_config
 from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
 from videogpa.records import Prompt, Reconstruction, Scene, Score
 from videogpa.registry import CRITICS, build
-from videogpa.scoring.frames import Video, count_frames, read_clip
+from videogpa.scoring.frames import Given, Video, count_frames, opened, read_clip
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.optical_flow import mean_flow
@@ -96,11 +95,13 @@ class Scorer:
             lpips_net=config.lpips_net,
         )
 
-    def score(self, video: str | Video) -> Score:
+    def score(self, video: Given) -> Score:
         """Score one video.
 
         Args:
-            video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+            video: A file, or frames: a tensor or a NumPy array `[frames, 3, height, width]` or `[frames, height, width, 3]`,
+                with 1 (grey) or 4 channels (alpha, laid on white) in place of 3, or grey `[frames, height, width]`; or a list
+                or a generator of pictures of Pillow, arrays or tensors. Bytes, or floats of any precision in [0, 1].
 
         Returns:
             The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` (or
@@ -108,23 +109,23 @@ class Scorer:
             without reliable geometry, are rows too.
 
         Raises:
-            ValueError: If a tensor has too few frames or values outside [0, 1].
+            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1].
         """
-        return self.score_clip(video, clip="tensor" if isinstance(video, Tensor) else str(video)).score
+        return self.score_clip(video, clip=str(video) if isinstance(video, str | Path) else "tensor").score
 
-    def score_clip(self, video: str | Video, *, clip: str, prompt: Prompt | None = None) -> ScoredClip:
+    def score_clip(self, video: Given, *, clip: str, prompt: Prompt | None = None) -> ScoredClip:
         """Score one video under a name of your choice, and return besides what its report shows.
 
         Args:
-            video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+            video: A file, or frames in any form that `score` takes.
             clip: The name that the row bears.
             prompt: What the clip was made for; only the oracle needs it, for the scene.
 
         Raises:
-            ValueError: If a tensor has too few frames or values outside [0, 1].
+            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1].
         """
         started = time.perf_counter()
-        video, scene = _opened(video), prompt.scene if prompt else None
+        video, scene = opened(video), prompt.scene if prompt else None
         flow: float | None = None  # known before the reconstruction, so that a clip without geometry has it too
         try:
             total, count = self._frames_of(video)
@@ -149,19 +150,19 @@ class Scorer:
         )
         return ScoredClip(row, scores.shown, scores.render)
 
-    def reconstruct(self, video: str | Video, *, prompt: Prompt | None = None) -> Reconstruction:
+    def reconstruct(self, video: Given, *, prompt: Prompt | None = None) -> Reconstruction:
         """Reconstruct the judged frames of one video in one pass; all of them are held in memory.
 
         Args:
-            video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+            video: A file, or frames in any form that `score` takes.
             prompt: What the clip was made for; only the oracle needs it, for the scene.
 
         Raises:
             ReconstructionFailed: If no reliable geometry could be estimated.
             UnreadableVideo: If a file cannot be read, or has too few frames.
-            ValueError: If a tensor has too few frames or values outside [0, 1].
+            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1].
         """
-        video = _opened(video)
+        video = opened(video)
         total, count = self._frames_of(video)
         return self.critic.reconstruct(read_clip(video, total, count, self.critic, prompt.scene if prompt else None))
 
@@ -214,12 +215,8 @@ class Scorer:
         return Score.model_validate({"clip": clip, "critic": self.config.critic, "details": details, **columns})
 
 
-def _opened(video: str | Video) -> Video:
-    return Path(video) if isinstance(video, str) else video
-
-
 def score(
-    video: str | Video,
+    video: Given,
     *,
     critic: str = CRITIC,
     frames: int | Literal["all"] = FRAMES,
@@ -231,7 +228,9 @@ def score(
     """Score one video. The critic is loaded for this call and freed after it: for many clips, keep a `Scorer`.
 
     Args:
-        video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+        video: A file, or frames: a tensor or a NumPy array `[frames, 3, height, width]` or `[frames, height, width, 3]`,
+            with 1 (grey) or 4 channels (alpha, laid on white) in place of 3, or grey `[frames, height, width]`; or a list or
+            a generator of pictures of Pillow, arrays or tensors. Bytes, or floats of any precision in [0, 1].
         critic: Estimates cameras and depth: a name that `videogpa list critics` shows.
         frames: How many frames are judged, evenly spread, first and last included; 2 or more, or `"all"`.
         lpips_net: The network of the perceptual distance, `"alex"` or `"vgg"`.
@@ -244,7 +243,8 @@ def score(
         else `reason` says why there are none. `videogpa.MEASURES` says what each number means and which direction is better.
 
     Raises:
-        ValueError: If a setting is unknown or impossible, or a tensor has too few frames or values outside [0, 1].
+        ValueError: If a setting is unknown or impossible, or the frames are too few, of no form that is taken, or have
+            values outside [0, 1].
 
     Examples:
         >>> row = videogpa.score("clip.mp4")
@@ -255,7 +255,7 @@ def score(
 
 
 def reconstruct(
-    video: str | Video,
+    video: Given,
     *,
     critic: str = CRITIC,
     frames: int | Literal["all"] = FRAMES,
@@ -264,7 +264,7 @@ def reconstruct(
     """Reconstruct the geometry of one video. All judged frames are given to the critic at once, and held in memory.
 
     Args:
-        video: A file, or a tensor `[frames 3 height width]` of RGB in [0, 1].
+        video: A file, or frames in any form that `videogpa.score` takes.
         critic: Estimates cameras and depth: a name that `videogpa list critics` shows.
         frames: How many frames are reconstructed, evenly spread, first and last included; 2 or more, or `"all"`.
         options: The critic's own options: weights, device, ...
@@ -275,7 +275,8 @@ def reconstruct(
     Raises:
         ReconstructionFailed: If no reliable geometry could be estimated; its `reason` says why.
         UnreadableVideo: If the file cannot be read.
-        ValueError: If a setting is unknown or impossible, or a tensor has too few frames or values outside [0, 1].
+        ValueError: If a setting is unknown or impossible, or the frames are too few, of no form that is taken, or have
+            values outside [0, 1].
 
     Examples:
         >>> geometry = videogpa.reconstruct("clip.mp4")
