@@ -5,6 +5,7 @@ Nothing here opens a pipe or a device, or takes more memory than a budget. What 
 
 import codecs
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,13 @@ _KINDS = (
     (0, b"<html", "an HTML page, which a download saved in the file's place"),
 )
 """Place in the file, bytes that stand there, and what the file then is."""
+
+
+# Controls (C0, C1), the separators U+2028 and U+2029, embeddings, overrides and isolates of direction, and half characters.
+# The marks U+200E and U+200F and the joiners stay: texts of many languages need them, and they reorder nothing but neighbours.
+_BESIDE_CONTROLS = "\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_HARMFUL = re.compile(f"[\x00-\x08\x0b-\x1f{_BESIDE_CONTROLS}]")
+_HARMFUL_IN_A_LINE = re.compile(f"[\x00-\x1f{_BESIDE_CONTROLS}]")
 
 
 def read_text(path: Path, *, expected: str, budget: int) -> str:
@@ -121,13 +129,16 @@ def is_folder(path: Path) -> bool:
     return file_exists(path) and path.is_dir()
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, line: bool = False) -> str:
     r"""Return a text with its control characters written as escapes, so that no name moves the cursor or changes colours.
 
+    So are halves of characters, and the controls of reading direction that make a name look like another one.
+
     Args:
-        text: Any text, such as a file name. Line breaks and tabs stay.
+        text: Any text, such as a file name.
+        line: Whether line breaks and tabs are written as escapes too, as in a name; they stay in a text.
     """
-    return "".join(character if _harmless(character) else repr(character)[1:-1] for character in text)
+    return (_HARMFUL_IN_A_LINE if line else _HARMFUL).sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def plural(count: int, noun: str) -> str:
@@ -137,7 +148,7 @@ def plural(count: int, noun: str) -> str:
 
 def shown(path: str | Path) -> str:
     """Return a path for a message: printable, and cut in the middle if it is longer than any path that a system takes."""
-    name = printable(str(path))
+    name = printable(str(path), line=True)
     return name if len(name) <= 500 else f"{name[:200]}...{name[-100:]}"
 
 
@@ -163,11 +174,6 @@ def cut(text: object, longest: int = 200) -> str:
 
 class DoubledKey(ValueError):  # noqa: N818 - the state of a text
     """A key of a JSON object is given twice; the message names it."""
-
-
-def _harmless(character: str) -> bool:
-    code = ord(character)
-    return character in "\n\t" or not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000)
 
 
 def _decoded(content: bytes, path: Path, expected: str) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from videogpa.records import Score
+from videogpa.report import scores
 from videogpa.report.page import number, signed
-from videogpa.report.scores import ClipCard, write_score_report
+from videogpa.report.scores import BEST, MOST_CARDS, ClipCard, write_score_report
 
 
 class Page(HTMLParser):
@@ -97,6 +98,60 @@ def test_thirty_clips_stay_under_ten_megabytes(tmp_path: Path, cards: list[ClipC
     many = [ClipCard(cards[0].score.model_copy(update={"clip": f"{i}.mp4"}), strip) for i in range(30)]
     write_score_report(tmp_path / "report.html", many, title="Thirty")
     assert (tmp_path / "report.html").stat().st_size < 10_000_000
+
+
+def many(count: int, folder: Path, *, critics: int = 1, changed: frozenset[int] = frozenset()) -> list[ClipCard]:
+    """Cards of so many clips, whose errors grow with their numbers, and whose pictures lie in `folder`."""
+    (folder / "strips").mkdir()
+    (folder / "strips/a.jpg").write_bytes(b"\xff" * 100_000)
+    rows = [
+        Score(clip=f"{i:05}.mp4", critic=f"critic-{i % critics}", status="ok", loo_error=0.001 + i / count, flow=0.1)
+        for i in range(count)
+    ]
+    return [ClipCard(row, picture=Path("strips/a.jpg"), changed=i in changed) for i, row in enumerate(rows)]
+
+
+def shown_clips(page: Path) -> list[int]:
+    return [int(found) for found in re.findall(r'<h3 title="(\d+)\.mp4"', page.read_text(encoding="utf-8"))]
+
+
+def test_of_many_clips_the_best_the_changed_and_the_worst_are_shown(tmp_path: Path) -> None:
+    write_score_report(tmp_path / "report.html", many(300, tmp_path, changed=frozenset({100, 101, 150})), title="Many")
+    assert shown_clips(tmp_path / "report.html") == [*range(BEST), 100, 101, 150, *range(300 - MOST_CARDS + BEST + 3, 300)]
+    page = Page(tmp_path / "report.html")
+    assert page.anchors.count("strips/a.jpg") == 300 - MOST_CARDS  # all others lead to their pictures
+    assert {anchor[1:] for anchor in page.anchors if anchor.startswith("#")} <= set(page.targets)
+    figure = json.loads(re.search(r'application/json">(.*?)</script>', (tmp_path / "report.html").read_text())[1])
+    assert {anchor for trace in figure["data"] for anchor in trace["customdata"]} <= set(page.targets)
+    assert (tmp_path / "report.html").stat().st_size < 10_000_000
+
+
+def test_every_critic_has_its_share_of_the_pictures(tmp_path: Path) -> None:
+    write_score_report(tmp_path / "report.html", many(200, tmp_path, critics=2), title="Two critics")
+    of_second = [number % 2 for number in shown_clips(tmp_path / "report.html")]
+    assert (len(of_second), sum(of_second)) == (MOST_CARDS, MOST_CARDS // 2)
+
+
+def test_a_report_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "MOST_ROWS", 100)
+    monkeypatch.setattr(scores, "MOST_FAILURES", 10)
+    failed = [ClipCard(Score(clip=f"bad{i}.mp4", critic="critic-0", status="failed", reason="no")) for i in range(50)]
+    write_score_report(tmp_path / "report.html", [*many(1000, tmp_path), *failed], title="Very many")
+    source = (tmp_path / "report.html").read_text(encoding="utf-8")
+    listed = [int(found) for found in re.findall(r'data-value="(\d+)\.mp4"', source)]
+    assert listed == [*range(50), *range(950, 1000)]
+    assert "1,000 clips have a score" in source
+    assert "And 40 more" in source
+
+
+def test_a_picture_that_is_a_link_is_neither_shown_nor_linked(tmp_path: Path) -> None:
+    """A received folder could have private files shown on the page."""
+    (tmp_path / "private").write_bytes(b"private")
+    cards = many(1, tmp_path)
+    (tmp_path / "strips/a.jpg").unlink()
+    (tmp_path / "strips/a.jpg").symlink_to(tmp_path / "private")
+    write_score_report(tmp_path / "report.html", cards, title="Link")
+    assert [source for source in Page(tmp_path / "report.html").sources if source != "data:,"] == []
 
 
 def test_nothing_scored_needs_no_plot(tmp_path: Path, cards: list[ClipCard]) -> None:

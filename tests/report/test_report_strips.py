@@ -13,7 +13,6 @@ from videogpa.report.strips import (
     ERROR_SCALE,
     error_colors,
     legend_gradient,
-    load_strip,
     make_filmstrip,
     make_strip,
     save_strip,
@@ -86,13 +85,13 @@ def test_a_filmstrip_shows_frames_side_by_side(make_wall: Callable[..., Reconstr
 
 
 def test_strips_survive_on_disk(tmp_path: Path) -> None:
-    assert load_strip(tmp_path, "sfm", "a/1.mp4") is None
+    assert not strip_path(tmp_path, "sfm", "a/1.mp4").exists()
     path = save_strip(tmp_path / "strips", "sfm", "a/1.mp4", b"one")
     save_strip(tmp_path / "strips", "vggt", "a/1.mp4", b"two")
     save_strip(tmp_path / "strips", "sfm", "x" * 999, b"long")
-    assert load_strip(tmp_path / "strips", "sfm", "a/1.mp4") == b"one"
-    assert load_strip(tmp_path / "strips", "vggt", "a/1.mp4") == b"two"
-    assert load_strip(tmp_path / "strips", "sfm", "x" * 999) == b"long"
+    assert strip_path(tmp_path / "strips", "sfm", "a/1.mp4").read_bytes() == b"one"
+    assert strip_path(tmp_path / "strips", "vggt", "a/1.mp4").read_bytes() == b"two"
+    assert strip_path(tmp_path / "strips", "sfm", "x" * 999).read_bytes() == b"long"
     assert path == strip_path(tmp_path / "strips", "sfm", "a/1.mp4")
     assert len(list((tmp_path / "strips").iterdir())) == 3
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from videogpa.measures import MEASURES, MOTIONS
-from videogpa.text_files import plural
+from videogpa.text_files import plural, printable
 
 if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
@@ -78,7 +78,7 @@ def compared(result: "Comparison") -> RenderableType:
     """The table of `videogpa compare`: a line per method, geometry with motion beside it."""
     from videogpa.report.verdict import VERDICTS, interval
 
-    table = Table(title=f"against {result.base}, by critic {result.critic}", title_justify="left", show_lines=True)
+    table = Table(title=_name(f"against {result.base}, by critic {result.critic}"), title_justify="left", show_lines=True)
     table.caption, table.caption_justify = "changes with 95 % intervals; errors: geometric mean, lower is better", "left"
     for heading in ("method", "error", "motion", "wins", "n"):
         table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
@@ -86,18 +86,20 @@ def compared(result: "Comparison") -> RenderableType:
         outcome, geometry = found.findings.outcome, found.findings.changes.get("loo_error")
         motion = [f"{MEASURES[name].label} {interval(change)}" for name, change in (outcome.motion if outcome else {}).items()]
         table.add_row(
-            Text(method),
+            _name(method),
             interval(found.geometric) if found.geometric else "",
             "\n".join(motion),
             f"{geometry.win_rate:.0%}" if geometry and geometry.win_rate is not None else "",
             f"{geometry.n if geometry else 0} of {found.clips}",
         )
     verdicts = [
-        Text(f"{method}: {VERDICTS[found.findings.outcome.verdict]}" if found.findings.outcome else f"{method}: not comparable")
+        _name(
+            f"{method}: {VERDICTS[found.findings.outcome.verdict]}" if found.findings.outcome else f"{method}: not comparable"
+        )
         for method, found in result.methods.items()
     ]
     unmatched = [
-        Text(f"{method}: {len(names)} without a partner: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
+        _name(f"{method}: {len(names)} without a partner: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}")
         for method, names in result.unmatched.items()
         if names
     ]
@@ -138,7 +140,7 @@ def scores(rows: "list[Score]") -> RenderableType:
 
 def path(path: Path) -> RenderableType:
     """Where the result of a stage is."""
-    return Text(str(path))
+    return _name(str(path))
 
 
 def evaluation(result: "Evaluation") -> RenderableType:
@@ -202,6 +204,11 @@ def _changes(critic: str, findings: "CriticFindings", *, own: bool) -> Table:
         change = f"{row.difference:+.4f}"
         table.add_row(MEASURES[name].heading, f"{row.base:.4f}", f"{row.aligned:.4f}", change, interval, row.verdict)
     return table
+
+
+def _name(text: str) -> Text:
+    """A line that holds names of files: neither they nor rich's markup in them change what the terminal shows beside."""
+    return Text(printable(text, line=True))
 
 
 STAGES: dict[str, Callable[[Any], RenderableType]] = {

@@ -22,7 +22,7 @@ def prompt_table(rows: Sequence[Prompt]) -> Group:
     table.add_column("brings", overflow="fold", ratio=1)
     table.add_column("text", ratio=4)
     for row in rows[:SHOWN]:
-        table.add_row(Text(row.prompt), row.split, Text(printable(_brings(row))), Text(printable(row.text)))
+        table.add_row(Text(row.prompt), row.split, Text(printable(_brings(row), line=True)), Text(printable(row.text)))
     more = f" ({len(rows) - SHOWN} more than shown)" if len(rows) > SHOWN else ""
     held_out = sum(row.split == "held_out" for row in rows)
     return Group(table, f"{plural(len(rows) - held_out, 'prompt')} to train with, {held_out} held out{more}")

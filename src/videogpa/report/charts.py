@@ -1,11 +1,13 @@
 """The plots, as plotly's JSON. Their colours are set by the page's script, to fit a light or a dark page."""
 
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
 from videogpa.measures import MEASURES
+from videogpa.text_files import printable
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,11 @@ def scatter(series: Mapping[str, Sequence[Point]], *, x: str, y: str) -> str:
     figure.update_yaxes(range=_range_of_single_value([point.y for point in everything]))
     for number, (name, points) in enumerate(series.items()):
         figure.add_scatter(
-            name=name,
+            name=plain(name),
             mode="markers",
             x=[point.x for point in points],
             y=[point.y for point in points],
-            text=[point.name for point in points],
+            text=[plain(point.name) for point in points],
             customdata=[point.anchor for point in points],
             marker={"size": 11, "symbol": "circle-open" if number else "circle", "line": {"width": 2 if number else 0}},
             hovertemplate=f"<b>%{{text}}</b><br>{y_name} %{{y:.4f}}<br>{x_name} %{{x:.4f}}<extra></extra>",
@@ -61,10 +63,15 @@ def curves(lines: Mapping[str, tuple[Sequence[int], Sequence[float]]], *, refere
     figure = go.Figure(layout=_layout("step", ""))
     for name, (steps, values) in lines.items():
         mode = "lines" if len(steps) > 1 else "markers"  # a line through a single point would be invisible
-        figure.add_scatter(name=name, mode=mode, x=list(steps), y=list(values), line={"width": 2})
+        figure.add_scatter(name=plain(name), mode=mode, x=list(steps), y=list(values), line={"width": 2})
     if reference is not None:
         figure.add_hline(y=reference, line={"dash": "dot", "width": 1, "color": "grey"})
     return str(figure.to_json())
+
+
+def plain(name: str) -> str:
+    """Return a name that plotly shows as it is: it reads texts as markup, in which a name could be a link."""
+    return html.escape(printable(name, line=True), quote=False)
 
 
 def _range_of_single_value(values: Sequence[float]) -> list[float] | None:

@@ -1,6 +1,7 @@
 """Writes a page as one HTML file that contains its styles, scripts, plots and pictures."""
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from videogpa.measures import MEASURES
 from videogpa.storage.files import write_text
+from videogpa.text_files import printable
 
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", None: "neither direction is better"}
 
@@ -28,6 +30,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment = Environment(
         loader=PackageLoader("videogpa.report"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -37,8 +40,25 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment.filters["picture"] = picture
     environment.filters["video"] = video
     environment.filters["embedded"] = embedded
-    shared = {"measures": MEASURES, "directions": DIRECTIONS, "plotly": Markup(get_plotlyjs())}
+    scripts = {"plotly": Markup(get_plotlyjs()), "page_script": Markup(_source(environment, "page.js"))}
+    allowed = Markup(" ".join(map(_hash, scripts.values())))
+    shared = {"measures": MEASURES, "directions": DIRECTIONS, "scripts": allowed, **scripts}
     write_text(path, environment.get_template(template).render(**shared, **content))
+
+
+def _source(environment: Environment, name: str) -> str:
+    source, _, _ = environment.loader.get_source(environment, name) if environment.loader else ("", None, None)
+    return source
+
+
+def _hash(script: str) -> str:
+    """Return the name of a script in a Content-Security-Policy: no other one runs, whatever a name or a prompt holds."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _shown(value: Any) -> Any:
+    """Return what an expression of a template shows: control characters of names as escapes. Markup is escaped after it."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def number(value: float | None, measure: str) -> str:

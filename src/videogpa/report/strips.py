@@ -93,12 +93,6 @@ def save_strip(folder: Path, critic: str, clip: str, strip: bytes) -> Path:
     return path
 
 
-def load_strip(folder: Path, critic: str, clip: str) -> bytes | None:
-    """Return what `save_strip` wrote for this critic and clip; None if it wrote nothing."""
-    path = strip_path(folder, critic, clip)
-    return path.read_bytes() if path.exists() else None
-
-
 def strip_path(folder: Path, critic: str, clip: str) -> Path:
     """Return the file of a strip. Its name is a hash, since the names of clips may be paths of any length."""
     return folder / f"{hashlib.sha256(f'{critic} {clip}'.encode()).hexdigest()[:16]}.jpg"

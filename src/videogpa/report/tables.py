@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
@@ -16,6 +17,10 @@ from videogpa.measures import MEASURES
 from videogpa.records import Score
 from videogpa.storage.files import write_text
 from videogpa.text_files import printable
+
+# What spreadsheets take for a formula: OWASP, "CSV Injection", and the wide forms that they read alike. A text that begins with
+# apostrophes before it gets one more, so that every cell has one text.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 SHOWN = ("loo_error", "flow", "error_3dcs")  # what leaves a name 26 of 80 columns; the rest is in the files
 
@@ -38,13 +43,29 @@ def write_columns(path: Path) -> None:
 
 
 def write_csv(path: Path, scores: Sequence[Score]) -> None:
-    """Write the rows as comma-separated values; what is missing is an empty cell."""
+    """Write the rows as comma-separated values; what is missing is an empty cell.
+
+    Texts that a spreadsheet would run as a formula, such as a clip named `=HYPERLINK(...)`, stand after an apostrophe, as
+    spreadsheets write them; `cell_text` takes it away again. Numbers stay as they are.
+    """
     text = io.StringIO()
     fields = [name for name in Score.model_fields if name != "fingerprint"]
     writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row.model_dump(mode="json") for row in scores)
+    for row in scores:
+        cells = row.model_dump(mode="json")
+        writer.writerow({name: text_cell(cell) if isinstance(cell, str) else cell for name, cell in cells.items()})
     write_text(path, text.getvalue())
+
+
+def text_cell(text: str) -> str:
+    """Return a text as a cell of a table that no spreadsheet takes for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def cell_text(cell: str) -> str:
+    """Return the text of which `text_cell` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def score_table(scores: Sequence[Score]) -> Group:
@@ -54,11 +75,11 @@ def score_table(scores: Sequence[Score]) -> Group:
     table.add_column("status", no_wrap=True)
     for measure in SHOWN:
         table.add_column(MEASURES[measure].heading, justify="right", no_wrap=True)
-    names = short_names([row.clip for row in scores])
+    names = [printable(name, line=True) for name in short_names([row.clip for row in scores])]
     for name, row in zip(names, scores, strict=True):
         numbers = [getattr(row, measure) for measure in SHOWN]
-        table.add_row(Text(printable(name)), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
-    reasons = [Text(printable(f"{name}: {row.reason}")) for name, row in zip(names, scores, strict=True) if row.reason]
+        table.add_row(Text(name), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
+    reasons = [Text(f"{name}: {printable(row.reason)}") for name, row in zip(names, scores, strict=True) if row.reason]
     return Group(table, *reasons)
 
 

@@ -17,6 +17,7 @@ from videogpa.maths.stats import paired_bootstrap
 from videogpa.records import Comparison, MethodFindings, Relative, Score
 from videogpa.report.comparison import ComparedClip, Shown, write_comparison_report
 from videogpa.report.players import small_video
+from videogpa.report.tables import cell_text
 from videogpa.stages.clip_files import clip_name, find_videos
 from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, score_files
@@ -97,7 +98,7 @@ def from_csv(file: str) -> Methods:
         rows = list(csv.reader(read_text(Path(file), expected="a table of clips", budget=LARGEST_TABLE).splitlines()))
     except csv.Error as error:
         raise InvalidInput(f"{file} is no table of comma-separated values: {error}") from None
-    header, *rows = [[cell.strip() for cell in row] for row in rows if any(cell.strip() for cell in row)] or [[]]
+    header, *rows = [[cell_text(cell.strip()) for cell in row] for row in rows if any(cell.strip() for cell in row)] or [[]]
     if len(header) < 2 or len(set(header)) < len(header):
         raise InvalidInput(f"{file}: expected a first line with two or more methods, each once, such as: base,aligned")
     clips: dict[str, dict[str, Path]] = {method: {} for method in header}

@@ -7,7 +7,7 @@ gets a row with a status and a reason, whatever happened: one clip never ends th
 import errno
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.records import Clip, Prompt, Score
 from videogpa.registry import CRITICS
 from videogpa.report.scores import ClipCard, write_score_report
-from videogpa.report.strips import load_strip, make_strip, save_strip, strip_path
+from videogpa.report.strips import make_strip, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.scoring.scorer import Scorer
 from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_videos
@@ -220,13 +220,16 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     wanted = {key: fingerprint(*settings, weights, clip_fingerprint(files[name])) for key, name in keys.items()}
     task = ScoreTask((config,), out.resolve() / STRIPS)
 
+    made: set[str] = set()
+
     def score(left: list[str]) -> Iterator[Score]:
+        made.update(keys[key] for key in left)
         jobs = [ScoreJob(config.critic, files[name].absolute(), name) for name in (keys[key] for key in left)]
         return _rows(pool.map(task, jobs, label="score"), len(jobs))
 
     with folder.lock(scores=True), open_pool(workers) as pool:
         scores = ranked(rows.update(wanted, score, keep_others=True))
-        _write_results(folder, ranked(rows.rows()))
+        _write_results(folder, ranked(rows.rows()), made)
     return scores
 
 
@@ -238,11 +241,18 @@ def _by_name(files: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def _write_results(folder: RunFolder, scores: Sequence[Score]) -> None:
-    """Write what stands beside scores.jsonl: the same rows as CSV, what the columns mean, and the report."""
+def _write_results(folder: RunFolder, scores: Sequence[Score], changed: Set[str]) -> None:
+    """Write what stands beside scores.jsonl: the same rows as CSV, what the columns mean, and the report.
+
+    Args:
+        folder: Where.
+        scores: All rows, best first.
+        changed: The clips that were scored just now.
+    """
     write_columns(folder / "columns.json")
     write_csv(folder / "scores.csv", scores)
-    cards = [ClipCard(row, load_strip(folder / STRIPS, row.critic, row.clip)) for row in scores]
+    pictures = [strip_path(Path(STRIPS), row.critic, row.clip) for row in scores]
+    cards = [ClipCard(row, picture=file, changed=row.clip in changed) for row, file in zip(scores, pictures, strict=True)]
     clips, critics = (len({row.clip for row in scores}), ", ".join(sorted({row.critic for row in scores})))
     write_score_report(folder / "report.html", cards, title=f"{clips} clips scored by {critics}")
 

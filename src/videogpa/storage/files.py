@@ -69,8 +69,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         removed if the block raises.
 
     Raises:
+        InvalidInput: If there is something else than a folder at `path`.
         OSError: If a file cannot be written, for example because the disk is full.
     """
+    if path.is_symlink() or (os.path.lexists(path) and not path.is_dir()):
+        raise InvalidInput(f"{path} is a file, a link or a device, and is not replaced by a folder. Remove it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     shutil.rmtree(temporary, ignore_errors=True)
