@@ -1,6 +1,6 @@
 """Check and convert the arrays that users pass in. Every error message states what was expected and what was given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,20 +108,35 @@ def as_poses(array: Array, frames: int) -> Float[Tensor, "frames 4 4"]:
     return poses
 
 
-def require_tensor(name: str, value: object, shape: tuple[int, ...], *, optional: bool = False) -> None:
-    """Refuse what is not a float32 tensor of a shape.
+def require_tensors(parts: Mapping[str, Any]) -> None:
+    """Refuse parts of a reconstruction, by name, that are not float32 tensors or do not fit its images.
 
     Raises:
-        TypeError: If it is something else.
-        ValueError: If it has another shape.
+        TypeError: If one is something else. `points` may be None.
+        ValueError: If one has another shape.
     """
-    if value is None and optional:
-        return
-    if not isinstance(value, Tensor) or value.dtype != torch.float32:
-        kind = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
-        raise WrongType(f"{name}: expected a tensor of float32, got {kind}; Reconstruction.from_arrays converts what can be")
-    if tuple(value.shape) != shape:
-        raise InvalidInput(f"{name}: expected shape {_shape(shape)}, got {_shape(tuple(value.shape))}")
+    images = parts["images"]
+    frames, _, height, width = images.shape if getattr(images, "ndim", 0) == 4 else (0, 0, 0, 0)
+    maps = frames, height, width
+    shapes = {
+        "images": (frames, 3, height, width),
+        "depth": maps,
+        "confidence": maps,
+        "intrinsics": (frames, 3, 3),
+        "camera_from_world": (frames, 4, 4),
+        "points": (*maps, 3),
+    }
+    for name, shape in shapes.items():
+        value = parts[name]
+        if name == "points" and value is None:
+            continue
+        if not isinstance(value, Tensor) or value.dtype != torch.float32:
+            kind = str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+            raise WrongType(
+                f"{name}: expected a tensor of float32, got {kind}; Reconstruction.from_arrays converts what can be"
+            )
+        if tuple(value.shape) != shape:
+            raise InvalidInput(f"{name}: expected shape {_shape(shape)}, got {_shape(tuple(value.shape))}")
 
 
 def _as_tensor(name: str, array: Array) -> Tensor:

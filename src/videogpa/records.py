@@ -264,18 +264,8 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         """Refuse what is no float32 tensor, or does not fit the images, before any computation does it less clearly."""
-        frames, _, height, width = self.images.shape if getattr(self.images, "ndim", 0) == 4 else (0, 0, 0, 0)
-        maps = frames, height, width
-        shapes = {
-            "images": (frames, 3, height, width),
-            "depth": maps,
-            "confidence": maps,
-            "intrinsics": (frames, 3, 3),
-            "camera_from_world": (frames, 4, 4),
-            "points": (*maps, 3),
-        }
-        for name, shape in shapes.items():
-            arrays.require_tensor(name, getattr(self, name), shape, optional=name == "points")
+        names = ("images", "depth", "confidence", "intrinsics", "camera_from_world", "points")
+        arrays.require_tensors({name: getattr(self, name) for name in names})
 
 
 class Change(BaseModel):
