@@ -20,7 +20,7 @@ NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>[0-9]{1,18})\.(?P<suffix>png|j
 """Names of pictures that are frames of a clip: frame_0001.png."""
 
 _A_PICTURE = re.compile(r".*\.(png|jpe?g)", re.IGNORECASE | re.DOTALL)
-RATE_OF_PICTURES = 25  # frames per second of pictures, which have none of their own
+RATE_OF_PICTURES = 25.0  # frames per second of pictures, which have none of their own
 _HEADER, _ANIMATED = 30, 2  # bytes of a WebP file's header, and a bit of its flags
 
 
