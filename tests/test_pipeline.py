@@ -108,7 +108,7 @@ def test_two_runs_in_one_folder_the_second_is_refused(tmp_path: Path) -> None:
         (["run", "nowhere.yaml"], "no recipe at nowhere.yaml"),
         (["run", "smoke-test", "--set", "train.stepps=1"], "train.stepps: Extra inputs are not permitted"),
         (["score", "nothing.mp4"], "no video at nothing.mp4"),
-        (["score", "."], "no video at .: the folder holds none"),
+        (["score", "."], "no video at .: the folder holds no video, and no pictures"),
         (["score", ".", "--frames", "1"], "frames: expected 2 or more frames, or all; got 1"),
         (["train", "smoke-test"], "run `videogpa encode` first"),
         (["run", "smoke-test", "--set", "generate.height=63"], "64"),

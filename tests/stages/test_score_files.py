@@ -132,7 +132,7 @@ def test_two_critics_share_a_folder_and_are_ranked_apart(clips: Path, tmp_path: 
         assert row.critic == critic
     rows = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert [row["critic"] for row in rows] == ["oracle", "sfm"]
-    assert "1 clips scored by oracle, sfm" in (tmp_path / "report.html").read_text()
+    assert "1 clip scored by oracle, sfm" in (tmp_path / "report.html").read_text()
     ranking = [Score(clip=f"{critic}{n}", critic=critic, status="ok", loo_error=n) for n in (2, 1) for critic in ("b", "a")]
     assert [row.clip for row in ranked(ranking)] == ["a1", "a2", "b1", "b2"]
 

@@ -329,7 +329,7 @@ UNREADABLE = {
         lambda path: truncated(path, 0.99, container_options={"movflags": "+faststart"}),
         "truncated",
     ),
-    "one frame": (lambda path: encode(path, moving_picture(1, 48, 64)), "holds one frame, and 10 are wanted"),
+    "one frame": (lambda path: encode(path, moving_picture(1, 48, 64)), "holds 1 frame, and 10 are wanted"),
     "few frames": (lambda path: encode(path, moving_picture(9, 48, 64)), "holds 9 frames, and 10 are wanted"),
 }
 

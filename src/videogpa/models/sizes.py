@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from videogpa.errors import InvalidInput
+from videogpa.text_files import plural
 
 _UNBOUNDED = (1 << 31, 1 << 31)
 
@@ -33,7 +34,7 @@ class SizeRule:
         right = self.nearest(frames=frames, height=height, width=width)
         if (frames, height, width) != right:
             raise InvalidInput(
-                f"the model cannot make {frames} frames of {height}x{width} (height x width): frames must be "
+                f"the model cannot make {plural(frames, 'frame')} of {height}x{width} (height x width): frames must be "
                 f"{self.frame_step} k + 1, height and width multiples of {self.grid}{self.reason and f'; {self.reason}'}. "
                 f"The nearest that it can: frames {right[0]}, height {right[1]}, width {right[2]}."
             )

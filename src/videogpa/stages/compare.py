@@ -23,7 +23,7 @@ from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, score_files
 from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder
-from videogpa.text_files import read_text
+from videogpa.text_files import plural, read_text
 from videogpa.workers import map_items
 
 LARGEST_TABLE = 64 << 20  # bytes
@@ -161,8 +161,8 @@ def compare(
     for other, names in matched.items():
         if len(names) < 2:
             raise InvalidInput(
-                f"{len(names)} clips of {other} have the name of a clip of {methods.base}: a comparison takes two or more. "
-                f"{other} has {_few(methods.clips[other])}; {methods.base} has {_few(methods.clips[methods.base])}"
+                f"of {other} {plural(len(names), 'clip')} can be matched with {methods.base} by name: a comparison takes two "
+                f"or more. {other} has {_few(methods.clips[other])}; {methods.base} has {_few(methods.clips[methods.base])}"
             )
     paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if name in partners]
     scores = {row.clip: row for row in score_files(paths, config, out, workers)}

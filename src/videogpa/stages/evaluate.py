@@ -23,6 +23,7 @@ from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
 from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import plural
 from videogpa.workers import open_pool
 
 
@@ -44,7 +45,8 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
     prompts = [prompt for prompt in manifests.prompts(folder).rows() if prompt.split == "held_out"]
     if len(prompts) < 2:
         raise InvalidInput(
-            f"{folder / 'prompts.jsonl'} has {len(prompts)} prompts with the split `held_out`: a comparison takes two or more"
+            f"{folder / 'prompts.jsonl'} has {plural(len(prompts), 'prompt')} with the split `held_out`: "
+            "a comparison takes two or more"
         )
     check_sampling(recipe.model, folder, sampling_of(recipe.generate))
     adapter, given = _adapter(recipe, folder)

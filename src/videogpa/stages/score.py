@@ -254,7 +254,7 @@ def _write_results(folder: RunFolder, scores: Sequence[Score], changed: Set[str]
     pictures = [strip_path(Path(STRIPS), row.critic, row.clip) for row in scores]
     cards = [ClipCard(row, picture=file, changed=row.clip in changed) for row, file in zip(scores, pictures, strict=True)]
     clips, critics = (len({row.clip for row in scores}), ", ".join(sorted({row.critic for row in scores})))
-    write_score_report(folder / "report.html", cards, title=f"{clips} clips scored by {critics}")
+    write_score_report(folder / "report.html", cards, title=f"{plural(clips, 'clip')} scored by {critics}")
 
 
 def _strips_of(row: Score, folder: RunFolder) -> list[Path]:

@@ -252,7 +252,7 @@ def timeline_of(path: Path) -> Timeline:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == stream.index:
                 if packet.is_corrupt:
-                    raise UnreadableVideo(path, f"is truncated or damaged after {found} frames")
+                    raise UnreadableVideo(path, f"is truncated or damaged after {plural(found, 'frame')}")
                 found += 1
                 require_frames(path, found)
                 if not packet.is_discard:  # an edit list cuts away discarded frames

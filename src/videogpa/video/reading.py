@@ -171,8 +171,7 @@ def _choose(path: Path, total: int, count: int | None) -> list[int]:
     if total == 0:
         raise UnreadableVideo(path, "none of its frames can be decoded")
     if count is not None and count > total:
-        held = "one frame" if total == 1 else f"{total} frames"
-        raise UnreadableVideo(path, f"holds {held}, and {count} are wanted")
+        raise UnreadableVideo(path, f"holds {plural(total, 'frame')}, and {count} are wanted")
     return sample_indices(total, count or total)
 
 
