@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 _ALL: Counter[tuple[str, str]] = Counter()
 _KILLS: Counter[tuple[str, str]] = Counter()
 _same = {"derandomize": True, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("few", max_examples=8, **_same)
+settings.register_profile("few", max_examples=4, **_same)
 settings.register_profile("many", max_examples=100, **_same)
 
 
