@@ -1,5 +1,6 @@
 """Clips of several methods against each other, without a run: how they are matched, and what is compared."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -11,6 +12,7 @@ from attempts import run_shell
 import videogpa
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Comparison, Scene, Score
+from videogpa.report.tables import write_csv
 from videogpa.stages.compare import Methods, from_csv, from_folders, from_prompts, relative_change
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
@@ -124,3 +126,17 @@ def test_clips_of_the_world_from_the_command_to_the_page(tmp_path: Path):
 def test_clips_in_one_folder_can_be_samples_of_one_prompt():
     methods = Methods({"a": {"p/0": Path("x"), "p/1": Path("y")}, "b": {"p/0": Path("z")}})
     assert methods.matched("b") == ["p/0"]
+
+
+def test_a_table_names_clips_as_scores_csv_does(tmp_path: Path) -> None:
+    """Also those whose names hold line breaks, or would be formulas and stand after an apostrophe."""
+    names = ["=a.mp4", "'-b.mp4", "c\rd.mp4", "e\nf.mp4", "g\u2028h.mp4", 'i"j,k.mp4']
+    for name in names:
+        (tmp_path / name).touch()
+    write_csv(tmp_path / "scores.csv", [Score(clip=name, critic="sfm", status="ok") for name in names])
+    with (tmp_path / "scores.csv").open(newline="", encoding="utf-8") as stream:
+        cells = [row["clip"] for row in csv.DictReader(stream)]
+    with (tmp_path / "clips.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([["base", "other"], *([cell, cell] for cell in cells)])
+    clips = from_csv(str(tmp_path / "clips.csv")).clips
+    assert [path.name for path in clips["base"].values()] == names

@@ -48,14 +48,19 @@ def write_csv(path: Path, scores: Sequence[Score]) -> None:
     Texts that a spreadsheet would run as a formula, such as a clip named `=HYPERLINK(...)`, stand after an apostrophe, as
     spreadsheets write them; `cell_text` takes it away again. Numbers stay as they are.
     """
-    text = io.StringIO()
     fields = [name for name in Score.model_fields if name != "fingerprint"]
-    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
+    lines = [_line(fields)]
     for row in scores:
         cells = row.model_dump(mode="json")
-        writer.writerow({name: text_cell(cell) if isinstance(cell, str) else cell for name, cell in cells.items()})
-    write_text(path, text.getvalue())
+        lines.append(_line([text_cell(cell) if isinstance(cell := cells[name], str) else cell for name in fields]))
+    write_text(path, "".join(lines))
+
+
+def _line(cells: Sequence[object]) -> str:
+    """Return cells as a line. Python quotes only the characters of its own line's end, and a lone CR would end the row too."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def text_cell(text: str) -> str:

@@ -7,6 +7,7 @@ scores, compare.json and compare.html.
 import csv
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -95,7 +96,7 @@ def from_csv(file: str) -> Methods:
         MissingInput: If a clip is not there.
     """
     try:
-        rows = list(csv.reader(read_text(Path(file), expected="a table of clips", budget=LARGEST_TABLE).splitlines()))
+        rows = list(csv.reader(StringIO(read_text(Path(file), expected="a table of clips", budget=LARGEST_TABLE), newline="")))
     except csv.Error as error:
         raise InvalidInput(f"{file} is no table of comma-separated values: {error}") from None
     header, *rows = [[cell_text(cell.strip()) for cell in row] for row in rows if any(cell.strip() for cell in row)] or [[]]
