@@ -21,6 +21,7 @@ from videogpa.models.exports import export_adapter
 from videogpa.records import Latents
 from videogpa.stages import train
 from videogpa.storage.run_folder import RunFolder
+from videogpa.storage.tensors import save_tensors
 from videogpa.training.data import EncodedPair
 
 PAGE = Path("docs/how-to/second-round.md").read_text(encoding="utf-8")
@@ -92,7 +93,9 @@ def test_training_says_that_it_does_not_know_the_adapter_of_the_candidates(
 ) -> None:
     """It says so before it loads anything, and not of a training that is finished."""
     recipe = toy_recipe(generate={"adapter": str(tmp_path / "one")})
-    rows = [Latents(clip=f"p/{seed}", prompt="p", path="", condition="") for seed in (0, 1)]
+    for name in ("0.safetensors", "1.safetensors", "p.safetensors"):
+        save_tensors({"latents": torch.zeros(1)}, tmp_path / "run" / name, fingerprint="x")
+    rows = [Latents(clip=f"p/{seed}", prompt="p", path=f"{seed}.safetensors", condition="p.safetensors") for seed in (0, 1)]
     monkeypatch.setattr(train, "read_pairs", lambda _: [EncodedPair(*rows)])
     monkeypatch.setattr(train, "_new_trainer", lambda *_: (_ for _ in ()).throw(UserError("not here")))
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="not here"):
