@@ -18,7 +18,6 @@ from videogpa.storage import manifests
 from videogpa.storage.files import atomic_path, write_text
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
-from videogpa.text_files import plural
 from videogpa.video import UnreadableImage, UnreadableVideo, probe, read_image, write_image
 from videogpa.workers import map_items
 from videogpa.world.prompts import view, world_prompts
@@ -163,9 +162,7 @@ def _hold_out(rows: list[Prompt], count: int) -> list[Prompt]:
     """
     training = [row.prompt for row in rows if row.split == "train"]
     if count >= len(training) and count > 0:
-        raise InvalidInput(
-            f"prompts.held_out is {count}, and to train with there is no more than {plural(len(training), 'prompt')}"
-        )
+        raise InvalidInput(f"prompts.held_out is {count}, and there are only {len(training)} prompts to train with")
     chosen = set(sorted(training, key=lambda name: fingerprint("held out", name))[:count])
     return [row.model_copy(update={"split": "held_out"}) if row.prompt in chosen else row for row in rows]
 
