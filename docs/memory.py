@@ -43,14 +43,14 @@ class Published:
     model: str
     """Its name in a recipe."""
     config: Mapping[str, Any]
-    channels: int
-    """Of the latents."""
-    stride: int
-    """Pixels per latent, along height and width; along time it is 4."""
-    text: int
-    """Tokens of the text."""
     clip: tuple[int, int, int]
     """Frames, height and width."""
+    text: int
+    """Tokens of the text."""
+    channels: int = 16
+    """Of the latents."""
+    stride: int = 8
+    """Pixels per latent, along height and width; along time it is 4."""
     padding: int = 0
     """Latent frames that stand before those of the clip."""
     measured: Measured | None = None
@@ -107,16 +107,12 @@ def _wan(heads: int, layers: int, inner: int, channels: int = 16) -> dict[str, A
 PUBLISHED = {
     "zai-org/CogVideoX-5b": Published(
         *("CogVideoX-5B", "cogvideox-t2v", _COGVIDEOX),
-        channels=16,
-        stride=8,
         text=226,
         clip=(49, 480, 720),
         measured=(123, 13.1, 6.8),
     ),
     "zai-org/CogVideoX-5b-I2V": Published(
         *("CogVideoX-5B-I2V", "cogvideox-i2v", {**_COGVIDEOX, "in_channels": 32}),
-        channels=16,
-        stride=8,
         text=226,
         clip=(49, 480, 720),
     ),
@@ -124,8 +120,6 @@ PUBLISHED = {
         "CogVideoX-2B",
         "cogvideox-t2v",
         {**_COGVIDEOX, "num_attention_heads": 30, "num_layers": 30, "use_rotary_positional_embeddings": False},
-        channels=16,
-        stride=8,
         text=226,
         clip=(49, 480, 720),
     ),
@@ -133,8 +127,6 @@ PUBLISHED = {
         "CogVideoX1.5-5B",
         "cogvideox-t2v",
         {**_COGVIDEOX, "patch_size_t": 2, "patch_bias": False, "sample_height": 300, "sample_width": 300},
-        channels=16,
-        stride=8,
         text=226,
         clip=(81, 768, 1360),
         padding=1,
@@ -142,8 +134,6 @@ PUBLISHED = {
     ),
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": Published(
         *("Wan2.1-1.3B", "wan-t2v", _wan(12, 30, 8960)),
-        channels=16,
-        stride=8,
         text=512,
         clip=(81, 480, 832),
         measured=(132, 12.4, 6.4),
@@ -158,8 +148,6 @@ PUBLISHED = {
     ),
     "Wan-AI/Wan2.1-T2V-14B-Diffusers": Published(
         *("Wan2.1-14B", "wan-t2v", _wan(40, 40, 13824)),
-        channels=16,
-        stride=8,
         text=512,
         clip=(81, 480, 832),
         measured=(502, 44, 23),

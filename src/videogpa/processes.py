@@ -1,6 +1,10 @@
-"""This process: its rank among those that `accelerate launch` or `torchrun` has started, and the folder that it works in."""
+"""This process: its rank among those that `accelerate launch` or `torchrun` has started, its folder, and how it ends."""
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _folders: list[Path] = []  # one at most
@@ -24,3 +28,21 @@ def works_in(folder: Path | None) -> None:
 def last_worked_in() -> Path | None:
     """Return the folder that this process last wrote results to."""
     return _folders[0] if _folders else None
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Keep what this program does at SIGTERM, around what puts a handler of its own in its place.
+
+    COLMAP's prints a native stack and aborts; Ray's exits with status 15 and says nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)

@@ -11,6 +11,7 @@ from pathlib import Path
 from videogpa.errors import UserError
 
 _NAME = re.compile(r"videogpa-([0-9]{1,10})-[a-z0-9_]{8}")
+_OF_RAY = f"{os.sep}ray{os.sep}"  # in the path of a program of Ray; a reader of its logs here has none
 _LOCK = ".lock"  # held while the folder is in use: a process id alone says nothing where containers share the folder
 
 
@@ -90,7 +91,7 @@ def _end_processes_of(folder: Path) -> None:
                 "".join(command[:1]).startswith("ray::")
                 and any(file.path.startswith(f"{folder}{os.sep}") for file in process.open_files())
             )
-            if works_here and any("ray" in part for part in command):
+            if works_here and any(part.startswith("ray::") or _OF_RAY in part for part in command):
                 process.kill()
                 ended.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):

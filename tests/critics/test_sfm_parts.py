@@ -1,5 +1,8 @@
 """The parts of the weight-free critic, by hand and against slow twins."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -202,3 +205,16 @@ def test_homography_error_of_a_shifted_picture_is_zero_and_of_a_changed_one_is_n
     # The middle frame is off by .1 from both neighbours, and they from it.
     assert leave_one_out_error(frames, homographies, [0, 1, 2], 0.5) == pytest.approx(0.01, rel=0.01)
     assert leave_one_out_error(frames, {}, [0, 1, 2], 0.5) is None
+
+
+def test_colmap_does_not_take_the_programs_place_when_it_is_told_to_end() -> None:
+    """In a process of its own, since COLMAP is imported once. Its own handler prints a native stack and aborts."""
+    code = (
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.default_int_handler)\n"
+        "import videogpa.critics.classical.homography\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(5)\n"
+        "except KeyboardInterrupt:\n    print('as Ctrl-C')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("as Ctrl-C\n", "", 0)

@@ -12,7 +12,6 @@ from diffusers import DiffusionPipeline, UniPCMultistepScheduler
 from toys import toy_recipe
 from videogpa.config import ModelConfig, Recipe
 from videogpa.errors import InvalidInput, UserError
-from videogpa.models import toys
 from videogpa.models.base import GenerationRequest, Sampling
 from videogpa.models.loading import check_sampling
 from videogpa.registry import MODELS, load
@@ -20,18 +19,6 @@ from videogpa.stages import evaluate, generate, prompts
 from videogpa.storage.run_folder import RunFolder
 
 TEXT, NEGATIVE = "A quiet room; the camera orbits the objects.", "still, blurred 静态"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    root = tmp_path_factory.mktemp("toys")
-
-    def built(name: str) -> Path:
-        if not (root / name).exists():
-            toys.build(name, root / name)
-        return root / name
-
-    return built
 
 
 def sample(model: Any, sampling: Sampling) -> torch.Tensor:

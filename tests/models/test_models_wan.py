@@ -15,7 +15,6 @@ from torch.nn import Module
 from torch.testing import assert_close
 
 from videogpa.errors import UserError
-from videogpa.models import toys
 from videogpa.models.adapters import new_adapter
 from videogpa.models.base import GenerationRequest, Sampling
 from videogpa.models.toys import wan as toy_wan
@@ -54,18 +53,6 @@ CASES = {
     "t2v-a14b": Case("wan2.2-t2v-a14b", WanTextToVideo, False, 32),
     "i2v-a14b": Case("wan2.2-i2v-a14b", WanImageToVideo, True, 32),
 }
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    root = tmp_path_factory.mktemp("toys")
-
-    def built(name: str) -> Path:
-        if not (root / name).exists():
-            toys.build(name, root / name)
-        return root / name
-
-    return built
 
 
 def load(case: Case, folder: Callable[[str], Path], dtype: torch.dtype = torch.float32, **options: Any) -> Any:

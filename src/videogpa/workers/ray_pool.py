@@ -7,8 +7,6 @@ started here listens on loopback only, shows no dashboard, reports no usage and 
 import logging
 import os
 import secrets
-import signal
-import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -19,6 +17,7 @@ import psutil
 
 from videogpa.config import WorkersConfig
 from videogpa.errors import UserError
+from videogpa.processes import own_sigterm
 from videogpa.temporary import temporary_folder, temporary_root
 from videogpa.workers.clusters import require_cluster
 from videogpa.workers.pool import Task
@@ -135,7 +134,7 @@ class RayPool:
         self._resources.callback(self._ray.shutdown)  # registered first, for a start that is interrupted
         self._resources.callback(_family, psutil.Process().children(), started)
         try:
-            with _at(folder), _own_sigterm():
+            with _at(folder), own_sigterm():
                 self._ray.init(address=self._config.ray or "local", **options)
         except (ConnectionError, ValueError) as error:
             where = f"no Ray cluster at {self._config.ray}" if self._config.ray else "Ray does not start on this machine"
@@ -178,21 +177,6 @@ def _at(folder: str) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep what this program does at SIGTERM: Ray puts a handler in its place, which exits with status 15 and says nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 def _family(before: Collection[psutil.Process], found: list[psutil.Process]) -> None:
