@@ -65,14 +65,19 @@ class Inside:
 def read_lines(path: Path) -> list[bytes]:
     """Return the complete lines of a file, without the mark that some editors put first; none if there is no file.
 
+    What a killed writer leaves at the end is the beginning of a row, and is left out. Anything else there is a line, though a
+    damaged one.
+
     Raises:
         InvalidInput: If there is something else than a regular file.
     """
     require_regular(path)
     if not path.exists():
         return []
-    *whole, _torn = path.read_bytes().removeprefix(_BOM).split(b"\n")
-    return [line for line in whole if line.strip()]
+    *lines, end = path.read_bytes().removeprefix(_BOM).split(b"\n")
+    if not end.startswith(b"{") or b"\0" in end:
+        lines.append(end)
+    return [line for line in lines if line.strip()]
 
 
 def parse_row(line: bytes, row_type: type[R], key: Collection[str], path: Path, inside: Inside, number: int) -> R:
