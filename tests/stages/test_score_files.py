@@ -98,6 +98,7 @@ def test_scoring_again_keeps_what_is_there_and_redoes_what_changed(results: tupl
     kept = (out / "scores.jsonl").read_bytes()
     assert score_files([str(clips)], ScoreConfig(), out) == rows
     assert (out / "scores.jsonl").read_bytes() == kept
+    assert (out / "report.html").read_text(encoding="utf-8").count('<details class="space">') == 1  # the 3D view was kept
     (clips / "short.mp4").write_bytes((clips / "empty.mp4").read_bytes())  # another file under the old name
     again = {Path(row.clip).stem: row for row in score_files([str(clips)], ScoreConfig(), out)}
     assert again["short"].reason == again["empty"].reason

@@ -41,6 +41,7 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment.filters["video"] = video
     environment.filters["embedded"] = embedded
     scripts = {"plotly": Markup(get_plotlyjs()), "page_script": Markup(_source(environment, "page.js"))}
+    scripts["space_script"] = Markup(_source(environment, "space.js"))
     allowed = Markup(" ".join(map(_hash, scripts.values())))
     shared = {"measures": MEASURES, "directions": DIRECTIONS, "scripts": allowed, **scripts}
     write_text(path, environment.get_template(template).render(**shared, **content))

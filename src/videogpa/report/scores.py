@@ -10,6 +10,7 @@ from urllib.parse import quote
 from videogpa.records import Score
 from videogpa.report.charts import Point, scatter
 from videogpa.report.page import write_page
+from videogpa.report.space import spaces_of
 from videogpa.report.strips import ERROR_SCALE, FRAMES_SHOWN, legend_gradient
 from videogpa.report.tables import distinct_names
 from videogpa.video import sample_indices
@@ -95,6 +96,7 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
         lines=lines,
         clips=[(line.anchor, line.card, _strip(line.card, path.parent)) for line in lines if line.shown],
         scored=len(scored),
+        spaces=spaces_of({line.anchor: line.card.picture for line in lines if line.shown}, path.parent),
         worst=max((card.score.loo_error or 0.0 for card in scored), default=0.0) or 1.0,
         failures=failures[:MOST_FAILURES],
         failed=len(failures),

@@ -17,6 +17,7 @@ from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.records import Clip, Prompt, Score
 from videogpa.registry import CRITICS
 from videogpa.report.scores import ClipCard, write_score_report
+from videogpa.report.space import make_space, save_space
 from videogpa.report.strips import make_strip, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.scoring.scorer import Scorer
@@ -97,7 +98,8 @@ class _Scorers:
         scored = scorer.score_clip(job.video, clip=job.clip, prompt=job.prompt)
         if self._strips is not None and scored.reconstruction is not None and scored.render is not None:
             strip = make_strip(scored.reconstruction, *scored.render)
-            save_strip(self._strips, scored.score.critic, scored.score.clip, strip)
+            path = save_strip(self._strips, scored.score.critic, scored.score.clip, strip)
+            save_space(path, make_space(scored.reconstruction))
         return scored.score
 
     def close(self) -> None:
