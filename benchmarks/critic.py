@@ -32,7 +32,7 @@ from machine import accelerator, apart, clocked, processor
 from videogpa.critics.networks.vggt import HEADS, Vggt, VggtConfig
 from videogpa.critics.networks.vit import patch_grid
 from videogpa.critics.networks.weights import reduce_precision
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.reprojection import leave_one_out_scores, render_splat
 from videogpa.storage.provenance import git_commit

@@ -25,7 +25,8 @@ from torch.nn.functional import avg_pool2d
 
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.stats import auc
-from videogpa.records import Prompt, Reconstruction, Scene
+from videogpa.reconstruction import Reconstruction
+from videogpa.records import Prompt, Scene
 from videogpa.scoring import reprojection
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.scorer import Scorer

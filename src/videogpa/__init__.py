@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from videogpa.maths.dpo import dpo_logits as dpo_logits
     from videogpa.maths.dpo import dpo_loss as dpo_loss
     from videogpa.measures import MEASURES as MEASURES
-    from videogpa.records import Reconstruction as Reconstruction
+    from videogpa.reconstruction import Reconstruction as Reconstruction
     from videogpa.records import Score as Score
     from videogpa.scoring.lpips import Lpips as Lpips
     from videogpa.scoring.reprojection import paper_scores as paper_scores
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Lpips": "scoring.lpips",
     "MEASURES": "measures",
-    "Reconstruction": "records",
+    "Reconstruction": "reconstruction",
     "ReconstructionFailed": "critics.base",
     "Score": "records",
     "Scorer": "scoring.scorer",

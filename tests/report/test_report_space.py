@@ -17,7 +17,8 @@ from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.cameras import camera_centers
 from videogpa.records import Reconstruction, Score
 from videogpa.report.scores import ClipCard, write_score_report
-from videogpa.report.space import MOST_POINTS, MOST_SPACES, Space, make_space, packed, save_space, space_of, spaces_of
+from videogpa.report.space import MOST_POINTS, Space, make_space, packed, space_of
+from videogpa.report.strip_files import MOST_SPACES, save_space, spaces_of
 
 
 def in_chromium(test: Callable[..., None]) -> Callable[..., None]:

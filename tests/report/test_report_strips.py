@@ -9,14 +9,11 @@ import torch
 from PIL import Image
 
 from videogpa.records import Reconstruction
+from videogpa.report.strip_files import ERROR_SCALE, LEGEND, save_strip, strip_path
 from videogpa.report.strips import (
-    ERROR_SCALE,
     error_colors,
-    legend_gradient,
     make_filmstrip,
     make_strip,
-    save_strip,
-    strip_path,
 )
 from videogpa.scoring.reprojection import render_leave_one_out
 
@@ -75,7 +72,10 @@ def test_error_colours() -> None:
     assert steps.max() < 3 * steps.mean()  # and evenly so
     beyond = error_colors(torch.tensor([[ERROR_SCALE, 2 * ERROR_SCALE]]))
     torch.testing.assert_close(beyond[..., 0], beyond[..., 1])
-    assert legend_gradient(2) == "linear-gradient(to right, rgb(0 0 4), rgb(252 255 164))"  # the ends of inferno
+    legend = [
+        f"rgb({r} {g} {b})" for r, g, b in colors[:, torch.linspace(0, 255, 12).round().int()].mul(255).round().int().T.tolist()
+    ]
+    assert f"linear-gradient(to right, {', '.join(legend)})" == LEGEND
 
 
 def test_a_filmstrip_shows_frames_side_by_side(make_wall: Callable[..., Reconstruction]) -> None:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,18 @@ def test_the_files_say_the_same_and_what_the_columns_mean(results: tuple[Path, l
     assert "real.mp4" in report
     assert rows[-1].reason is not None
     assert len(report) < 10_000_000
+
+
+def test_a_batch_with_nothing_left_to_do_ends_without_loading_torch(results: tuple[Path, list[Score]], clips: Path) -> None:
+    out, _ = results
+    heavy = "torch", "numpy", "cv2", "av", "pycolmap", "ray"
+    code = f"import sys, videogpa.cli as cli; cli.main(sys.argv[1:]); sys.exit(repr([m for m in {heavy} if m in sys.modules]))"
+    kept = (out / "scores.jsonl").read_bytes()
+    arguments = ["score", str(clips), "--out", str(out), "--workers", "2"]
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert ended.stderr.splitlines()[-1] == "[]"
+    assert "real.mp4" in ended.stdout
+    assert (out / "scores.jsonl").read_bytes() == kept
 
 
 def test_scoring_again_keeps_what_is_there_and_redoes_what_changed(results: tuple[Path, list[Score]], clips: Path) -> None:

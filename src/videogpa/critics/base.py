@@ -9,7 +9,8 @@ from torch import Tensor
 
 from videogpa.critics.cards import Card
 from videogpa.maths.alignment import Similarity
-from videogpa.records import Reconstruction, Scene
+from videogpa.reconstruction import Reconstruction
+from videogpa.records import Scene
 
 
 class ReconstructionFailed(Exception):  # noqa: N818 - a finding about the clip, not an error of the program

@@ -22,7 +22,7 @@ from videogpa.critics.networks.gates import pass_gates
 from videogpa.critics.networks.vit import normalise
 from videogpa.critics.networks.weights import trunk_precision
 from videogpa.devices import pick_device
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 
 DEFAULT_WEIGHTS = cards.CARDS["da3"][0].weights
 

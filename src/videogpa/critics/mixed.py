@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from videogpa.critics import cards
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.errors import InvalidInput
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.registry import CRITICS, build
 
 

@@ -20,7 +20,8 @@ from videogpa.critics.base import CriticInput, transform
 from videogpa.errors import UserError
 from videogpa.maths.adherence import path_adherence
 from videogpa.maths.alignment import Similarity
-from videogpa.records import Reconstruction, Scene
+from videogpa.reconstruction import Reconstruction
+from videogpa.records import Scene
 from videogpa.world.animation import at_frames, shot
 from videogpa.world.paths import intrinsics
 from videogpa.world.raycast import exact_depth

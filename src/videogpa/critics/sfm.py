@@ -37,7 +37,7 @@ from videogpa.critics.classical.features import (
 )
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 
 FRAMES_PER_JUDGED = 2.5
 """Frames read for each one judged, to find cameras: 25 instead of 10 rescued six of ten generated clips, from at most 123

@@ -25,7 +25,7 @@ from videogpa.critics.networks.vggt import Head, Prediction, Vggt
 from videogpa.critics.networks.weights import trunk_precision
 from videogpa.devices import pick_device
 from videogpa.errors import InvalidInput
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 
 DEFAULT_WEIGHTS = cards.CARDS["vggt"][0].weights
 

@@ -10,10 +10,9 @@ from urllib.parse import quote
 from videogpa.records import Score
 from videogpa.report.charts import Point, scatter
 from videogpa.report.page import write_page
-from videogpa.report.space import spaces_of
-from videogpa.report.strips import ERROR_SCALE, FRAMES_SHOWN, legend_gradient
+from videogpa.report.strip_files import ERROR_SCALE, FRAMES_SHOWN, LEGEND, spaces_of
 from videogpa.report.tables import distinct_names
-from videogpa.video import sample_indices
+from videogpa.video.sampling import sample_indices
 
 MOTION = "flow"
 """The measure of motion shown beside every score: unlike camera motion, it has the same unit in all clips."""
@@ -101,7 +100,7 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
         failures=failures[:MOST_FAILURES],
         failed=len(failures),
         chart=_scatter(lines),
-        gradient=legend_gradient(),
+        gradient=LEGEND,
         error_scale=ERROR_SCALE,
         several_critics=len({card.score.critic for card in cards}) > 1,
     )

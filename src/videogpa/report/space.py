@@ -1,13 +1,10 @@
 """The 3D view of a report: a clip's points and cameras, small enough to lie in the page; templates/space.js draws them."""
 
-import base64
 import math
 import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,15 +12,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from videogpa.maths.cameras import camera_centers, invert
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.point_cloud import Cloud, cloud_of, points_of
-from videogpa.storage.files import atomic_path
 
 MOST_POINTS = 14_000
 """How many points a view holds at most: about 80 kB in the page."""
-
-MOST_SPACES = 50
-"""How many views a page holds: a page that opens without a server cannot load them from files beside it."""
 
 FAR = 12.0
 """Farther from the middle camera than that many times the distance of the middle of the cloud, points are left out."""
@@ -31,8 +24,6 @@ FAR = 12.0
 POINT = 0.7
 """The width of a point, as a share of the distance between two in the picture that they are from: frames overlap."""
 
-SUFFIX = ".space"
-_MOST_BYTES = 1 << 20  # of a file that goes into a page: one that is larger was not written here
 _LEVELS = (1 << 14) - 1  # of a coordinate: finer than a pixel of the view, since its box is a few times as wide as the view
 _COLORS = (1 << 6) - 1  # levels of red, green and blue
 
@@ -161,34 +152,3 @@ def packed(space: Space) -> bytes:
 def _color_steps(colors: Float[Tensor, "points 3"]) -> UInt8[np.ndarray, "points 3"]:
     levels = (colors.clamp(0, 1) * _COLORS).round().to(torch.uint8).numpy()
     return np.diff(levels, axis=0, prepend=np.zeros((1, 3), np.uint8))
-
-
-def save_space(strip: Path, space: bytes) -> Path:
-    """Write a clip's view beside its strip, whole or not at all; return its path."""
-    path = strip.with_suffix(SUFFIX)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(space)
-    return path
-
-
-def spaces_of(strips: Mapping[str, Path | None], folder: Path) -> dict[str, str]:
-    """Return the views beside strips, as a page holds them: base64.
-
-    Args:
-        strips: Of each clip that the page shows, by its anchor, where its strip lies in the folder; the best clip first.
-        folder: The folder of the page.
-
-    Returns:
-        The views by anchor, those of the best and the worst clips if there are more than `MOST_SPACES`. Clips without a view,
-        such as those that version 0.1 scored, are left out.
-    """
-    paths = {anchor: folder / strip.with_suffix(SUFFIX) for anchor, strip in strips.items() if strip is not None}
-    found = [anchor for anchor, path in paths.items() if _is_own(path)]
-    half = MOST_SPACES // 2
-    chosen = found if len(found) <= MOST_SPACES else [*found[:half], *found[-half:]]
-    return {anchor: base64.b64encode(paths[anchor].read_bytes()).decode() for anchor in chosen}
-
-
-def _is_own(path: Path) -> bool:
-    """Whether it is a file that can have been written here: no link, which could lead to any file, and not too large."""
-    return path.is_file() and not path.is_symlink() and path.stat().st_size <= _MOST_BYTES

@@ -1,8 +1,6 @@
 """The pictures in the reports: small JPEGs, stored beside the rows so that a resumed run still has them."""
 
-import hashlib
 from functools import cache
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,16 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
+from videogpa.report.strip_files import ERROR_SCALE, FRAMES_SHOWN
 from videogpa.scoring.reprojection import Render, error_maps
-from videogpa.storage.files import atomic_path
 from videogpa.video import jpeg_bytes, sample_indices
-
-FRAMES_SHOWN = 3
-"""How many judged frames a strip shows: the first, the middle and the last one."""
-
-ERROR_SCALE = 0.3
-"""The root mean squared error over RGB at the bright end of the colour map: one scale for all clips, to compare them by."""
 
 _CELL_WIDTH, _GAP, _QUALITY = 272, 4, 75  # pixels, pixels, JPEG quality: a strip takes 0.1 MB at most
 _FILMSTRIP_HEIGHT = 120
@@ -77,25 +69,6 @@ def error_colors(error: Float[Tensor, "height width"]) -> Float[Tensor, "3 heigh
     """Colour an error map by the colour map "inferno", whose lightness grows evenly from 0 to `ERROR_SCALE`."""
     level = (error / ERROR_SCALE).clamp(0, 1).mul(255).round().long()
     return _palette()[level].movedim(-1, 0)
-
-
-def legend_gradient(stops: int = 12) -> str:
-    """Return the colours of the error map as a CSS gradient from left to right."""
-    colors = _palette()[torch.linspace(0, 255, stops).round().long()].mul(255).round().int().tolist()
-    return f"linear-gradient(to right, {', '.join(f'rgb({r} {g} {b})' for r, g, b in colors)})"
-
-
-def save_strip(folder: Path, critic: str, clip: str, strip: bytes) -> Path:
-    """Write a clip's strip into `folder`, whole or not at all; return its path."""
-    path = strip_path(folder, critic, clip)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(strip)
-    return path
-
-
-def strip_path(folder: Path, critic: str, clip: str) -> Path:
-    """Return the file of a strip. Its name is a hash, since the names of clips may be paths of any length."""
-    return folder / f"{hashlib.sha256(f'{critic} {clip}'.encode()).hexdigest()[:16]}.jpg"
 
 
 @cache

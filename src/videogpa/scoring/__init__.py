@@ -17,7 +17,8 @@ Read in this order: `scorer.py` (a clip in, a row out), `scores.py` (all numbers
 """
 
 from videogpa.critics.base import CriticInput, ReconstructionFailed
-from videogpa.records import Reconstruction, Score
+from videogpa.reconstruction import Reconstruction
+from videogpa.records import Score
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.optical_flow import mean_flow
 from videogpa.scoring.reprojection import Render, leave_one_out_scores, paper_scores, render_leave_one_out, render_splat

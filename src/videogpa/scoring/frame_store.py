@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from videogpa.errors import UserError
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.storage.files import disk_errors
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.maths.cameras import depth_disagreements
 from videogpa.maths.exposure import gains_of
-from videogpa.records import Reconstruction, Scene
+from videogpa.reconstruction import Reconstruction
+from videogpa.records import Scene
 from videogpa.scoring.frame_store import FrameStore
 from videogpa.scoring.frames import Video, read_window
 from videogpa.scoring.lpips import Lpips

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.cameras import unproject
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 
 LEAST_CONFIDENCE = 1e-5  # official code of VideoGPA: points at or below it are no points
 

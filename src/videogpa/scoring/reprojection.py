@@ -25,7 +25,7 @@ from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
 from videogpa.maths.exposure import exposure_gains, exposure_steps
 from videogpa.maths.render import splat_cloud
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import Cloud, cloud_of
 

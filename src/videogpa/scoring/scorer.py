@@ -13,7 +13,8 @@ import torch
 from videogpa.config import ScoreConfig, score_config
 from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
-from videogpa.records import Prompt, Reconstruction, Scene, Score
+from videogpa.reconstruction import Reconstruction
+from videogpa.records import Prompt, Scene, Score
 from videogpa.registry import CRITICS, build
 from videogpa.scoring.frames import Given, Video, count_frames, opened, read_clip
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment

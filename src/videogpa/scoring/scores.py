@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videogpa.maths import images
 from videogpa.maths.cameras import camera_jerk, depth_disagreements
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import cloud_of
 from videogpa.scoring.reprojection import (

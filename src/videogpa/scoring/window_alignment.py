@@ -12,7 +12,7 @@ from torch import Tensor
 from videogpa.critics.base import ReconstructionFailed, transform
 from videogpa.maths.alignment import Similarity, robust_similarity
 from videogpa.maths.cameras import unproject
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.point_cloud import LEAST_CONFIDENCE
 
 MOST_POINTS = 20_000  # of an overlap: more do not make the similarity better, only slower

@@ -9,7 +9,7 @@ from pathlib import Path
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.storage.fingerprints import path_fingerprint
 from videogpa.text_files import shown
-from videogpa.video.still_frames import is_frame_folder, is_still_picture
+from videogpa.video.picture_names import is_frame_folder, is_still_picture
 
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".m2v", ".vob"),

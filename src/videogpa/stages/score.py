@@ -10,17 +10,16 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from videogpa.config import Recipe, ScoreConfig, WorkersConfig
-from videogpa.critics.networks.weights import local_source
+from videogpa.critics.networks.sources import local_source
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.records import Clip, Prompt, Score
 from videogpa.registry import CRITICS
 from videogpa.report.scores import ClipCard, write_score_report
-from videogpa.report.space import make_space, save_space
-from videogpa.report.strips import make_strip, save_strip, strip_path
+from videogpa.report.strip_files import save_space, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
-from videogpa.scoring.scorer import Scorer
 from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_videos
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
@@ -28,6 +27,9 @@ from videogpa.storage.manifests import Manifest, may_have_passed
 from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import cut, plural, printable, shown
 from videogpa.workers import WorkerPool, open_pool
+
+if TYPE_CHECKING:
+    from videogpa.scoring.scorer import Scorer
 
 STRIPS = "strips"  # the folder of a report's pictures, within that of the scores
 ALONE = WorkersConfig()  # this process scores
@@ -85,17 +87,20 @@ class _Scorers:
             Exception: If the error concerns the other clips too: see `_concerns_all`.
         """
         if job.critic not in self._scorers:
-            self._scorers[job.critic] = Scorer.from_config(self._settings[job.critic])
+            self._scorers[job.critic] = _scorer(self._settings[job.critic])
         try:
-            return Outcome(self._score(self._scorers[job.critic], job))
+            return Outcome(self._score(job))
         except Exception as error:  # whatever it is, the row names it, and the other clips are scored
             if _concerns_all(error):
                 raise
             row = Score(clip=job.clip, critic=job.critic, status="error", reason=_reason(error))
             return Outcome(row, "".join(traceback.format_exception(error)))
 
-    def _score(self, scorer: Scorer, job: ScoreJob) -> Score:
-        scored = scorer.score_clip(job.video, clip=job.clip, prompt=job.prompt)
+    def _score(self, job: ScoreJob) -> Score:
+        from videogpa.report.space import make_space
+        from videogpa.report.strips import make_strip
+
+        scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt)
         if self._strips is not None and scored.reconstruction is not None and scored.render is not None:
             strip = make_strip(scored.reconstruction, *scored.render)
             path = save_strip(self._strips, scored.score.critic, scored.score.clip, strip)
@@ -106,6 +111,12 @@ class _Scorers:
         for scorer in self._scorers.values():
             scorer.close()
         self._scorers.clear()
+
+
+def _scorer(config: ScoreConfig) -> "Scorer":
+    from videogpa.scoring.scorer import Scorer  # imported here: a batch with nothing left to do then needs no torch
+
+    return Scorer.from_config(config)
 
 
 def _concerns_all(error: Exception) -> bool:

@@ -1,6 +1,5 @@
 """Clips that FFmpeg does not read as one: folders of numbered pictures, and animated WebP files."""
 
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,14 +13,10 @@ from torch import Tensor
 from videogpa.pixels import DECODING, picture_pixels
 from videogpa.text_files import cut
 from videogpa.video.files import UnreadableVideo, require_file, require_frames, require_size
+from videogpa.video.picture_names import NUMBERED, WEBP_HEADER, is_animated, is_frame_folder
 from videogpa.video.pictures import UnreadableImage, read_image
 
-NUMBERED = re.compile(r"(?P<before>.*?)(?P<number>[0-9]{1,18})\.(?P<suffix>png|jpe?g)", re.IGNORECASE | re.DOTALL)
-"""Names of pictures that are frames of a clip: frame_0001.png."""
-
-_A_PICTURE = re.compile(r".*\.(png|jpe?g)", re.IGNORECASE | re.DOTALL)
 RATE_OF_PICTURES = 25.0  # frames per second of pictures, which have none of their own
-_HEADER, _ANIMATED = 30, 2  # bytes of a WebP file's header, and a bit of its flags
 
 
 @dataclass(frozen=True)
@@ -49,38 +44,10 @@ def still_frames(path: Path) -> StillFrames | None:
     require_file(path)
     try:
         with path.open("rb") as stream:
-            start = stream.read(_HEADER)
+            start = stream.read(WEBP_HEADER)
     except OSError as error:
         raise UnreadableVideo(path, f"may not be read ({(error.strerror or str(error)).lower()})") from None
     return _webp(path, start) if start[:4] == b"RIFF" and start[8:12] == b"WEBP" else None
-
-
-def is_frame_folder(names: Sequence[str]) -> bool:
-    """Return whether a folder whose files have these names, none of them a video, is a clip of pictures.
-
-    It is if it has two or more PNG or JPEG files, all of them named alike but for their number.
-    """
-    pictures = [name for name in names if _A_PICTURE.fullmatch(name)]
-    numbered = [match for name in pictures if (match := NUMBERED.fullmatch(name))]
-    return 2 <= len(pictures) == len(numbered) and len({match["before"] for match in numbered}) == 1
-
-
-def is_still_picture(path: Path) -> bool:
-    """Return whether a WebP or AVIF file holds a single picture, by its first bytes. Other files do not; no pipe is opened."""
-    if path.suffix.lower() not in (".webp", ".avif") or not path.is_file():
-        return False
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(64)
-    except OSError:  # its row says so
-        return False
-    if start[8:12] == b"WEBP":
-        return not _is_animated(start)
-    return start[4:8] == b"ftyp" and b"avif" in start and b"avis" not in start
-
-
-def _is_animated(start: bytes) -> bool:
-    return start[12:16] == b"VP8X" and len(start) >= _HEADER and bool(start[20] & _ANIMATED)
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -116,7 +83,7 @@ def _read_files(folder: Path, files: Sequence[Path]) -> Iterator[Tensor]:
 
 def _webp(path: Path, start: bytes) -> StillFrames:
     """Return the frames of a WebP file. Its header is looked at first, since its reader takes memory for the whole picture."""
-    if not _is_animated(start):
+    if not is_animated(start):
         raise UnreadableVideo(path, "is a still picture (WebP), not a video")
     width, height = (1 + int.from_bytes(start[at : at + 3], "little") for at in (24, 27))
     require_size(path, height, width)

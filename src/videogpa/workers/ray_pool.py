@@ -9,6 +9,8 @@ import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -61,9 +63,15 @@ class RayPool:
 
     def __init__(self, config: WorkersConfig) -> None:
         self._config = config
-        self._ray = _import_ray(local=config.ray is None)
+        if find_spec("ray") is None:
+            raise UserError("several workers need Ray: pip install 'videogpa[ray]', or leave out --workers and --ray")
         self._resources = ExitStack()
         self._workers: tuple[Task[Any, Any], list[Any]] | None = None
+
+    @cached_property
+    def _ray(self) -> ModuleType:
+        """Ray, which is imported at the first item: a batch with nothing left to do ends without it."""
+        return _import_ray(local=self._config.ray is None)
 
     def __enter__(self) -> "RayPool":
         return self
@@ -229,9 +237,7 @@ def _import_ray(*, local: bool) -> ModuleType:
         # this process and its children alone know; Ray's own would lie in a file of the home folder that everybody may read.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    try:
-        import ray
-    except ImportError:
-        raise UserError("several workers need Ray: pip install 'videogpa[ray]', or leave out --workers and --ray") from None
+    import ray
+
     module: ModuleType = ray
     return module

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 
 
 def assemble(

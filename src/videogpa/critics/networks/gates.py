@@ -11,7 +11,7 @@ from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.cameras import camera_centers
-from videogpa.records import Reconstruction
+from videogpa.reconstruction import Reconstruction
 
 LEAST_PARALLAX = 1.0
 """Pixels that near and far points move against each other between the two cameras farthest apart. Below, depth has no effect

@@ -9,11 +9,10 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from videogpa import hub, weight_files
-from videogpa.bundled import TINY, bundled_folder
 from videogpa.convert import read_checkpoint
 from videogpa.critics.cards import CARDS
+from videogpa.critics.networks.sources import local_source
 from videogpa.errors import InvalidInput, MissingInput, problems
-from videogpa.text_files import cut
 from videogpa.weight_files import (
     WHAT_TO_DO,
     kind_of_file,
@@ -44,28 +43,6 @@ def find_weights(source: str | Path) -> Path:
     if path is None:
         return _only_weights(_from_hub(str(source)), published=is_published(source))
     return _only_weights(path) if path.is_dir() else path
-
-
-def local_source(source: str | Path) -> Path | None:
-    """Return the folder or file that a source of weights names on this machine; None for a hub id.
-
-    Raises:
-        MissingInput: If it names nothing here, and can be no hub id.
-        InvalidInput: If it is a pipe, a device, or cannot be opened, or names a bundled model that there is not.
-    """
-    if str(source).startswith(TINY):
-        return bundled_folder(str(source))
-    path = _expanded(source)
-    kind = kind_of_file(path)
-    if kind in ("not a file", "unreadable"):
-        raise InvalidInput(f"{cut(path)} {WHAT_TO_DO[kind]}: give a folder or a .safetensors file with weights")
-    if kind != "missing":
-        return path
-    if not hub.is_hub_id(str(source)):
-        raise MissingInput(
-            f"no weights at {cut(source)}: expected a folder, a .safetensors file, or a hub id such as owner/name"
-        )
-    return None
 
 
 def is_published(source: str | Path) -> bool:
@@ -204,10 +181,3 @@ def _from_hub(name: str) -> Path:
 
 def _holds(folder: Path, endings: Sequence[str]) -> bool:
     return any(path.exists() for ending in endings for path in folder.glob(f"*{ending}"))
-
-
-def _expanded(source: str | Path) -> Path:
-    try:
-        return Path(source).expanduser()
-    except RuntimeError:  # ~ of an unknown user, or no home
-        raise MissingInput(f"no weights at {cut(source)}: there is no such home folder") from None
