@@ -72,6 +72,9 @@ MEASURES: dict[str, Measure] = {
         "the paper's 3D consistency score, an error: mse + lpips of the whole point cloud rendered into every frame",
         min_gap=0.05,  # the paper's
     ),
+    "error_3dcs_se": Measure(
+        "standard error of 3DCS", None, "how far error_3dcs may be off: its standard error over judged frames", short="3DCS ±"
+    ),
     "mse": Measure("render MSE", "lower", "mean squared error of the whole cloud's render, RGB in [0, 1]"),
     "lpips": Measure("render LPIPS", "lower", "perceptual distance (LPIPS) between the whole cloud's render and the frame"),
     "psnr": Measure(
@@ -98,6 +101,12 @@ MEASURES: dict[str, Measure] = {
         "scene, not across scenes",
         short="LOO error",
         min_gap=0.02,  # ours: the scale is narrower than that of error_3dcs, since uncovered pixels do not count
+    ),
+    "loo_error_se": Measure(
+        "standard error of LOO",
+        None,
+        "how far loo_error may be off: its standard error over judged frames",
+        short="LOO ±",
     ),
     "loo_coverage": Measure(
         "leave-one-out coverage",
@@ -148,6 +157,12 @@ MEASURES: dict[str, Measure] = {
         "lower",
         "of a long clip: median distance of two windows' points, at their worst join",
         "depths",
+    ),
+    "blur": Measure(
+        "blur", None, "share of the differences between neighbouring pixels that is left when the median frame is blurred"
+    ),
+    "repetition": Measure(
+        "repetition", None, "share of the textured patches of the middle frame that another place of it resembles closely"
     ),
     "seconds": Measure("scoring time", None, "time that scoring took", "s"),
 }

@@ -18,6 +18,10 @@ Status = Literal["ok", "partial", "no_parallax", "failed", "unreadable", "error"
 numbers of `partial` ones cover a part of the clip."""
 
 
+Reliability = Literal["high", "medium", "low"]
+"""How far a score can be relied on; see `videogpa.scoring.reliability`."""
+
+
 Style = Literal["rich", "plain", "detailed"]
 """How much detail a scene of the synthetic world has; see `world.scenes.make_world`."""
 
@@ -131,6 +135,7 @@ class Score(Row):
     """The critic's settings that affect its numbers: weights, crop, ... Rows with different ones should not be compared."""
 
     error_3dcs: float | None = None
+    error_3dcs_se: float | None = None
     mse: float | None = None
     lpips: float | None = None
     psnr: float | None = None
@@ -142,6 +147,7 @@ class Score(Row):
     loo_mse: float | None = None
     loo_lpips: float | None = None
     loo_error: float | None = None
+    loo_error_se: float | None = None
     loo_coverage: float | None = None
     failing: float | None = None
     single_image: float | None = None
@@ -156,6 +162,11 @@ class Score(Row):
     parallax: float | None = None
     homography_loo: float | None = None
     join_error: float | None = None
+    blur: float | None = None
+    repetition: float | None = None
+    reliability: Reliability | None = None
+    doubts: tuple[str, ...] | None = None
+    """Why it is not high: sentences of `videogpa.scoring.reliability.DOUBTS`."""
     seconds: float | None = None
 
 
@@ -173,6 +184,8 @@ class Pair(Row):
     """How much better the winner is. For a dropped group it is the widest gap that the limits on motion and scores allowed."""
     spread: float | None = None
     """How much better the group's best candidate is than its worst, regardless of their motion."""
+    sigmas: float | None = None
+    """The gap of a pair in its standard error; None where a score has none."""
     motion_ratio: float | None = None
     """The winner's motion as a share of the loser's."""
     dropped: str | None = None

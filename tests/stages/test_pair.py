@@ -12,7 +12,16 @@ from videogpa.cli import summary
 from videogpa.config import PairConfig, load_recipe
 from videogpa.records import Clip, Pair, Score, Status
 from videogpa.stages import pair
-from videogpa.stages.pair import FEW_MOVING, FEW_SCORED, MOTION_LOST, NO_WINNER, SMALL_GAP, choose_pairs, distribution
+from videogpa.stages.pair import (
+    FEW_MOVING,
+    FEW_SCORED,
+    MOTION_LOST,
+    NO_WINNER,
+    SMALL_GAP,
+    UNSURE,
+    choose_pairs,
+    distribution,
+)
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 
@@ -73,6 +82,37 @@ def test_a_group_without_a_pair_says_why(candidates: list[Score], reason: str) -
     assert (row.dropped, row.winner, row.loser) == (reason, None, None)
 
 
+def sure(clip: str, error: float, standard_error: float, flow: float = 1.0) -> Score:
+    return score(clip, error, flow).model_copy(update={"loo_error_se": standard_error})
+
+
+def test_a_pair_has_a_gap_beyond_the_standard_errors_of_both() -> None:
+    """The best is 5 apart from the worst in units of its standard error, sqrt(.03^2 + .04^2), and 8 from the second worst."""
+    candidates = [sure("best", 0.1, 0.03), sure("worst", 0.35, 0.04), sure("middle", 0.34, 0.0)]
+    config = PairConfig(min_sigma=4.9)
+    row = choose_pair(candidates, config)
+    assert (row.winner, row.loser, row.sigmas) == ("best", "worst", pytest.approx(5.0))
+    row = choose_pair(candidates, config.model_copy(update={"min_sigma": 6.0}))
+    assert (row.loser, row.sigmas, row.spread) == ("middle", pytest.approx(8.0), pytest.approx(0.25))
+    row = choose_pair(candidates, config.model_copy(update={"min_sigma": 9.0}))
+    assert (row.dropped, row.gap) == (UNSURE, pytest.approx(0.25))
+    assert choose_pair([sure("a", 0.1, 0.1), sure("b", 0.2, 0.1)], PairConfig(min_sigma=0.0)).winner == "a"
+
+
+def test_rows_without_a_standard_error_are_compared_by_the_gap_alone() -> None:
+    row = choose_pair([score("a", 0.1), sure("b", 0.2, 10.0)], PairConfig(min_sigma=5.0))
+    assert (row.winner, row.sigmas) == ("a", None)
+    psnr = [Score(clip=c, critic="x", status="ok", psnr=v, flow=1) for c, v in (("a", 10.0), ("b", 20.0))]
+    assert choose_pair(psnr, PairConfig(measure="psnr", min_sigma=5.0)).winner == "b"
+
+
+def test_a_group_that_loses_its_motion_too_is_counted_where_it_fails_first() -> None:
+    still = [sure("a", 0.1, 0.001, flow=0.5), sure("b", 0.3, 0.001)]
+    assert choose_pair(still, PairConfig(min_sigma=3.0)).dropped == MOTION_LOST
+    assert choose_pair(still, PairConfig(min_sigma=300.0)).dropped == UNSURE
+    assert pair.funnel([choose_pair(still, PairConfig(min_sigma=300.0))]).left["a gap beyond the standard errors"] == 0
+
+
 def test_several_pairs_of_a_group_share_no_clip() -> None:
     candidates = [score(clip, error) for clip, error in (("a", 0.1), ("b", 0.2), ("c", 0.5), ("d", 0.7), ("e", 0.21))]
     rows = choose_pairs("p", candidates, PairConfig(per_group=3))
@@ -107,7 +147,7 @@ def test_the_stage_counts_its_losses_and_redoes_only_what_changed(tmp_path: Path
     rows = pair.run(recipe, folder)
     assert [row.dropped for row in rows] == [None, SMALL_GAP, FEW_SCORED]
     counts = pair.funnel(rows)
-    assert (counts.groups, list(counts.left.values()), counts.pairs) == (3, [2, 2, 2, 1, 1], 1)
+    assert (counts.groups, list(counts.left.values()), counts.pairs) == (3, [2, 2, 2, 1, 1, 1], 1)
     before = manifests.pairs(folder).path.read_bytes()
     pair.run(recipe, folder)
     assert manifests.pairs(folder).path.read_bytes() == before

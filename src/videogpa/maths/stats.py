@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+RUNS = 10  # as many as a short clip has judged frames by default
 RESAMPLES_AT_ONCE = 1000  # bounds the memory, which is this times the number of items
 
 
@@ -116,6 +117,25 @@ def ranks(values: Float[Tensor, " items"]) -> Float[Tensor, " items"]:
     _, group, counts = torch.unique(values.double().cpu(), return_inverse=True, return_counts=True)
     mean_rank: Tensor = counts.cumsum(0) - (counts - 1).double() / 2
     return mean_rank[group]
+
+
+def standard_error(values: Float[Tensor, " items"], shares: Float[Tensor, " items"]) -> Float[Tensor, ""]:
+    """Return the standard error of the weighted mean of values at even steps in time.
+
+    The variance is that of successive differences (Wolter 1984, "An Investigation of Some Estimators of Variance for Systematic
+    Sampling", estimator 2): a trend over the items is no uncertainty, and a bootstrap that draws items would count it as one.
+    More than ten items are first averaged in ten runs of neighbours, whose values are less alike than those of neighbours.
+
+    Args:
+        values: Two or more, one per item, in order of time.
+        shares: The weight of each item, above 0, in any unit.
+    """
+    runs = min(len(values), RUNS)
+    run = torch.arange(len(values), device=values.device) * runs // len(values)
+    weights = torch.zeros_like(values[:runs]).index_add(0, run, shares)
+    means = torch.zeros_like(values[:runs]).index_add(0, run, shares * values) / weights
+    variance = means.diff().square().sum() / (2 * (runs - 1))
+    return (variance * (weights / weights.sum()).square().sum()).sqrt()
 
 
 def _outcomes(first: Tensor, second: Tensor, *, lower_is_better: bool, tie: float) -> tuple[int, int, int]:

@@ -51,7 +51,8 @@ def write_csv(path: Path, scores: Sequence[Score]) -> None:
     fields = [name for name in Score.model_fields if name != "fingerprint"]
     lines = [_line(fields)]
     for row in scores:
-        cells = row.model_dump(mode="json")
+        doubts = None if row.doubts is None else "; ".join(row.doubts)
+        cells = {**row.model_dump(mode="json"), "doubts": doubts}
         lines.append(_line([text_cell(cell) if isinstance(cell := cells[name], str) else cell for name in fields]))
     write_text(path, "".join(lines))
 
@@ -74,7 +75,7 @@ def cell_text(cell: str) -> str:
 
 
 def score_table(scores: Sequence[Score]) -> Group:
-    """Return what the terminal shows: geometry with motion beside it, then the reasons of those without numbers."""
+    """Return what the terminal shows: geometry with motion beside it, reasons for missing numbers, and doubts about others."""
     table = Table(title="best first; arrows point to the better direction", title_justify="left")
     table.add_column("clip", overflow="fold")
     table.add_column("status", no_wrap=True)
@@ -85,7 +86,9 @@ def score_table(scores: Sequence[Score]) -> Group:
         numbers = [getattr(row, measure) for measure in SHOWN]
         table.add_row(Text(name), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
     reasons = [Text(f"{name}: {printable(row.reason)}") for name, row in zip(names, scores, strict=True) if row.reason]
-    return Group(table, *reasons)
+    doubted = [(name, row) for name, row in zip(names, scores, strict=True) if row.doubts]
+    doubts = [Text(f"{name}: reliability {row.reliability}: {'; '.join(row.doubts or ())}") for name, row in doubted]
+    return Group(table, *reasons, *doubts)
 
 
 def short_names(clips: Sequence[str]) -> list[str]:

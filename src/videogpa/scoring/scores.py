@@ -11,8 +11,10 @@ from torch import Tensor
 from videogpa.maths import images
 from videogpa.maths.cameras import camera_jerk, depth_disagreements
 from videogpa.reconstruction import Reconstruction
+from videogpa.records import Reliability
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import cloud_of
+from videogpa.scoring.reliability import frame_numbers, reliability_of, standard_errors
 from videogpa.scoring.reprojection import (
     FrameErrors,
     Render,
@@ -55,6 +57,14 @@ class Scores:
     """None for fewer than four frames."""
     failing: float | None = None
     """None where the critic gives no threshold."""
+    error_3dcs_se: float | None = None
+    loo_error_se: float | None = None
+    """Both None for fewer than three frames."""
+    blur: float
+    repetition: float | None = None
+    """None for small frames."""
+    reliability: Reliability
+    doubts: tuple[str, ...]
     measures: Mapping[str, float | int]
     """What only the critic measured: `registered`, `epipolar`, ..."""
     shown: Reconstruction
@@ -62,7 +72,7 @@ class Scores:
     render: Render
     """The leave-one-out render of the frames `shown`."""
 
-    def columns(self) -> dict[str, float | int | str]:
+    def columns(self) -> dict[str, float | int | str | tuple[str, ...]]:
         """Return what these scores contribute to a `records.Score` row; numbers that are missing are left out.
 
         Raises:
@@ -143,16 +153,21 @@ def summarise(
     left_out = leave_one_out_summary(errors)
     still = still_image_error(shown.images, lpips)
     threshold = measures.get(FAILING_THRESHOLD)
+    numbers = {**paper, **left_out, **standard_errors(errors), **frame_numbers(shown.images)}
+    if still > 0:
+        numbers["explained"] = 1 - left_out["loo_error"] / still
+    whole = {"frames": len(camera_from_world), "width": shown.images.shape[-1], "partial": int(status == "partial")}
+    grade, doubts = reliability_of({**measures, **numbers, **whole})
     return Scores(
         status=status,
         reason=reason,
         frames=len(camera_from_world),
-        **paper,
-        **left_out,
+        **numbers,
         single_image=still,
-        explained=1 - left_out["loo_error"] / still if still > 0 else None,
         jerk=float(camera_jerk(camera_from_world)) if len(camera_from_world) >= LEAST_FOR_JERK else None,
         failing=None if threshold is None else float(left_out["loo_error"] > threshold),
+        reliability=grade,
+        doubts=doubts,
         measures={name: value for name, value in measures.items() if name != FAILING_THRESHOLD},
         shown=shown,
         render=render,

@@ -4,11 +4,12 @@ In: clips.jsonl and scores.jsonl. Out: pairs.jsonl, with a row for every pair, a
 none a row with the reason.
 
 VideoGPA (https://arxiv.org/abs/2601.23286) pairs the best and the worst candidate if their scores are at least 0.05 apart and
-their motion is at least 0.001. We add two conditions: the winner keeps the loser's motion, since a reward for geometry would
+their motion is at least 0.001. We add conditions: the winner keeps the loser's motion, since a reward for geometry would
 otherwise favour frozen clips (docs/science/papers.md); and, if `pair.winner_threshold` is set, the winner is good, not only
-better.
+better. We add a third: the gap is wider than the standard errors of both scores leave open (`pair.min_sigma`).
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ FEW_SCORED = "fewer than two candidates could be scored"
 FEW_MOVING = "fewer than two candidates move enough"
 NO_WINNER = "no candidate is good enough to win"
 SMALL_GAP = "the gap is too small"
+UNSURE = "the gap is within the standard errors of the scores"
 MOTION_LOST = "every better candidate moves too little beside the worse one"
 
 Match = tuple[Score, Score]
@@ -94,9 +96,9 @@ def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -
         return [Pair(prompt=prompt, spread=spread, dropped=FEW_MOVING)]
     matches = [(winner, loser) for winner, loser in permutations(moving, 2) if _good(winner, config)]
     matched = [match for match in matches if _keeps_motion(match, config)]
-    wide = _disjoint(sorted((m for m in matched if _wide(m, config)), key=lambda m: -_gap(m, config)))
-    if wide:
-        return [_pair(prompt, rank, match, spread, config) for rank, match in enumerate(wide[: config.per_group])]
+    sure = _disjoint(sorted((m for m in matched if _sure(m, config)), key=lambda m: -_gap(m, config)))
+    if sure:
+        return [_pair(prompt, rank, match, spread, config) for rank, match in enumerate(sure[: config.per_group])]
     gap = max((_gap(match, config) for match in matched), default=None)
     return [Pair(prompt=prompt, spread=spread, gap=gap, dropped=_reason(matches, config))]
 
@@ -105,7 +107,9 @@ def _reason(matches: Sequence[Match], config: PairConfig) -> str:
     """Return why none of these matches became a pair."""
     if not matches:
         return NO_WINNER
-    return MOTION_LOST if any(_wide(match, config) for match in matches) else SMALL_GAP
+    if not any(_wide(match, config) for match in matches):
+        return SMALL_GAP
+    return MOTION_LOST if any(_sure(match, config) for match in matches) else UNSURE
 
 
 def _pair(prompt: str, rank: int, match: Match, spread: float, config: PairConfig) -> Pair:
@@ -120,6 +124,7 @@ def _pair(prompt: str, rank: int, match: Match, spread: float, config: PairConfi
         loser_score=_value(loser, config.measure),
         gap=_gap(match, config),
         spread=spread,
+        sigmas=_sigmas(match, config),
         motion_ratio=winner_motion / loser_motion if loser_motion > 0 else None,
     )
 
@@ -154,6 +159,19 @@ def _wide(match: Match, config: PairConfig) -> bool:
     return gap > 0 and gap >= config.min_gap
 
 
+def _sure(match: Match, config: PairConfig) -> bool:
+    """Whether the gap is wide, and wider than the standard errors leave open. Without them the gap alone counts."""
+    sigmas = _sigmas(match, config)
+    return _wide(match, config) and (sigmas is None or sigmas > config.min_sigma or config.min_sigma == 0)
+
+
+def _sigmas(match: Match, config: PairConfig) -> float | None:
+    """Return the gap in units of its standard error; None where a score has none, as in rows of earlier versions."""
+    errors = [getattr(score, f"{config.measure}_se", None) for score in match]
+    sigma = math.hypot(*(error for error in errors if error is not None))
+    return _gap(match, config) / sigma if None not in errors and sigma > 0 else None
+
+
 def _gap(match: Match, config: PairConfig) -> float:
     """Return by how much the winner's score is better; negative if it is worse."""
     winner, loser = match
@@ -176,6 +194,7 @@ STEPS = {
     "two or more of them move": FEW_MOVING,
     "one good enough to win": NO_WINNER,
     "a gap wide enough": SMALL_GAP,
+    "a gap beyond the standard errors": UNSURE,
     "a winner that keeps the motion": MOTION_LOST,
 }
 """Condition on a group of candidates -> the reason in `Pair.dropped` if it fails, in the order in which they are checked."""
@@ -183,6 +202,7 @@ STEPS = {
 DISTRIBUTIONS = {
     "spread": "best against worst candidate of a group",
     "gap": "winner against loser of a pair",
+    "sigmas": "the gap of a pair in its standard error",
     "winner_score": "winners",
     "loser_score": "losers",
     "motion_ratio": "the winner's motion as a share of the loser's",

@@ -1,0 +1,158 @@
+"""How far a score can be relied on: doubts about a clip, each of them a sentence of a fixed list, and the grade they add up to.
+
+The doubts are read from numbers that critic and scorer have anyway, and from two that are measured here on the frames. How
+often each occurs, and what the scores of such clips are worth, is in docs/science/critics.md.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d
+
+from videogpa.maths.stats import standard_error
+from videogpa.records import Reliability
+from videogpa.scoring.reprojection import FrameErrors
+
+Numbers = Mapping[str, float | int]
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A reason to rely less on a score."""
+
+    sentence: str
+    applies: Callable[[Numbers], bool]
+    """Whether the doubt exists, from the numbers of the row; a number that is not known is left out of them."""
+    grave: bool = False
+    """Whether the doubt alone makes the reliability low."""
+
+
+LEAST_FOR_SE = 3  # frames: the spread of two says next to nothing
+
+FEW_POINTS = 400
+LOW_PARALLAX = 0.05
+LOW_COVERAGE = 0.8
+LITTLE_EXPLAINED = 0.3
+BLURRED = 0.6
+REPETITIVE = 0.3
+UNEVEN = 0.25
+FEW_FRAMES = 5
+BLUR_LENGTH = 9
+PATCHES_ACROSS, TEXTURED, ALIKE = 16, 0.01, 0.9
+LEAST_SIDE, LEAST_PATCHES, MOST_PATCHES = 8, 8, 24
+
+DOUBTS: tuple[Doubt, ...] = (
+    Doubt("only a part of the clip was scored", lambda n: n["partial"] > 0, grave=True),
+    Doubt("the focal length was assumed", lambda n: n.get("focal_assumed", 0) > 0, grave=True),
+    Doubt("few points were found", lambda n: n.get("points", FEW_POINTS) < FEW_POINTS),
+    Doubt("there is little parallax", lambda n: n.get("parallax", n["width"]) < LOW_PARALLAX * n["width"]),
+    Doubt("other frames see little of a frame", lambda n: n["loo_coverage"] < LOW_COVERAGE),
+    Doubt("the geometry explains little", lambda n: n.get("explained", 1) < LITTLE_EXPLAINED),
+    Doubt("the frames are blurred", lambda n: n["blur"] > BLURRED),
+    Doubt("the texture repeats itself", lambda n: n.get("repetition", 0) > REPETITIVE),
+    Doubt("the error differs much between frames", lambda n: n.get("loo_error_se", 0) > UNEVEN * n["loo_error"]),
+    Doubt("few frames were judged", lambda n: n["frames"] < FEW_FRAMES),
+)
+"""All doubts, in the order in which a row names them."""
+
+
+def reliability_of(numbers: Numbers) -> tuple[Reliability, tuple[str, ...]]:
+    """Return how far a score can be relied on, and the doubts about it.
+
+    Args:
+        numbers: The numbers of a row by their column, with `partial` (1 for that status, else 0) and `width` (of the frames
+            that were compared, in pixels, which is the unit of `parallax`).
+
+    Returns:
+        `high` without a doubt, `low` with a grave one or three, else `medium`; and the doubts' sentences.
+    """
+    found = [doubt for doubt in DOUBTS if doubt.applies(numbers)]
+    low = len(found) >= 3 or any(doubt.grave for doubt in found)
+    return "low" if low else "medium" if found else "high", tuple(doubt.sentence for doubt in found)
+
+
+def standard_errors(errors: FrameErrors) -> dict[str, float]:
+    """Return `error_3dcs_se, loo_error_se`, as far as there are three frames or more to estimate each from."""
+    judged = errors["loo_coverage"] > 0
+    found = {
+        "error_3dcs_se": (errors["mse"] + errors["lpips"], torch.ones_like(errors["mse"])),
+        "loo_error_se": ((errors["loo_mse"] + errors["loo_lpips"])[judged], errors["loo_coverage"][judged]),
+    }
+    return {name: standard_error(*parts).item() for name, parts in found.items() if len(parts[0]) >= LEAST_FOR_SE}
+
+
+def frame_numbers(frames: Float[Tensor, "frames 3 height width"]) -> dict[str, float]:
+    """Return `blur` and, of frames that are not too small for it, `repetition` of the one in the middle."""
+    repetition = repetition_of(frames[len(frames) // 2])
+    return {"blur": blur_of(frames), **({} if repetition is None else {"repetition": repetition})}
+
+
+def blur_of(frames: Float[Tensor, "frames 3 height width"]) -> float:
+    """Return how blurred the median frame is, in [0, 1]: 0 for noise, 1 where further blurring takes nothing away.
+
+    Crété-Roffet et al. 2007, "The Blur Effect": the share of the differences between neighbouring pixels that remains when the
+    frame is blurred over nine pixels. Of the two directions the more blurred one counts. A frame of one colour has 1.
+    """
+    grey = frames.mean(1)
+    return float(torch.maximum(_remaining(grey), _remaining(grey.movedim(1, 2))).median())
+
+
+def _remaining(grey: Float[Tensor, "frames height width"]) -> Float[Tensor, " frames"]:
+    blurred = avg_pool2d(grey[:, None], (1, BLUR_LENGTH), stride=1, padding=(0, BLUR_LENGTH // 2), count_include_pad=False)[
+        :, 0
+    ]
+    before, after = (picture.diff(dim=2).abs() for picture in (grey, blurred))
+    lost = (before - after).clamp(min=0).sum((1, 2))
+    total = before.sum((1, 2))
+    return torch.where(total > 0, 1 - lost / total, 1.0)
+
+
+def repetition_of(frame: Float[Tensor, "3 height width"]) -> float | None:
+    """Return the share of a frame's textured patches that another place of the frame resembles closely, in [0, 1].
+
+    A patch is a sixteenth of the long side. It is textured if its brightness varies in both directions, unlike along an edge,
+    and resembles another place if their normalised cross-correlation is above `ALIKE` more than a patch away. At most 24
+    patches, spread over the frame, are looked for. 0 with hardly any texture;
+    None if patches have fewer than eight pixels.
+    """
+    grey = frame.mean(0)
+    height, width = grey.shape
+    side = max(height, width) // PATCHES_ACROSS
+    if side < LEAST_SIDE or min(height, width) < 2 * side:
+        return None
+    patches = grey.unfold(0, side, side).unfold(1, side, side).reshape(-1, side, side)
+    rows, columns = torch.meshgrid(torch.arange(height // side), torch.arange(width // side), indexing="ij")
+    corners = side * torch.stack([rows.flatten(), columns.flatten()], 1).to(grey.device)
+    textured = torch.nonzero(_least_variation(patches) > TEXTURED**2)[:, 0]
+    if len(textured) < LEAST_PATCHES:
+        return 0.0
+    textured = textured[torch.linspace(0, len(textured) - 1, min(len(textured), MOST_PATCHES)).round().long()]
+    alike = _resemblance(grey, patches[textured])
+    places = torch.cartesian_prod(*(torch.arange(length, device=grey.device) for length in alike.shape[1:]))
+    near = (places - corners[textured][:, None]).abs().amax(2) <= side
+    return float((alike.flatten(1).masked_fill(near, -1).amax(1) > ALIKE).float().mean())
+
+
+def _least_variation(patches: Float[Tensor, "patches side side"]) -> Float[Tensor, " patches"]:
+    """Return the smaller eigenvalue of every patch's structure tensor: the variation in the direction that has least of it."""
+    down = patches.diff(dim=1)[:, :, 1:].flatten(1)
+    across = patches.diff(dim=2)[:, 1:].flatten(1)
+    yy, xx, xy = down.square().mean(1), across.square().mean(1), (down * across).mean(1)
+    return (yy + xx) / 2 - (((yy - xx) / 2).square() + xy.square()).sqrt()
+
+
+def _resemblance(
+    grey: Float[Tensor, "height width"], patches: Float[Tensor, "patches side side"]
+) -> Float[Tensor, "patches rows columns"]:
+    """Return the normalised cross-correlation of patches with every place of a picture, in [-1, 1]."""
+    side = patches.shape[1]
+    centred = patches - patches.mean((1, 2), keepdim=True)
+    norms = centred.flatten(1).norm(dim=1)
+    products = conv2d(grey[None, None], centred[:, None])[0]
+    mean, square = (avg_pool2d(picture[None, None], side, stride=1)[0, 0] for picture in (grey, grey.square()))
+    spread = ((square - mean.square()).clamp(min=0) * side**2).sqrt()
+    alike: Tensor = products / (norms[:, None, None] * spread).clamp(min=1e-6)
+    return alike
