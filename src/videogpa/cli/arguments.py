@@ -15,6 +15,8 @@ _Repeated = UseAppendAction[tuple[str, ...]]
 _SHELL_TYPES: dict[str, Any] = {  # parameters that take more from Python than the shell can give
     "recipe": Annotated[str, arg(metavar="RECIPE")],
     "paths": Annotated[tuple[str, ...], arg(metavar="PATH [PATH ...]")],
+    "clip": Annotated[str, arg(metavar="CLIP")],
+    "save": Annotated[str | None, arg(metavar="FILE")],
     "out": Annotated[str | None, arg(metavar="PATH")],
     "adapter": Annotated[str | None, arg(metavar="FOLDER")],
     "set": Annotated[_Repeated, arg(metavar="NAME=VALUE")],

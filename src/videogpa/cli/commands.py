@@ -155,6 +155,48 @@ def compare(
     return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder)
 
 
+def view(
+    clip: str | Path,
+    *,
+    critic: str = CRITIC,
+    weights: str | None = None,
+    options: Settings = (),
+    frames: int | Literal["all"] = FRAMES,
+    save: str | Path | None = None,
+) -> "Score":
+    """Look at a clip in 3D: score it, and open what it was reconstructed as in rerun's viewer.
+
+    The viewer shows the coloured points, the cameras with their frames and, over time, frame, leave-one-out render, error,
+    depth and confidence. It needs the extra `view`: pip install 'videogpa[view]'. The command ends when its window is closed.
+    Nothing is sent anywhere, and the viewer listens on this machine alone.
+
+        videogpa view clip.mp4
+        videogpa view clip.mp4 --save clip.rrd     # writes a file, and opens nothing
+
+    Args:
+        clip: A video file, or a folder of a clip's frames.
+        critic: Which critic reconstructs the clip: see `videogpa list critics`.
+        weights: Weights of a learned critic: a folder, a file, or a hub id.
+        options: Another setting of the critic, such as crop=centre. May be repeated.
+        frames: How many frames are judged, evenly spread, first and last included; or `all`.
+        save: Write the recording into that file (.rrd) in place of opening it.
+
+    Returns:
+        The row that `videogpa score` would write.
+
+    Raises:
+        FileNotFoundError: If there is no such clip.
+        ValueError: If it cannot be reconstructed, or a setting is unknown or impossible.
+        UserError: If rerun is not installed, or there is no display.
+    """
+    from videogpa.config import parse_settings, score_config
+    from videogpa.stages import view as stage
+
+    given = parse_settings(options) | ({"weights": weights} if weights else {})
+    config = score_config(critic=critic, frames=frames, options=given)
+    return stage.view(str(clip), config, None if save is None else Path(save))
+
+
 def _refuse_run_folders(paths: Sequence[str]) -> None:
     """Refuse run folders among the paths: a run's own critic and settings would silently be replaced by the flags."""
     for path in paths:

@@ -47,6 +47,7 @@ COMMANDS = {
     "compare": Command(
         commands.compare, shows=summary.compared, notes=summary.open_comparison, passes=summary.compared_without_errors
     ),
+    "view": Command(commands.view, shows=summary.viewed, notes=summary.open_recording),
     "prompts": Command(run_commands.show_prompts, shows=summary.planned_prompts, notes=summary.written_prompts),
     "generate": Command(run_commands.generate, runs_stages=True),
     "score-run": Command(run_commands.score_run, runs_stages=True, passes=summary.without_errors),

@@ -34,6 +34,11 @@ def scored_files(rows: "list[Score]") -> RenderableType:
     return score_table(rows)
 
 
+def viewed(row: "Score") -> RenderableType:
+    """The table of `videogpa view`, of one line."""
+    return scored_files([row])
+
+
 def without_errors(rows: "Sequence[Score]") -> bool:
     """Whether no clip ended in an unexpected error of the program."""
     return all(row.status != "error" for row in rows)
@@ -116,6 +121,11 @@ def open_scores(rows: "list[Score]", arguments: Mapping[str, Any]) -> str:
     """Where the results of `videogpa score` are."""
     out = Path(arguments["out"])
     return f"Open {out / 'report.html'} in a browser; the numbers are in {out / 'scores.jsonl'}."
+
+
+def open_recording(row: "Score", arguments: Mapping[str, Any]) -> str | None:
+    """How what `videogpa view` wrote is opened, if it did."""
+    return f"Open it with: rerun --bind 127.0.0.1 {arguments['save']}" if arguments["save"] is not None else None
 
 
 def open_report(result: "RunResult", arguments: Mapping[str, Any]) -> str:
