@@ -133,7 +133,7 @@ def _blueprint() -> Any:
     world = layout.Vertical(layout.Spatial3DView(origin="world", name="cloud and cameras"), curve, row_shares=[4, 1])
     return layout.Blueprint(
         layout.Horizontal(world, layout.Grid(*maps, about, grid_columns=2), column_shares=[3, 2]),
-        layout.TimePanel(timeline=TIMELINE, fps=4.0),
+        layout.TimePanel(state="collapsed", timeline=TIMELINE, fps=4.0),
         collapse_panels=True,
     )
 

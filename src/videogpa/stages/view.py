@@ -98,7 +98,7 @@ def viewer_environment(environment: Mapping[str, str]) -> dict[str, str]:
     change, and are off where the variable CI is set, unless FORCE_RERUN_ANALYTICS is. Its messages of no consequence go too.
     """
     own = {name: value for name, value in environment.items() if name != "FORCE_RERUN_ANALYTICS"}
-    return {"RUST_LOG": "warn", **own, "CI": "1", "TELEMETRY_ENABLED": "false"}
+    return {"RUST_LOG": "error", **own, "CI": "1", "TELEMETRY_ENABLED": "false"}
 
 
 def _show(command: list[str]) -> None:
