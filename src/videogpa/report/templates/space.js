@@ -181,6 +181,7 @@
     const listening = new AbortController();
     const on = (target, name, act, more = {}) => target.addEventListener(name, act, { signal: listening.signal, ...more });
     on(canvas, "pointerdown", (event) => {
+      if (event.isTrusted) canvas.setPointerCapture(event.pointerId); // else a drag out of the canvas selects the text beside it
       pointers.set(event.pointerId, { x: event.clientX, y: event.clientY, moves: event.shiftKey || event.button > 0 });
     });
     on(window, "pointermove", (event) => {
