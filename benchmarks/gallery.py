@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate, pad
 from gallery_clips import EXHIBITS
 from machine import processor
 from videogpa.records import Score
-from videogpa.report.strips import error_colors
+from videogpa.report.panels import error_colors
 from videogpa.scoring.reprojection import error_maps
 from videogpa.scoring.scorer import Scorer
 from videogpa.video import jpeg_bytes, read_frames, sample_indices

@@ -1,3 +1,5 @@
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,10 +7,11 @@ import pytest
 
 from videogpa.measures import MEASURES
 from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Reconstruction, Relative
+from videogpa.report import run
+from videogpa.report.players import write_player
 from videogpa.report.run import (
     ClipNumbers,
     ClipPair,
-    Filmstrip,
     FunnelStep,
     NotScored,
     Panel,
@@ -16,7 +19,6 @@ from videogpa.report.run import (
     motion_first,
     write_run_report,
 )
-from videogpa.report.strips import make_filmstrip
 
 
 def compared(measure: str, change: float, spread: float) -> Change:
@@ -43,8 +45,10 @@ BOUGHT = Outcome(
 
 
 @pytest.fixture
-def summary(make_wall: Callable[..., Reconstruction]) -> RunSummary:
-    strip = make_filmstrip(make_wall(frames=5).images, 5)
+def summary(make_wall: Callable[..., Reconstruction], tmp_path: Path) -> RunSummary:
+    frames = make_wall(frames=5).images
+    write_player(tmp_path / "players/a", {"base": frames, "aligned": frames})
+    numbers = {"base": (0.12, 0.02), "aligned": (0.1, 0.018)}
     return RunSummary(
         name="smoke-test",
         evaluation=Evaluation(
@@ -62,7 +66,7 @@ def summary(make_wall: Callable[..., Reconstruction]) -> RunSummary:
         funnel=[FunnelStep("prompts", 40), FunnelStep("pairs", 10)],
         dropped={"small gap": 30},
         panels=[Panel("loss", {"loss": ([1, 2, 3], [0.69, 0.68, 0.66])}, reference=0.693)],
-        clip_pairs=[ClipPair("orbit/1", [Filmstrip("base", strip, 0.12, 0.02), Filmstrip("aligned", strip, 0.1, 0.018)])],
+        clip_pairs=[ClipPair("orbit/1", numbers, Path("players/a"))],
         clips=[ClipNumbers("orbit/1", "base", 0.12, 0.02), ClipNumbers("orbit/1", "aligned", 0.1, 0.018)],
         not_scored=[NotScored("dolly/2", "aligned", "sfm", "no_parallax", "the camera does not translate")],
     )
@@ -96,6 +100,8 @@ def test_says_what_was_found(summary: RunSummary, tmp_path: Path) -> None:
         "the camera does not translate",
         "model: &lt;toy&gt; &amp; co",
         'id="pair-1"',
+        "<b>aligned</b><span>leave-one-out error ↓ 0.1000</span><span>optical flow 0.0180</span>",
+        'data-video="data:video/mp4;base64,',
     ):
         assert said in source, said
     write_run_report(tmp_path / "again.html", summary)
@@ -107,3 +113,18 @@ def test_no_warning_without_frozen_motion(tmp_path: Path) -> None:
     steady = RunSummary("steady", Evaluation(critics={"sfm": findings(**changes)}), "name: steady")
     write_run_report(tmp_path / "report.html", steady)
     assert "moves less" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_of_many_clips_has_a_report_of_a_few_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more clips than a plot or table holds, the plot shows evenly spread ones of each model, and the page says so."""
+    monkeypatch.setattr(run, "MOST_POINTS", 10)
+    monkeypatch.setattr(run, "MOST_FAILURES", 3)
+    clips = [ClipNumbers(f"{i}", model, i / 100, 0.1) for i in range(100) for model in ("base", "aligned")]
+    failed = [NotScored(f"{i}", "base", "sfm", "failed", "no") for i in range(5)]
+    many = RunSummary("many", Evaluation(critics={}), "name: many", clips=clips, not_scored=failed)
+    write_run_report(tmp_path / "report.html", many)
+    source = (tmp_path / "report.html").read_text(encoding="utf-8")
+    figure = json.loads(re.search(r'application/json">(.*?)</script>', source)[1])
+    assert [(len(trace["y"]), min(trace["y"]), max(trace["y"])) for trace in figure["data"]] == [(10, 0, 0.99)] * 2
+    assert "shows 20 of 200 clips" in source
+    assert "And 2 more" in source

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.report.test_report_browser import CHROMIUM, noted, opened
+from browser import CHROMIUM, Tab
 from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.maths.cameras import camera_centers
 from videogpa.records import Reconstruction, Score
+from videogpa.report.player_files import MOST_SPACES, save_space, spaces_of
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.space import MOST_POINTS, Space, make_space, packed, space_of
-from videogpa.report.strip_files import MOST_SPACES, save_space, spaces_of
 
 
 def in_chromium(test: Callable[..., None]) -> Callable[..., None]:
@@ -100,13 +100,13 @@ def test_the_few_points_of_a_poor_clip_are_all_shown_and_far_ones_are_not(make_w
 
 def test_a_page_takes_only_views_that_were_written_beside_it(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        save_space(tmp_path / f"{name}.jpg", b"view")
+        save_space(tmp_path / name, b"view")
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "link.space").symlink_to(tmp_path / "secret")
     (tmp_path / "large.space").write_bytes(bytes(2 << 20))
-    strips = {name: Path(f"{name}.jpg") for name in ("a", "link", "large", "missing", "b")}
+    strips = {name: Path(name) for name in ("a", "link", "large", "missing", "b")}
     assert spaces_of({**strips, "none": None}, tmp_path) == {"a": "dmlldw==", "b": "dmlldw=="}
-    many = {str(i): Path("a.jpg") for i in range(60)}
+    many = {str(i): Path("a") for i in range(60)}
     chosen = spaces_of(many, tmp_path)
     assert len(chosen) == MOST_SPACES
     assert [*chosen][24:26] == ["24", "35"]  # the best and the worst half of them
@@ -114,10 +114,7 @@ def test_a_page_takes_only_views_that_were_written_beside_it(tmp_path: Path) -> 
 
 # In a browser
 
-# The browser's clock is virtual, and runs out while a frame is awaited: frames are drawn at its pace, not the screen's.
-SCRIPT = """<script>
-  window.requestAnimationFrame = (draw) => setTimeout(draw, 16);
-  window.cancelAnimationFrame = clearTimeout;
+SCRIPT = """
   const [first, second, third] = [...document.querySelectorAll("details.space")];
   const frames = (count) => new Promise((done) => {
     const step = () => (count-- ? requestAnimationFrame(step) : done());
@@ -152,23 +149,23 @@ SCRIPT = """<script>
     canvas.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }));
     await frames(3);
   };
-  const leave = (result) => (document.body.dataset.result = JSON.stringify(result));
-  addEventListener("load", async () => { BODY });
-</script>"""
+"""
 
 
-def looked_at(folder: Path, body: str, views: list[bytes]) -> Any:
-    """Open a page with these views, run the body of a script in it, and return what that leaves."""
+def looked_at(tab: Tab, folder: Path, body: str, views: list[bytes]) -> Any:
+    """Open a page with these views, run the body of a script in it, and return what that returns."""
     cards = []
     for number, view in enumerate(views):
-        save_space(folder / f"{number}.jpg", view)
+        save_space(folder / f"{number}", view)
         score = Score(clip=f"{number}.mp4", critic="sfm", status="ok", loo_error=0.1 + number / 10)
-        cards.append(ClipCard(score, picture=Path(f"{number}.jpg")))
+        cards.append(ClipCard(score, Path(f"{number}")))
     write_score_report(folder / "report.html", cards, title="Views")
-    elements, console, addresses = opened(folder / "report.html", SCRIPT.replace("BODY", body))
-    assert console == []
-    assert [address for address in addresses if not address.startswith("data:")] == []
-    return noted(elements, "result")
+    tab.open(folder / "report.html")
+    result = tab.js(f"(async () => {{ {SCRIPT} {body} }})()")
+    assert [line for line in tab.console if "willReadFrequently" not in line] == []  # these tests read the canvas
+    tab.console.clear()
+    assert [address for address in tab.fetched[1:] if not address.startswith("data:")] == []
+    return result
 
 
 def a_few_points(places: list[list[float]], colors: Tensor) -> bytes:
@@ -178,7 +175,7 @@ def a_few_points(places: list[list[float]], colors: Tensor) -> bytes:
 
 
 @in_chromium
-def test_the_view_turns_moves_and_zooms(tmp_path: Path, make_wall: Callable[..., Reconstruction]) -> None:
+def test_the_view_turns_moves_and_zooms(tab: Tab, tmp_path: Path, make_wall: Callable[..., Reconstruction]) -> None:
     body = """
       const canvas = await open(first);
       const start = seen(canvas);
@@ -211,8 +208,8 @@ def test_the_view_turns_moves_and_zooms(tmp_path: Path, make_wall: Callable[...,
       result.closed = [canvas.width, canvas.height];
       await open(first);
       result.again = differ(start, seen(canvas));
-      leave(result);"""
-    result = looked_at(tmp_path, body, [make_space(make_wall(frames=4))])
+      return result;"""
+    result = looked_at(tab, tmp_path, body, [make_space(make_wall(frames=4))])
     assert result["covered"] > 0.1
     for action in ("turned", "moved", "zoomed", "pressed", "pinched"):
         assert result[action] > 0.05, action
@@ -221,7 +218,7 @@ def test_the_view_turns_moves_and_zooms(tmp_path: Path, make_wall: Callable[...,
 
 
 @in_chromium
-def test_points_are_drawn_where_they_are(tmp_path: Path) -> None:
+def test_points_are_drawn_where_they_are(tab: Tab, tmp_path: Path) -> None:
     """Half a turn about a point takes what is to its right to its left, and what is below it stays there."""
     colors = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]])
     body = """
@@ -234,9 +231,9 @@ def test_points_are_drawn_where_they_are(tmp_path: Path) -> None:
       await press(canvas, "0");
       for (let i = 0; i < 3; i++) await press(canvas, "ArrowDown", { shiftKey: true });
       result.moved = all();
-      leave(result);"""
+      return result;"""
     places = [[0.0, 0.0, -0.3], [0.3, 0.0, -0.3], [0.0, 0.2, -0.3]]
-    result = looked_at(tmp_path, body, [a_few_points(places, colors)])
+    result = looked_at(tab, tmp_path, body, [a_few_points(places, colors)])
     (middle, right, below), (still, left, beneath) = result["start"], result["behind"]
     assert middle == pytest.approx([0, 0], abs=0.01)
     assert right[0] > 0.05
@@ -249,7 +246,7 @@ def test_points_are_drawn_where_they_are(tmp_path: Path) -> None:
 
 
 @in_chromium
-def test_a_sentence_stands_where_no_view_is(tmp_path: Path, make_wall: Callable[..., Reconstruction]) -> None:
+def test_a_sentence_stands_where_no_view_is(tab: Tab, tmp_path: Path, make_wall: Callable[..., Reconstruction]) -> None:
     """Of two views one is damaged; the other is opened by a browser that cannot decompress."""
     body = """
       const shown = (details) => ["canvas", ".missing"].map((part) => !details.querySelector(part).hidden);
@@ -262,7 +259,7 @@ def test_a_sentence_stands_where_no_view_is(tmp_path: Path, make_wall: Callable[
       window.DecompressionStream = own;
       second.open = false;
       await open(second);
-      leave({ damaged, old, mended: shown(second) });"""
+      return { damaged, old, mended: shown(second) };"""
     view = make_space(make_wall(frames=2))
-    result = looked_at(tmp_path, body, [view[: len(view) // 2], view])
+    result = looked_at(tab, tmp_path, body, [view[: len(view) // 2], view])
     assert result == {"damaged": [False, True], "old": [False, True], "mended": [True, False]}

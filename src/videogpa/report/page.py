@@ -15,16 +15,19 @@ from videogpa.text_files import printable
 
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", None: "neither direction is better"}
 
+_SCRIPTS = ("charts.js", "table.js", "player.js", "space.js")  # the table's before the players', which it puts into its order
+
 # Decimals are fixed per measure, so that the decimal points of a column are aligned. All other measures have four.
 _DECIMALS = {"psnr": 2, "seconds": 1, "points": 0, "registered": 0, "loo_coverage": 3, "epipolar": 3, "focal_widths": 2}
 
 
-def write_page(path: Path, template: str, **content: Any) -> None:
+def write_page(path: Path, template: str, *, linked: bool = False, **content: Any) -> None:
     """Render a template of this package into one self-contained file, atomically. The same content gives the same bytes.
 
     Args:
         path: The HTML file to write.
         template: The name of the template, in report/templates.
+        linked: Whether the page may load pictures and videos from its own folder, besides those that it contains.
         **content: The template's variables.
     """
     environment = Environment(
@@ -38,12 +41,12 @@ def write_page(path: Path, template: str, **content: Any) -> None:
     environment.filters["number"] = number
     environment.filters["signed"] = signed
     environment.filters["picture"] = picture
-    environment.filters["video"] = video
     environment.filters["embedded"] = embedded
-    scripts = {"plotly": Markup(get_plotlyjs()), "page_script": Markup(_source(environment, "page.js"))}
-    scripts["space_script"] = Markup(_source(environment, "space.js"))
-    allowed = Markup(" ".join(map(_hash, scripts.values())))
-    shared = {"measures": MEASURES, "directions": DIRECTIONS, "scripts": allowed, **scripts}
+    plotly, scripts = Markup(get_plotlyjs()), [Markup(_source(environment, name)) for name in _SCRIPTS]
+    allowed = Markup(" ".join(map(_hash, [plotly, *scripts])))
+    media = Markup("data: 'self'" if linked else "data:")
+    page = {"plotly": plotly, "scripts": scripts, "allowed_scripts": allowed, "allowed_media": media, "linked": linked}
+    shared = {"measures": MEASURES, "directions": DIRECTIONS, **page}
     write_text(path, environment.get_template(template).render(**shared, **content))
 
 
@@ -75,11 +78,6 @@ def signed(value: float, measure: str) -> str:
 def picture(jpeg: bytes) -> str:
     """Return a JPEG as a data URI."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-
-
-def video(mp4: bytes) -> str:
-    """Return an MP4 as a data URI."""
-    return f"data:video/mp4;base64,{base64.b64encode(mp4).decode()}"
 
 
 def embedded(json: str) -> Markup:

@@ -16,8 +16,8 @@ from videogpa.maths.cameras import camera_centers, invert
 from videogpa.measures import MEASURES
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Score
-from videogpa.report.strip_files import ERROR_SCALE
-from videogpa.report.strips import error_colors
+from videogpa.report.panels import error_colors
+from videogpa.report.player_files import ERROR_SCALE
 from videogpa.scoring.point_cloud import cloud_of
 from videogpa.scoring.reprojection import Render, error_maps
 from videogpa.storage.files import atomic_path

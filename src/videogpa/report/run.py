@@ -9,7 +9,15 @@ from videogpa.measures import MEASURES, MOTIONS
 from videogpa.records import Change, Evaluation
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.page import write_page
+from videogpa.report.player_files import embedded_or_linked
 from videogpa.report.verdict import headline
+from videogpa.video.sampling import sample_indices
+
+MOST_POINTS = 1000
+"""How many clips of each model the scatter plot shows: all, or as many that are evenly spread over the ranking."""
+
+MOST_FAILURES = 500
+"""How many clips without a score are listed."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +40,14 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Filmstrip:
-    """A model's clip, with its score and motion."""
-
-    model: str
-    """`base` or `aligned`, with the strength of the adapter if there are several."""
-    jpeg: bytes
-    """A JPEG of `videogpa.report.strips.make_filmstrip`."""
-    score: float | None = None
-    motion: float | None = None
-
-
-@dataclass(frozen=True)
 class ClipPair:
     """What the base model, and the aligned model at each strength, made of the same prompt with the same seed."""
 
     label: str
-    filmstrips: Sequence[Filmstrip]
+    numbers: Mapping[str, tuple[float | None, float | None]]
+    """Score and motion by model: `base` or `aligned`, with the strength of the adapter if there are several."""
+    player: Path
+    """Where the player of the clips lies in the report's folder, without suffix; its panels are titled by model."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +107,7 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
         for measure, change in rows.items()
         if measure in MOTIONS and change.verdict == "less"
     ]
+    plotted = _plotted(summary)
     write_page(
         path,
         "run.html.j2",
@@ -124,7 +124,10 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
         motions=MOTIONS,
         less_motion=less_motion,
         most=max((step.count for step in summary.funnel), default=0) or 1,
-        chart=_scatter(summary),
+        players=embedded_or_linked(path.parent, [pair.player for pair in summary.clip_pairs]),
+        chart=_scatter(summary, plotted),
+        plotted=sum(map(len, plotted.values())),
+        not_scored=summary.not_scored[:MOST_FAILURES],
         panels=[(panel, curves(panel.curves, reference=panel.reference)) for panel in summary.panels],
     )
 
@@ -135,10 +138,20 @@ def motion_first(changes: Mapping[str, Change]) -> dict[str, Change]:
     return {name: changes[name] for name in sorted(changes, key=order.index)}
 
 
-def _scatter(summary: RunSummary) -> str | None:
+def _plotted(summary: RunSummary) -> dict[str, list[ClipNumbers]]:
+    """Return the clips of each model that the scatter plot shows, base first."""
+    of_model: dict[str, list[ClipNumbers]] = {}
+    for clip in sorted(summary.clips, key=lambda clip: (clip.model != "base", clip.score, clip.clip)):
+        of_model.setdefault(clip.model, []).append(clip)
+    return {
+        model: [clips[i] for i in sample_indices(len(clips), min(len(clips), MOST_POINTS))] for model, clips in of_model.items()
+    }
+
+
+def _scatter(summary: RunSummary, plotted: Mapping[str, Sequence[ClipNumbers]]) -> str | None:
     anchors = {pair.label: f"pair-{number}" for number, pair in enumerate(summary.clip_pairs, start=1)}
-    series: dict[str, list[Point]] = {}
-    for clip in sorted(summary.clips, key=lambda clip: clip.model != "base"):
-        point = Point(f"{clip.clip} ({clip.model})", clip.motion, clip.score, anchors.get(clip.clip, ""))
-        series.setdefault(clip.model, []).append(point)
+    series = {
+        model: [Point(f"{clip.clip} ({model})", clip.motion, clip.score, anchors.get(clip.clip, "")) for clip in clips]
+        for model, clips in plotted.items()
+    }
     return scatter(series, x=summary.motion, y=summary.measure) if series else None

@@ -1,18 +1,15 @@
 """The page that shows scored files: their ranking, the frames and renders behind the scores, and what was not scored."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from videogpa.records import Score
 from videogpa.report.charts import Point, scatter
 from videogpa.report.page import write_page
-from videogpa.report.strip_files import ERROR_SCALE, FRAMES_SHOWN, LEGEND, spaces_of
+from videogpa.report.player_files import ERROR_SCALE, LEGEND, ShownPlayer, embedded_or_linked, spaces_of
 from videogpa.report.tables import distinct_names
-from videogpa.video.sampling import sample_indices
 
 MOTION = "flow"
 """The measure of motion shown beside every score: unlike camera motion, it has the same unit in all clips."""
@@ -23,12 +20,8 @@ COLUMNS = (
 )
 """The columns of the table, in order; those that no clip has are left out."""
 
-MOST_CARDS = 30
-"""How many clips are shown with their pictures: all, or the best `BEST`, changed ones, and the worst."""
-BEST, CHANGED = 8, 8
-
 MOST_ROWS = 2000
-"""How many clips the table and the plot hold: all, or the best and the worst half. All are in scores.jsonl and scores.csv."""
+"""How many clips with a score the page holds: all, or the best and the worst half. All are in scores.jsonl and scores.csv."""
 
 MOST_FAILURES = 500
 """How many clips without a score are listed."""
@@ -38,67 +31,61 @@ _STATUSES = ("ok", "partial", "no_parallax", "failed", "unreadable", "error")
 
 @dataclass(frozen=True)
 class ClipCard:
-    """A clip's score, and its picture (see `videogpa.report.strips.make_strip`) if it could be reconstructed."""
+    """A clip's score, and its player (see `videogpa.report.players`) if it could be reconstructed."""
 
     score: Score
-    strip: bytes | None = None
-    picture: Path | None = None
-    """Where the strip lies in the report's folder, if the card does not hold it: read if the clip is shown, else linked."""
-    changed: bool = False
-    """Whether the clip was scored just now, beside others that were known."""
-    name: str = ""
-    """What the clip is called on the page, which `write_score_report` chooses to tell it from the others."""
-
-    @property
-    def shown(self) -> str:
-        """The numbers of the judged frames in the strip, counted from one."""
-        frames = self.score.frames or FRAMES_SHOWN
-        return ", ".join(str(i + 1) for i in sample_indices(frames, min(FRAMES_SHOWN, frames)))
+    player: Path | None = None
+    """Where the player lies in the report's folder, without a suffix."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A clip in the table, and where it leads: to its card on the page, or to its picture beside it."""
+    """A clip on the page: a row of the table and, if it has a score, a card."""
 
     anchor: str
-    card: ClipCard
-    shown: bool
-    link: str | None
+    name: str
+    """The end of its path, as long as it takes to tell it from the others."""
+    score: Score
+    rank: int
+    """By which the table sorts the statuses."""
+    shown: ShownPlayer | None
+    space: str | None
+    """What its 3D view shows, in base64, if the page holds it."""
 
 
 def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> None:
-    """Write the report of scored clips into one HTML file that opens offline, of about 12 MB at most.
+    """Write the report of scored clips: an HTML file that opens offline.
 
     The clips of one critic after the other are ranked by `loo_error`; partially scored clips follow, unranked, and
-    those without a score are listed with their reasons. Nothing in the file depends on the time or the machine. Of many clips
-    `MOST_CARDS` are shown with their pictures, `MOST_ROWS` in the table, and `MOST_FAILURES` of those without a score.
+    those without a score are listed with their reasons. Nothing in the file depends on the time or the machine. Of more than
+    `MOST_EMBEDDED` clips with pictures the players are loaded from the folder in which they lie, beside the page. The page
+    holds `MOST_ROWS` clips with a score and `MOST_FAILURES` without.
 
     Args:
         path: The HTML file to write.
         cards: The clips, in any order.
         title: The heading of the page.
     """
-    names = distinct_names([card.score.clip for card in cards])
-    ordered = [replace(card, name=names[card.score.clip]) for card in sorted(cards, key=_rank)]
+    ordered = sorted(cards, key=_rank)
     scored = [card for card in ordered if card.score.loo_error is not None]
     failures = [card for card in ordered if card.score.loo_error is None]
-    lines = _lines(scored, path.parent)
+    lines = _lines([*_best_and_worst(scored), *failures[:MOST_FAILURES]], path.parent, distinct_names(_clips(cards)))
     counts = Counter(str(card.score.status) for card in cards)
     write_page(
         path,
         "scores.html.j2",
         title=title,
+        linked=any(line.shown is not None and not line.shown.embedded for line in lines),
         counts={status: counts[status] for status in _STATUSES if counts[status]},
         facts=_facts(cards),
         columns=[name for name in COLUMNS if any(getattr(card.score, name) is not None for card in scored)],
         motion=MOTION,
         lines=lines,
-        clips=[(line.anchor, line.card, _strip(line.card, path.parent)) for line in lines if line.shown],
         scored=len(scored),
-        spaces=spaces_of({line.anchor: line.card.picture for line in lines if line.shown}, path.parent),
-        worst=max((card.score.loo_error or 0.0 for card in scored), default=0.0) or 1.0,
-        failures=failures[:MOST_FAILURES],
         failed=len(failures),
+        most_rows=MOST_ROWS,
+        most_failures=MOST_FAILURES,
+        worst=max((card.score.loo_error or 0.0 for card in scored), default=0.0) or 1.0,
         chart=_scatter(lines),
         gradient=LEGEND,
         error_scale=ERROR_SCALE,
@@ -106,52 +93,28 @@ def write_score_report(path: Path, cards: Sequence[ClipCard], *, title: str) -> 
     )
 
 
+def _clips(cards: Sequence[ClipCard]) -> list[str]:
+    return [card.score.clip for card in cards]
+
+
 def _rank(card: ClipCard) -> tuple[str, int, float, str]:
     row = card.score
     return row.critic, _STATUSES.index(row.status), row.loo_error or 0.0, row.clip
 
 
-def _lines(scored: Sequence[ClipCard], folder: Path) -> list[Line]:
-    """Return the lines of the table, of ranked clips: the best and the worst ones, if there are too many."""
+def _best_and_worst(ranked: Sequence[ClipCard]) -> Sequence[ClipCard]:
     half = MOST_ROWS // 2
-    numbers = range(len(scored)) if len(scored) <= MOST_ROWS else [*range(half), *range(len(scored) - half, len(scored))]
-    shown = _chosen([scored[number] for number in numbers])
-    lines = []
-    for number in numbers:
-        card = scored[number]
-        link = quote(card.picture.as_posix()) if card.picture is not None and _is_own(folder / card.picture) else None
-        lines.append(Line(f"clip-{number + 1}", card, id(card) in shown, link))
-    return lines
+    return ranked if len(ranked) <= MOST_ROWS else [*ranked[:half], *ranked[-half:]]
 
 
-def _chosen(ranked: Sequence[ClipCard]) -> set[int]:
-    """Return the `id` of the cards that are shown with pictures: best, changed and worst ones, in turn of every critic."""
-    if len(ranked) <= MOST_CARDS:
-        return {id(card) for card in ranked}
-    of_critic: dict[str, list[ClipCard]] = {}
-    for card in ranked:
-        of_critic.setdefault(card.score.critic, []).append(card)
-    best = _in_turn(of_critic.values())
-    worst = _in_turn([sorted(cards, key=lambda card: -(card.score.loo_error or 0.0)) for cards in of_critic.values()])
-    changed = [card for card in worst if card.changed]
-    wanted = [*best[:BEST], *changed[:CHANGED], *worst]
-    return set(list(dict.fromkeys(map(id, wanted)))[:MOST_CARDS])
-
-
-def _in_turn(lists: Iterable[Sequence[ClipCard]]) -> list[ClipCard]:
-    return [card for cards in zip_longest(*lists) for card in cards if card is not None]
-
-
-def _strip(card: ClipCard, folder: Path) -> bytes | None:
-    if card.strip is not None or card.picture is None:
-        return card.strip
-    file = folder / card.picture
-    return file.read_bytes() if _is_own(file) else None
-
-
-def _is_own(file: Path) -> bool:
-    """Whether it is a file, and no link, which could lead to any file of the user's."""
-    return file.is_file() and not file.is_symlink()
+def _lines(cards: Sequence[ClipCard], folder: Path, names: Mapping[str, str]) -> list[Line]:
+    anchors = [f"clip-{number}" for number in range(1, len(cards) + 1)]
+    players = embedded_or_linked(folder, [card.player for card in cards])
+    spaces = spaces_of({anchor: card.player for anchor, card in zip(anchors, cards, strict=True)}, folder)
+    return [
+        Line(anchor, names[card.score.clip], card.score, _STATUSES.index(card.score.status), shown, spaces.get(anchor))
+        for anchor, card, shown in zip(anchors, cards, players, strict=True)
+    ]
 
 
 def _facts(cards: Sequence[ClipCard]) -> dict[str, str]:
@@ -170,8 +133,7 @@ def _scatter(lines: Sequence[Line]) -> str | None:
     """Plot score against motion; None if no clip has both."""
     series: dict[str, list[Point]] = {}
     for line in lines:
-        row = line.card.score
-        motion, score = getattr(row, MOTION), row.loo_error
-        if motion is not None and score is not None:
-            series.setdefault(row.status, []).append(Point(line.card.name, motion, score, line.anchor))
+        motion, error = getattr(line.score, MOTION), line.score.loo_error
+        if motion is not None and error is not None:
+            series.setdefault(line.score.status, []).append(Point(line.name, motion, error, line.anchor))
     return scatter(series, x=MOTION, y="loo_error") if series else None

@@ -16,8 +16,9 @@ from videogpa.config import ScoreConfig, WorkersConfig
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.maths.stats import paired_bootstrap
 from videogpa.records import Comparison, MethodFindings, Relative, Score
-from videogpa.report.comparison import ComparedClip, Shown, write_comparison_report
-from videogpa.report.players import small_video
+from videogpa.report.comparison import ComparedClip, write_comparison_report
+from videogpa.report.player_files import PLAYERS
+from videogpa.report.players import keep_in_step
 from videogpa.report.tables import cell_text
 from videogpa.stages.clip_files import clip_name, find_videos
 from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
@@ -28,7 +29,7 @@ from videogpa.text_files import plural, read_text
 from videogpa.workers import map_items
 
 LARGEST_TABLE = 64 << 20  # bytes
-MOST_SHOWN = 50  # clips that the report plays; each adds about 0.1 MB
+MOST_SHOWN = 2000  # clips that the report holds
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,9 @@ def compare(
     )
     with RunFolder(out).lock(scores=True):
         write_text(out / "compare.json", comparison.model_dump_json(indent=1) + "\n")
-        write_comparison_report(out / "compare.html", comparison, list(_shown(methods, partners, scores, out)))
+        write_comparison_report(
+            out / "compare.html", comparison, list(_shown(methods, partners, scores, out)), matched=len(partners)
+        )
     return comparison
 
 
@@ -231,12 +234,10 @@ def _shown(methods: Methods, partners: Set[str], scores: Mapping[str, Score], ou
     names = sorted((name for name in methods.clips[methods.base] if name in partners), key=spread, reverse=True)
 
     def shown(name: str) -> ComparedClip:
-        having = [method for method in methods.clips if name in methods.clips[method]]
-        return ComparedClip(name, [_playing(method, methods.clips[method][name], scores, out) for method in having])
+        paths = {method: clips[name] for method, clips in methods.clips.items() if name in clips}
+        rows = {method: scores[clip_name(path)] for method, path in paths.items()}
+        playing = {method: path for method, path in paths.items() if rows[method].status not in ("unreadable", "error")}
+        player = Path(PLAYERS) / keep_in_step(out / PLAYERS, playing).name if playing else None
+        return ComparedClip(name, rows, player)
 
-    return map_items(shown, names[: max(MOST_SHOWN // len(methods.clips), 1)], label="report")
-
-
-def _playing(method: str, path: Path, scores: Mapping[str, Score], out: Path) -> Shown:
-    row = scores[clip_name(path)]
-    return Shown(method, row, small_video(path, out / "players") if row.status not in ("unreadable", "error") else None)
+    return map_items(shown, names[:MOST_SHOWN], label="report")

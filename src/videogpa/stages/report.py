@@ -18,8 +18,9 @@ from videogpa.config import Recipe, TrainConfig
 from videogpa.errors import InvalidInput, problems
 from videogpa.records import Evaluation, Pair, Score
 from videogpa.renames import upgrade_columns
-from videogpa.report.run import ClipNumbers, ClipPair, Filmstrip, FunnelStep, NotScored, Panel, RunSummary, write_run_report
-from videogpa.report.strips import make_filmstrip
+from videogpa.report.player_files import PLAYERS
+from videogpa.report.players import keep_in_step
+from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, write_run_report
 from videogpa.stages.evaluate import aligned_folder
 from videogpa.stages.pair import funnel
 from videogpa.storage import manifests
@@ -27,13 +28,12 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import read_text
 from videogpa.training.losses import loss_at_reference
 from videogpa.training.metrics import metrics_at
-from videogpa.video import read_frames
 
 _log = logging.getLogger(__name__)
 
 _LARGEST_EVALUATION = 1 << 26  # bytes
 
-MOST_CLIP_PAIRS = 8  # prompts whose clips are shown side by side; each adds about 40 kB
+MOST_CLIP_PAIRS = 8  # prompts whose clips are shown side by side; each adds about 0.1 MB
 
 
 def run(recipe: Recipe, folder: RunFolder) -> Path:
@@ -61,7 +61,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         funnel=_funnel(pairs) if own else [],
         dropped=dict(Counter(row.dropped for row in pairs if row.dropped is not None)),
         panels=training_panels(folder / "train/metrics.jsonl", recipe.train) if own else [],
-        clip_pairs=list(_clip_pairs(parts, shown, measure)),
+        clip_pairs=list(_clip_pairs(folder, parts, shown, measure)),
         clips=list(_clips(shown, measure)),
         not_scored=list(_not_scored({**({"candidates": manifests.scores(folder).rows()} if own else {}), **scores})),
     )
@@ -144,18 +144,18 @@ def _loss_at_reference(rows: list[dict[str, Any]], settings: TrainConfig) -> flo
     return next(measured, None) if known is None else known
 
 
-def _clip_pairs(parts: Mapping[str, RunFolder], scores: Mapping[str, Mapping[str, Score]], measure: str) -> Iterator[ClipPair]:
+def _clip_pairs(
+    folder: RunFolder, parts: Mapping[str, RunFolder], scores: Mapping[str, Mapping[str, Score]], measure: str
+) -> Iterator[ClipPair]:
     """Return, for each of the first held-out prompts, the clips that all models made with the first seed."""
     rows = {model: {row.clip: row for row in manifests.clips(part).rows()} for model, part in parts.items()}
     first = {row.prompt: row.clip for row in reversed(rows["base"].values())}
     for clip in list(reversed(first.values()))[:MOST_CLIP_PAIRS]:
         if all(clip in of_model for of_model in rows.values()):
-            strips = []
-            for model, part in parts.items():
-                row = scores[model].get(clip)
-                jpeg = make_filmstrip(read_frames(part / rows[model][clip].path))
-                strips.append(Filmstrip(model, jpeg, _value(row, measure), _value(row, "flow")))
-            yield ClipPair(clip, strips)
+            player = keep_in_step(folder / PLAYERS, {model: part / rows[model][clip].path for model, part in parts.items()})
+            found = {model: scores[model].get(clip) for model in parts}
+            numbers = {model: (_value(row, measure), _value(row, "flow")) for model, row in found.items()}
+            yield ClipPair(clip, numbers, Path(PLAYERS) / player.name)
 
 
 def _value(row: Score | None, name: str) -> float | None:

@@ -7,7 +7,7 @@ gets a row with a status and a reason, whatever happened: one clip never ends th
 import errno
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,8 @@ from videogpa.critics.networks.sources import local_source
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.records import Clip, Prompt, Score
 from videogpa.registry import CRITICS
+from videogpa.report.player_files import PLAYERS, player_files, player_path, save_space
 from videogpa.report.scores import ClipCard, write_score_report
-from videogpa.report.strip_files import save_space, save_strip, strip_path
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_videos
 from videogpa.storage import manifests
@@ -31,7 +31,6 @@ from videogpa.workers import WorkerPool, open_pool
 if TYPE_CHECKING:
     from videogpa.scoring.scorer import Scorer
 
-STRIPS = "strips"  # the folder of a report's pictures, within that of the scores
 ALONE = WorkersConfig()  # this process scores
 _OF_THE_SYSTEM = {
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOMEM") if hasattr(errno, name)
@@ -61,11 +60,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """The critics that score, and where pictures go; a `videogpa.workers.Task`."""
+    """The critics that score, and where videos for the report go; a `videogpa.workers.Task`."""
 
     critics: tuple[ScoreConfig, ...]
-    strips: Path | None = None
-    """The folder for pictures of what the scores were computed from; None for no pictures."""
+    players: Path | None = None
+    """The folder for small videos of what the scores were computed from; None for none."""
 
     def load(self) -> Callable[[ScoreJob], Outcome]:
         """Return what scores a clip. A critic is loaded at its first clip."""
@@ -76,7 +75,7 @@ class _Scorers:
     """The critics of a task, each loaded at its first clip and freed when this is closed."""
 
     def __init__(self, task: ScoreTask) -> None:
-        self._strips = task.strips
+        self._players = task.players
         self._settings = {config.critic: config for config in task.critics}
         self._scorers: dict[str, Scorer] = {}
 
@@ -97,14 +96,15 @@ class _Scorers:
             return Outcome(row, "".join(traceback.format_exception(error)))
 
     def _score(self, job: ScoreJob) -> Score:
+        from videogpa.report.panels import draw_panels
+        from videogpa.report.players import write_player
         from videogpa.report.space import make_space
-        from videogpa.report.strips import make_strip
 
         scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt)
-        if self._strips is not None and scored.reconstruction is not None and scored.render is not None:
-            strip = make_strip(scored.reconstruction, *scored.render)
-            path = save_strip(self._strips, scored.score.critic, scored.score.clip, strip)
+        if self._players is not None and scored.reconstruction is not None and scored.render is not None:
+            path = player_path(self._players, job.critic, job.clip)
             save_space(path, make_space(scored.reconstruction))
+            write_player(path, draw_panels(scored.reconstruction, scored.render))
         return scored.score
 
     def close(self) -> None:
@@ -224,25 +224,22 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     """
     folder = RunFolder(out)
     rows = Manifest(
-        folder / "scores.jsonl", Score, "critic clip", files=lambda row: _strips_of(row, folder), retry=may_have_passed
+        folder / "scores.jsonl", Score, "critic clip", files=lambda row: _players_of(row, folder), retry=may_have_passed
     )
     files = _by_name(find_videos(paths))
     keys = {rows.key_of(critic=config.critic, clip=name): name for name in files}
     weights = weights_identity(config)
     settings = (config, *changed_options(config.critic, config.options), *CRITICS.version_of(config.critic))
     wanted = {key: fingerprint(*settings, weights, clip_fingerprint(files[name])) for key, name in keys.items()}
-    task = ScoreTask((config,), out.resolve() / STRIPS)
-
-    made: set[str] = set()
+    task = ScoreTask((config,), out.resolve() / PLAYERS)
 
     def score(left: list[str]) -> Iterator[Score]:
-        made.update(keys[key] for key in left)
         jobs = [ScoreJob(config.critic, files[name].absolute(), name) for name in (keys[key] for key in left)]
         return _rows(pool.map(task, jobs, label="score"), len(jobs))
 
     with folder.lock(scores=True), open_pool(workers) as pool:
         scores = ranked(rows.update(wanted, score, keep_others=True))
-        _write_results(folder, ranked(rows.rows()), made)
+        _write_results(folder, ranked(rows.rows()))
     return scores
 
 
@@ -254,22 +251,17 @@ def _by_name(files: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def _write_results(folder: RunFolder, scores: Sequence[Score], changed: Set[str]) -> None:
-    """Write what stands beside scores.jsonl: the same rows as CSV, what the columns mean, and the report.
-
-    Args:
-        folder: Where.
-        scores: All rows, best first.
-        changed: The clips that were scored just now.
-    """
+def _write_results(folder: RunFolder, scores: Sequence[Score]) -> None:
+    """Write what stands beside scores.jsonl: the same rows as CSV, what the columns mean, and the report."""
     write_columns(folder / "columns.json")
     write_csv(folder / "scores.csv", scores)
-    pictures = [strip_path(Path(STRIPS), row.critic, row.clip) for row in scores]
-    cards = [ClipCard(row, picture=file, changed=row.clip in changed) for row, file in zip(scores, pictures, strict=True)]
+    cards = [ClipCard(row, player_path(Path(PLAYERS), row.critic, row.clip)) for row in scores]
     clips, critics = (len({row.clip for row in scores}), ", ".join(sorted({row.critic for row in scores})))
     write_score_report(folder / "report.html", cards, title=f"{plural(clips, 'clip')} scored by {critics}")
 
 
-def _strips_of(row: Score, folder: RunFolder) -> list[Path]:
-    """Return the files that a scored row names: its picture."""
-    return [strip_path(folder / STRIPS, row.critic, row.clip)] if row.loo_error is not None else []
+def _players_of(row: Score, folder: RunFolder) -> list[Path]:
+    """Return the files that a scored row names: those that the report plays. Those of earlier versions have a picture."""
+    path = player_path(folder / PLAYERS, row.critic, row.clip)
+    picture = (folder / "strips" / path.name).with_suffix(".jpg")
+    return player_files(path) if row.loo_error is not None and not picture.exists() else []
