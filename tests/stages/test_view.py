@@ -38,7 +38,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Reconstruc
     reconstruction.depth[:, :8] = 0
     render = render_leave_one_out(reconstruction)
     file = tmp_path_factory.mktemp("recording") / "wall.rrd"
-    row = Score(clip="a `wall`.mp4", critic="sfm", status="ok", loo_error=0.1234, flow=0.02)
+    row = Score(
+        clip="a `wall`\n\n![x](http://example.invalid/x.png).mp4", critic="sfm", status="ok", loo_error=0.1234, flow=0.02
+    )
     write_recording(file, row, reconstruction, render)
     return file, reconstruction, render
 
@@ -101,7 +103,9 @@ def test_every_map_has_a_row_for_every_frame(
         error = (render.images[i] - reconstruction.images[i]).square().mean(0)[covered].mean().sqrt().item()
         assert entities["/plot/error"][i]["Scalars:scalars"][0] == pytest.approx(error, rel=1e-4)
     about = entities["/about"][0]["TextDocument:text"][0]
-    assert "`a 'wall'.mp4`" in about  # a name cannot leave its quotes
+    assert about.splitlines()[0].startswith(
+        "`a 'wall'\\n\\n![x](http://example.invalid/x.png).mp4` by"
+    )  # a name stays in its quotes
     assert "`0.1234`" in about
 
 

@@ -21,6 +21,7 @@ from videogpa.report.player_files import ERROR_SCALE
 from videogpa.scoring.point_cloud import cloud_of
 from videogpa.scoring.reprojection import Render, error_maps
 from videogpa.storage.files import atomic_path
+from videogpa.text_files import printable
 
 MAPS = ("frame", "render", "error", "depth", "confidence")
 """What is seen of every frame over time, each at an entity of its own."""
@@ -158,7 +159,8 @@ def _camera(reconstruction: Reconstruction, frame: int) -> tuple[Any, Any]:
 def _plane(reconstruction: Reconstruction) -> float:
     """Return how far before a camera its picture is drawn: some of the way of the cameras, and never near the points."""
     centers = camera_centers(reconstruction.camera_from_world)
-    depth = float(reconstruction.depth[reconstruction.depth > 0].median())
+    known = reconstruction.depth[reconstruction.depth > 0]
+    depth = float(known.median()) if len(known) else 1.0
     return min(max(0.2 * float((centers - centers[0]).norm(dim=1).max()), 0.03 * depth), 0.12 * depth)
 
 
@@ -177,7 +179,7 @@ def _rms(error: Float[Tensor, "height width"], covered: Bool[Tensor, "height wid
 
 
 def _about(row: Score) -> str:
-    """Return the clip's numbers as Markdown; names are quoted as code, so that they are shown as they are."""
+    """Return the clip's numbers as Markdown; names are quoted as code in one line, so that nothing in them is Markdown."""
     found: Mapping[str, Any] = row.model_dump()
     lines = [f"- {_label(name)}: `{_shown(found[name])}`" for name in _FACTS if found[name] is not None]
     legend = f"error: dark is none, bright {ERROR_SCALE} and more; grey is covered by no other frame"
@@ -189,7 +191,7 @@ def _label(name: str) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value).replace("`", "'")
+    return f"{value:.4f}" if isinstance(value, float) else printable(str(value), line=True).replace("`", "'")
 
 
 def _array(tensor: Tensor) -> Any:
