@@ -146,7 +146,7 @@ def packed(space: Space) -> bytes:
     head = struct.pack("<2I", len(space.points), len(space.corners))
     numbers = torch.cat([low, sides, space.eye, torch.tensor([space.size]), space.corners.flatten()])
     parts = [head, numbers.numpy().astype("<f4").tobytes(), *(plane.tobytes() for plane in planes)]
-    return zlib.compress(b"".join([*parts, *(plane.tobytes() for plane in _color_steps(space.colors).T)]), 9)
+    return zlib.compress(b"".join([*parts, *(plane.tobytes() for plane in _color_steps(space.colors).T)]))
 
 
 def _color_steps(colors: Float[Tensor, "points 3"]) -> UInt8[np.ndarray, "points 3"]:
