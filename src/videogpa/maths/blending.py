@@ -14,7 +14,8 @@ The tolerance is in inverse depth: an error of d in inverse depth moves a point 
 Sums are taken in integers, for which the order does not matter, so that results are the same on every run on any device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Int64
@@ -61,37 +62,59 @@ def blend_cloud(
         ValueError: If a point is not finite, or the image has more than 2^24 pixels.
     """
     check_cloud(points, height, width)
-    views, pixels = len(intrinsics), (height + 2) * (width + 2)
-    cameras = (intrinsics, camera_from_world)
-
-    fronts = points.new_zeros(views, 2 * pixels)  # inverse depth of the front, first of trusted points, then of the others
-    for view, part, uv, depth in project_in_parts(points, *cameras, hidden_from):
-        near, layer = depth.reciprocal(), torch.where(trusted[part], 0, pixels)
-        for pixel, share in _taps(uv, height, width):
-            fronts[view].scatter_reduce_(0, pixel + layer, torch.where(share >= FAIR_SHARE, near, 0.0), "amax")
-    front = torch.where(fronts[:, :pixels] > 0, fronts[:, :pixels], fronts[:, pixels:])
-
-    sums = torch.zeros(views, 4, pixels, dtype=torch.int64, device=points.device)  # three colours and the weight
     values = torch.cat([colors, torch.ones_like(colors[:, :1])], dim=1).T * (FIXED_POINT * weights)
-    for view, part, uv, depth in project_in_parts(points, *cameras, hidden_from):
-        near = torch.where(depth < torch.inf, depth.reciprocal(), torch.nan)  # nan is within no tolerance
-        for pixel, share in _taps(uv, height, width):
-            surface = front[view].index_select(0, pixel)
-            share = torch.where((surface > 0) & ((near - surface).abs() <= tolerance[view]), share, 0.0)
-            sums[view].scatter_add_(1, pixel.expand(4, -1), (values[:, part] * share).to(torch.int64))
+    # Three colours and the weight of every pixel.
+    sums = torch.zeros(len(intrinsics), 4, (height + 2) * (width + 2), dtype=torch.int64, device=points.device)
+    for view, camera in enumerate(camera_from_world):
+        hidden = None if hidden_from is None else hidden_from - view
+        splats = [
+            _splat(part, uv, depth, height, width)
+            for _, part, uv, depth in project_in_parts(points, intrinsics[view, None], camera[None], hidden)
+        ]
+        front = _front(splats, trusted, points.new_zeros(2, sums.shape[-1]))
+        for splat in splats:
+            surface = front.index_select(0, splat.pixels.flatten()).view_as(splat.pixels)
+            agrees = (surface > 0) & ((splat.near - surface).abs_() <= tolerance[view]) & (splat.near > 0)
+            shares = torch.where(agrees, splat.shares, 0.0)
+            for pixel, share in zip(splat.pixels, shares, strict=True):
+                sums[view].scatter_add_(1, pixel.expand(4, -1), (values[:, splat.part] * share).to(torch.int64))
     return _normalise(crop_border(sums, height, width))
 
 
-def _taps(
-    uv: Float[Tensor, "2 part"], height: int, width: int
-) -> Iterator[tuple[Int64[Tensor, " part"], Float[Tensor, " part"]]]:
-    """Yield, for each of a point's four neighbouring pixels in turn, its number and the point's bilinear share in it."""
+class _Splat(NamedTuple):
+    """Points of one part of a cloud on the four pixels around each of them, in one view."""
+
+    part: slice
+    near: Float[Tensor, " part"]
+    """Inverse depth; 0 for a point that the view must not show."""
+    pixels: Int64[Tensor, "4 part"]
+    shares: Float[Tensor, "4 part"]
+    """Of the point in each pixel, bilinear; they sum to 1."""
+
+
+def _splat(part: slice, uv: Float[Tensor, "2 part"], depth: Float[Tensor, " part"], height: int, width: int) -> _Splat:
     corner = uv.floor()
     right, down = uv - corner
-    for du, share_u in ((0, 1 - right), (1, right)):
-        for dv, share_v in ((0, 1 - down), (1, down)):
-            offset = torch.tensor([[du], [dv]]).to(uv)
-            yield pixel_numbers(corner + offset, height, width), share_u * share_v
+    left, up = 1 - right, 1 - down
+    (u, v), (u_next, v_next) = corner, corner + 1
+    pixels = [pixel_numbers(torch.stack(taps), height, width) for taps in ((u, v), (u, v_next), (u_next, v), (u_next, v_next))]
+    shares = [left * up, left * down, right * up, right * down]
+    return _Splat(part, depth.reciprocal(), torch.stack(pixels), torch.stack(shares))
+
+
+def _front(
+    splats: Sequence[_Splat], trusted: Bool[Tensor, " points"], nothing: Float[Tensor, "2 pixels"]
+) -> Float[Tensor, " pixels"]:
+    """Return the inverse depth of the front of each pixel: that of trusted points, or of others where there is none.
+
+    `nothing` is filled: its first row with the front of trusted points, the second with that of the others.
+    """
+    for splat in splats:
+        row = torch.where(trusted[splat.part], 0, nothing.shape[1])
+        near = torch.where(splat.shares >= FAIR_SHARE, splat.near, 0.0)
+        nothing.view(-1).scatter_reduce_(0, (splat.pixels + row).flatten(), near.flatten(), "amax")
+    of_trusted, of_others = nothing
+    return torch.where(of_trusted > 0, of_trusted, of_others)
 
 
 def _normalise(
