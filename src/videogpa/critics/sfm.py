@@ -37,6 +37,7 @@ from videogpa.critics.classical.features import (
 )
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax
+from videogpa.maths.render import one_thread
 from videogpa.reconstruction import Reconstruction
 
 FRAMES_PER_JUDGED = 2.5
@@ -150,7 +151,9 @@ class SfmCritic:
         if isinstance(model, _NoModel):
             raise _failure(model.why, matched, measures)
         reconstruction = _assemble(model, matched, measures)
-        parallax = near_far_parallax(reconstruction.depth, reconstruction.intrinsics, reconstruction.camera_from_world).item()
+        with one_thread():
+            matrices = reconstruction.intrinsics, reconstruction.camera_from_world
+            parallax = near_far_parallax(reconstruction.depth, *matrices).item()
         measures["parallax"] = parallax
         looks_flat = far_apart >= homography.FLAT  # COLMAP registers a zoom all the same: it looks like a dolly
         least = FLAT_PARALLAX if looks_flat else LEAST_PARALLAX

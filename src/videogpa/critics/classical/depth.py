@@ -91,13 +91,25 @@ def _solve(
     """Return the inverse depths after smoothing, drawn towards `priors` (inverse depth, 0: none), and where they are inner."""
 
     def one(index: int) -> tuple[np.ndarray, np.ndarray]:
-        planes, prior = ranges[index], priors[index][:, None]
-        away = np.abs(planes[:, None] - prior) / (planes[1] - planes[0])
-        pull = np.where(prior > 0, np.minimum(away / _PRIOR_REACH, 1) * (_PRIOR * sweep.COST_UNIT), 0).astype(np.int16)
-        return sweep.pick_depth(sweep.smooth(volumes[index] + pull, guides[index]), planes)
+        cost = volumes[index] + _pull(ranges[index], priors[index]) if priors[index].any() else volumes[index]
+        return sweep.pick_depth(sweep.smooth(cost, guides[index]), ranges[index])
 
     solved = parallel_map(one, range(len(volumes)))
     return np.stack([depth for depth, _ in solved]), np.stack([inner for _, inner in solved])
+
+
+def _pull(
+    planes: Float32[np.ndarray, " planes"], prior: Float32[np.ndarray, "height width"]
+) -> Int16[np.ndarray, "height planes width"]:
+    """Return the penalty for each plane's distance from the prior; none where the prior is 0."""
+    pull = planes[:, None] - prior[:, None]
+    np.abs(pull, out=pull)  # in place: the array is large, and new ones take longer than the arithmetic
+    pull /= planes[1] - planes[0]
+    pull /= _PRIOR_REACH
+    np.minimum(pull, 1, out=pull)
+    pull *= _PRIOR * sweep.COST_UNIT
+    pull *= (prior > 0)[:, None]
+    return pull.astype(np.int16)
 
 
 def choose_neighbours(

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pycolmap
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int, UInt8, UInt32
+from jaxtyping import Float, Float32, Float64, UInt8, UInt32
 
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.maths.epipolar import sampson_errors
@@ -90,11 +90,18 @@ def match(first: Features, second: Features) -> UInt32[np.ndarray, "matches 2"]:
     if min(len(first.descriptors), len(second.descriptors)) < 2:
         return np.zeros((0, 2), np.uint32)
     products = _products(first.descriptors, second.descriptors)
-    forth, distinct_forth = _best(products)
-    back, distinct_back = _best(products.T)
-    mine = np.arange(len(forth))
-    mutual = distinct_forth & (back[forth] == mine) & distinct_back[forth]
-    return np.stack([mine[mutual], forth[mutual]], axis=1).astype(np.uint32)
+    forth = products.argmax(axis=1)
+    best = products[np.arange(len(forth)), forth]
+    mine = np.flatnonzero(best == products.max(axis=0)[forth])  # few: what follows copies their rows and columns alone
+    theirs, best = forth[mine], best[mine]
+    rows, columns = products[mine], products.T[theirs]
+    mutual = columns.argmax(axis=1) == mine  # of equally good ones the first
+    number = np.arange(len(mine))
+    rows[number, theirs] = columns[number, mine] = -1
+    angle, *runners_up = (_angles(product) for product in (best, rows.max(axis=1), columns.max(axis=1)))
+    distinct = np.all([angle < _RATIO * runner_up for runner_up in runners_up], axis=0)
+    good = mutual & distinct & (angle < _ANGLE)
+    return np.stack([mine[good], theirs[good]], axis=1).astype(np.uint32)
 
 
 def _products(
@@ -106,15 +113,10 @@ def _products(
     return products
 
 
-def _best(products: Float32[np.ndarray, "mine theirs"]) -> tuple[Int[np.ndarray, " mine"], Bool[np.ndarray, " mine"]]:
-    """Return the best match of every row, and whether it passes both the angle test and the ratio test."""
-    rows = np.arange(len(products))
-    best = products.argmax(axis=1)
-    first = products[rows, best]
-    others = products.copy()
-    others[rows, best] = -1
-    angle, runner_up = (np.arccos(np.minimum(product / _UNIT**2, 1)) for product in (first, others.max(axis=1)))
-    return best, (angle < _ANGLE) & (angle < _RATIO * runner_up)
+def _angles(products: Float32[np.ndarray, " pairs"]) -> Float32[np.ndarray, " pairs"]:
+    """Return the angles between descriptors, given their scalar products."""
+    angles: np.ndarray = np.arccos(np.minimum(products / _UNIT**2, 1))
+    return angles
 
 
 def match_all(features: Sequence[Features], pairs: Sequence[tuple[int, int]], camera: Any) -> list[PairMatches]:

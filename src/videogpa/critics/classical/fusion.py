@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
+from videogpa.critics.classical.parallel import parallel_map
+
 Depths = Float32[np.ndarray, "frames height width"]
 
 
@@ -25,8 +27,9 @@ def confirmations(
         tolerance: Largest difference in inverse depth.
     """
     frames, height, width = inverse_depth.shape
-    counts = np.zeros((frames, height, width), np.int64)
-    for one in range(frames):
+
+    def count(one: int) -> Int[np.ndarray, "height width"]:
+        total = np.zeros(height * width, np.int64)
         for other in range(frames):
             if one != other:
                 pixel, near = _move(
@@ -35,9 +38,10 @@ def confirmations(
                 inside = pixel >= 0
                 there = np.where(inside, pixel, 0)
                 agrees = np.abs(inverse_depth[other].ravel()[there] - near) <= tolerance
-                counts[one] += (agrees & inside & known[other].ravel()[there]).reshape(height, width)
-    counts[~known] = 0
-    return counts
+                total += agrees & inside & known[other].ravel()[there]
+        return np.where(known[one], total.reshape(height, width), 0)
+
+    return np.stack(parallel_map(count, range(frames)))
 
 
 def seen_by_others(
@@ -48,16 +52,19 @@ def seen_by_others(
 ) -> Depths:
     """Return the inverse depth of the nearest known point of the other frames that projects onto each pixel; 0 if none does."""
     frames, height, width = inverse_depth.shape
-    found = np.zeros((frames, height * width), np.float32)
-    for one in range(frames):
+
+    def seen(one: int) -> Float32[np.ndarray, " pixels"]:
+        found = np.zeros(height * width, np.float32)
         for other in range(frames):
             if one != other:
                 pixel, near = _move(
                     inverse_depth[other], intrinsics, camera_from_world[one] @ np.linalg.inv(camera_from_world[other])
                 )
                 falls = (pixel >= 0) & known[other].ravel()
-                np.maximum.at(found[one], pixel[falls], near[falls])
-    return found.reshape(frames, height, width)
+                np.maximum.at(found, pixel[falls], near[falls])
+        return found
+
+    return np.stack(parallel_map(seen, range(frames))).reshape(frames, height, width)
 
 
 def _move(
