@@ -64,6 +64,24 @@ def test_is_one_distance_per_image_zero_for_equal_ones_and_symmetric(alex):
     assert torch.equal(alex(first, first), torch.zeros(3))
 
 
+def test_the_distances_are_the_same_to_the_bit_on_any_number_of_threads(alex):
+    image = torch.rand(10, 3, 171, 256, generator=torch.Generator().manual_seed(0))
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(alex(image, image.flip(3)))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_one_picture_against_many_is_looked_at_once_and_gives_the_same(alex):
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    still = images[:1].expand(3, -1, -1, -1)
+    assert torch.equal(alex(still, images), alex(still.contiguous(), images))
+
+
 def test_memory_bound_does_not_change_the_distances(alex, monkeypatch):
     expected = alex(*pair())
     monkeypatch.setattr(lpips, "PIXELS_AT_ONCE", 1)

@@ -23,6 +23,7 @@ from torch import Tensor
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.maths.cameras import depth_disagreements
 from videogpa.maths.exposure import gains_of
+from videogpa.maths.render import one_thread
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Scene
 from videogpa.scoring.frame_store import FrameStore
@@ -161,6 +162,7 @@ def _flow_of(clip: CriticInput, frames: range, kept: range) -> list[float]:
     return flow_lengths(seen) if len(seen) > 1 else []
 
 
+@one_thread()
 def score_segment(segments: Segments, lpips: Lpips, *, frames: int, anchors: int, shown: int) -> Scores:
     """Score the longest segment of a clip.
 

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, max_pool2d, relu
 
 from videogpa.convert import read_checkpoint
+from videogpa.critics.classical.parallel import parallel_map
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.hub import answers
+from videogpa.maths.render import one_thread
 from videogpa.pixels import Frames, as_frames, shape_text
 from videogpa.weight_files import kind_of_file, read_tensors
 
@@ -169,8 +171,27 @@ class Lpips(nn.Module):
         at_once = max(1, PIXELS_AT_ONCE // image[0, 0].numel())
         for start in range(0, len(image), at_once):
             part = slice(start, start + at_once)
-            features = zip(self._features(image[part]), self._features(reference[part]), strict=True)
-            yield [self._map(layer, a, b) for layer, (a, b) in enumerate(features)], part
+            yield self._maps(image[part], reference[part]), part
+
+    def _maps(self, image: Tensor, reference: Tensor) -> list[Tensor]:
+        """Return the layers' maps of distances.
+
+        On a CPU every image is looked at by one thread, on its own: what a convolution returns depends on how many threads
+        share it, and threads that share one wait for each other where other programs run.
+        """
+        if image.device.type != "cpu" or image.requires_grad or reference.requires_grad:
+            features = zip(self._features(image), self._features(reference), strict=True)
+            return [self._map(layer, a, b) for layer, (a, b) in enumerate(features)]
+        still = list(self._features(image[:1])) if image.stride(0) == 0 else None  # one picture, expanded
+
+        def one(number: int) -> list[Tensor]:
+            this = slice(number, number + 1)
+            features = zip(still or self._features(image[this]), self._features(reference[this]), strict=True)
+            return [self._map(layer, a, b) for layer, (a, b) in enumerate(features)]
+
+        with one_thread():
+            maps = parallel_map(one, range(len(image)))
+        return [torch.cat(layer) for layer in zip(*maps, strict=True)]
 
     def _map(self, layer: int, a: Tensor, b: Tensor) -> Tensor:
         difference = (_unit(a) - _unit(b)).square()

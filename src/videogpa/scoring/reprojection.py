@@ -12,22 +12,25 @@ so that clips of any length are scored by the same functions; see `scoring/score
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
+from videogpa.critics.classical.parallel import parallel_map
 from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
 from videogpa.maths.exposure import exposure_gains, exposure_steps
-from videogpa.maths.render import splat_cloud
+from videogpa.maths.render import one_thread, splat_cloud
 from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import Cloud, cloud_of
+
+T = TypeVar("T")
 
 LEAST_MSE = (1 / 255) ** 2 / 12  # the noise of rounding to 8 bits; an MSE of 0 would have no PSNR
 PARALLAX_TOLERANCE = 1.0  # pixels: points closer than that, seen from the median camera, are taken as one surface
@@ -66,6 +69,7 @@ def calibrate(reconstruction: Reconstruction, cloud: Cloud) -> Calibration:
     return Calibration(gains, parallax_tolerance(*matrices))
 
 
+@one_thread()
 def paper_scores(reconstruction: Reconstruction, lpips: Lpips, drop_lowest_confidence: float = 0.0) -> dict[str, float]:
     """Return the paper's 3DCS and its parts, without the leave-one-out scores.
 
@@ -91,6 +95,7 @@ def paper_scores(reconstruction: Reconstruction, lpips: Lpips, drop_lowest_confi
     )
 
 
+@one_thread()
 def leave_one_out_scores(reconstruction: Reconstruction, lpips: Lpips) -> dict[str, float]:
     """Return the leave-one-out scores of a reconstruction, without the paper's.
 
@@ -195,9 +200,17 @@ def frame_errors(
         The errors, one value for each frame (`FrameErrors`), and the leave-one-out render that some of them came from.
     """
     frames = reconstruction.images[_views(reconstruction, views)]
-    left_out = render_leave_one_out(reconstruction, views=views, cloud=cloud, calibration=calibration)
-    errors = paper_errors(render_splat(reconstruction, views=views, cloud=cloud), frames, lpips)
-    return {**errors, **leave_one_out_errors(left_out, frames, lpips)}, left_out
+
+    def left_out() -> tuple[dict[str, Float[Tensor, " views"]], Render]:
+        render = render_leave_one_out(reconstruction, views=views, cloud=cloud, calibration=calibration)
+        return leave_one_out_errors(render, frames, lpips), render
+
+    def paper() -> tuple[dict[str, Float[Tensor, " views"]], Render]:
+        render = render_splat(reconstruction, views=views, cloud=cloud)
+        return paper_errors(render, frames, lpips), render
+
+    (ours, render), (papers, _) = _both(left_out, paper, frames.device)
+    return {**papers, **ours}, render
 
 
 def paper_errors(
@@ -281,6 +294,14 @@ def parallax_tolerance(
     distances = torch.cdist(centers, centers, compute_mode="donot_use_mm_for_euclid_dist").sort(dim=1).values
     baselines = distances[:, 1:].median(dim=1).values  # the first is the camera's distance from itself
     return PARALLAX_TOLERANCE / (intrinsics[:, 0, 0] * baselines)
+
+
+def _both(first: Callable[[], T], second: Callable[[], T], device: torch.device) -> list[T]:
+    """Return what both return; on a CPU each has a thread, and torch starts no others, which would wait for each other."""
+    if device.type != "cpu":
+        return [first(), second()]
+    with one_thread():
+        return parallel_map(lambda do: do(), [first, second])
 
 
 def _views(reconstruction: Reconstruction, views: Sequence[int] | None) -> Int64[Tensor, " views"]:

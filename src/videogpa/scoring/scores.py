@@ -10,6 +10,7 @@ from torch import Tensor
 
 from videogpa.maths import images
 from videogpa.maths.cameras import camera_jerk, depth_disagreements
+from videogpa.maths.render import one_thread
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Reliability
 from videogpa.scoring.lpips import Lpips
@@ -85,6 +86,7 @@ class Scores:
         return {**self.measures, **{name: value for name, value in own.items() if value is not None}}
 
 
+@one_thread()
 def score_reconstruction(reconstruction: Reconstruction, lpips: Lpips | None = None) -> Scores:
     """Score any reconstruction, of a critic or of your own.
 

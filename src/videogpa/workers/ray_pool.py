@@ -230,6 +230,7 @@ def _import_ray(*, local: bool) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers without a GPU see the same ones as we do
     if local:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray puts workers behind all other programs of a machine
         # Ray's switch for systems whose firewalls object to open ports. Without it, Ray replaces 127.0.0.1 by the machine's
         # outer address and listens there. It is read when Ray is imported.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
