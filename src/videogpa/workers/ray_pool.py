@@ -85,9 +85,10 @@ class RayPool:
         """Do the task's work on every item; results come in the order in which they are finished."""
         if not items:
             return
+        workers = self._workers_for(task)  # first: Ray must be imported by `_import_ray`, which sets its environment
         from ray.util import ActorPool
 
-        pool = ActorPool(self._workers_for(task))
+        pool = ActorPool(workers)
         for item in items:
             pool.submit(lambda worker, item: worker.do.remote(item), item)
         with progress(label, len(items)) as advance:

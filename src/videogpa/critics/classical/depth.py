@@ -102,14 +102,15 @@ def _pull(
     planes: Float32[np.ndarray, " planes"], prior: Float32[np.ndarray, "height width"]
 ) -> Int16[np.ndarray, "height planes width"]:
     """Return the penalty for each plane's distance from the prior; none where the prior is 0."""
-    pull = planes[:, None] - prior[:, None]
+    pull: np.ndarray = planes[:, None] - prior[:, None]
     np.abs(pull, out=pull)  # in place: the array is large, and new ones take longer than the arithmetic
     pull /= planes[1] - planes[0]
     pull /= _PRIOR_REACH
     np.minimum(pull, 1, out=pull)
     pull *= _PRIOR * sweep.COST_UNIT
     pull *= (prior > 0)[:, None]
-    return pull.astype(np.int16)
+    penalty: np.ndarray = pull.astype(np.int16)
+    return penalty
 
 
 def choose_neighbours(
