@@ -1,8 +1,11 @@
 """Clips of several methods against each other, without a run: how they are matched, and what is compared."""
 
 import csv
+import inspect
 import json
 import math
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 from attempts import run_shell
 
 import videogpa
+from videogpa.cli import commands
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Comparison, Scene, Score
 from videogpa.report.tables import write_csv
@@ -105,6 +109,7 @@ def test_clips_of_the_world_from_the_command_to_the_page(tmp_path: Path):
     write_video(tmp_path / "c/alone/good.mp4", torch.rand(9, 3, 64, 64), fps=8)
     ran = run_shell(
         *("compare", str(tmp_path / "c"), "--by-file", "--critic", "vggt", "--weights", "tiny:vggt", "--frames", "9"),
+        *("--window", "8", "--overlap", "4", "--anchors", "4"),
         *("--out", str(tmp_path / "out")),
     )
     assert ran.status == 0, ran.err
@@ -117,6 +122,7 @@ def test_clips_of_the_world_from_the_command_to_the_page(tmp_path: Path):
     assert found.methods["good"].geometric.change == pytest.approx((means[1] - means[0]).exp().item() - 1, abs=1e-6)
     assert found.methods["good"].findings.outcome.verdict == "too few prompts"
     assert found.unmatched == {"base": [], "good": ["alone"]}
+    assert all(row.join_error is not None for row in scores.values())  # each was reconstructed in windows
     assert len(scores) == 4  # a clip without a partner is not scored
     assert (tmp_path / "out/compare.html").read_text().count("<canvas") == 4  # two clips of two methods
     assert "alone" in ran.out
@@ -140,3 +146,23 @@ def test_a_table_names_clips_as_scores_csv_does(tmp_path: Path) -> None:
         csv.writer(stream).writerows([["base", "other"], *([cell, cell] for cell in cells)])
     clips = from_csv(str(tmp_path / "clips.csv")).clips
     assert [path.name for path in clips["base"].values()] == names
+
+
+def test_compare_has_the_flags_of_score_with_the_same_defaults_and_words():
+    """Also those that `score` will have: what decides a score can be said wherever clips are scored."""
+
+    def flags(function: Callable[..., object]) -> dict[str, tuple[object, object, str]]:
+        said = dict(re.findall(r"^        (\w+): (.*?)(?=^        \w+: |\n\n)", function.__doc__, re.DOTALL | re.MULTILINE))
+        given = inspect.signature(function).parameters.values()
+        return {
+            each.name: (each.default, each.annotation, said[each.name]) for each in given if each.name not in ("paths", "out")
+        }
+
+    assert flags(commands.score_files).items() <= flags(commands.compare).items()
+    assert len(flags(commands.score_files)) >= 11
+
+
+def test_the_paper_has_its_own_number_of_frames(tmp_path: Path):
+    ran = run_shell("compare", str(tmp_path), str(tmp_path), "--critic", "vggt", "--paper", "--frames", "5")
+    assert ran.status == 1
+    assert "the paper judges 10 frames" in ran.err

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from videogpa.cli.check_critic import Finding
+    from videogpa.config import ScoreConfig
     from videogpa.records import Comparison, Score
 
 
@@ -73,18 +74,22 @@ def score_files(
         >>> rows = videogpa.score_files(["clips/"], out="scores")
         >>> [(row.clip, row.loo_error, row.flow) for row in rows if row.status == "ok"]
     """
-    from videogpa.config import paper_protocol, parse_settings, score_config, workers_config
+    from videogpa.config import workers_config
     from videogpa.stages import score
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     _refuse_run_folders(names)
-    protocol: dict[str, Any] = {"critic": critic, "frames": frames, "lpips_net": lpips_net, "options": {}}
-    if paper:
-        protocol = paper_protocol(critic)
-        if frames != protocol["frames"] and frames != FRAMES:
-            raise InvalidInput(f"the paper judges {protocol['frames']} frames: leave out --paper or --frames {frames}")
-    protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
-    config = score_config(**protocol, window=window, overlap=overlap, anchors=anchors)
+    config = _score_config(
+        critic=critic,
+        weights=weights,
+        options=options,
+        paper=paper,
+        frames=frames,
+        window=window,
+        overlap=overlap,
+        anchors=anchors,
+        lpips_net=lpips_net,
+    )
     return score.score_files(names, config, Path(out), workers_config(1 if workers is None else workers, ray))
 
 
@@ -97,7 +102,12 @@ def compare(
     critic: str = CRITIC,
     weights: str | None = None,
     options: Settings = (),
+    paper: bool = False,
     frames: int | Literal["all"] = FRAMES,
+    window: int = WINDOW,
+    overlap: int = OVERLAP,
+    anchors: int = ANCHORS,
+    lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
     out: str | Path = "comparison",
     workers: int | None = None,
     ray: str | None = None,
@@ -118,11 +128,17 @@ def compare(
         by_folder: The clips of one folder are samples of one prompt. By default every clip has a prompt of its own, and the
             intervals are over clips.
         critic: Which critic reconstructs the clips: see `videogpa list critics`.
-        weights: Weights of a learned critic: a folder, a file, or a hub id.
-        options: Another setting of the critic, such as crop=centre. May be repeated.
+        weights: Weights of a learned critic: a folder, a file, or a hub id. Default: see `videogpa list critics`.
+        options: Another setting of the critic, such as crop=centre (see docs/how-to/choose-a-critic.md). May be repeated.
+        paper: Score as the paper did: its 10 frames, centre crop, points and LPIPS of VGG, in place of --lpips-net.
         frames: How many frames of a clip are judged, evenly spread, first and last included; or `all`.
+        window: More frames than that are reconstructed in windows of so many, one after the other, and joined: memory stays
+            that of one window, time grows with the length.
+        overlap: Frames that a window shares with the next. They are what joins the two.
+        anchors: Frames of a clip of several windows, evenly spread, with which all its frames are compared.
+        lpips_net: The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB).
         out: The folder of the results. The same folder again continues where it was.
-        workers: Score with that many workers. Several need Ray.
+        workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
 
     Returns:
@@ -136,13 +152,22 @@ def compare(
         >>> found = videogpa.compare(["base/", "aligned/"], out="comparison").methods["aligned"]
         >>> found.geometric.change, found.findings.changes["flow"].difference
     """
-    from videogpa.config import parse_settings, score_config, workers_config
+    from videogpa.config import workers_config
     from videogpa.stages import compare as stage
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     _refuse_run_folders(names)
-    given = parse_settings(options) | ({"weights": weights} if weights else {})
-    config = score_config(critic=critic, frames=frames, options=given)
+    config = _score_config(
+        critic=critic,
+        weights=weights,
+        options=options,
+        paper=paper,
+        frames=frames,
+        window=window,
+        overlap=overlap,
+        anchors=anchors,
+        lpips_net=lpips_net,
+    )
     if by_file:
         if len(names) != 1:
             raise InvalidInput(f"--by-file takes one folder, which holds a folder per prompt; got {len(names)} paths")
@@ -195,6 +220,30 @@ def view(
     given = parse_settings(options) | ({"weights": weights} if weights else {})
     config = score_config(critic=critic, frames=frames, options=given)
     return stage.view(str(clip), config, None if save is None else Path(save))
+
+
+def _score_config(
+    *,
+    critic: str,
+    weights: str | None,
+    options: Settings,
+    paper: bool,
+    frames: int | Literal["all"],
+    window: int,
+    overlap: int,
+    anchors: int,
+    lpips_net: Literal["alex", "vgg"],
+) -> "ScoreConfig":
+    """Return the settings of scoring that the flags of a command ask for; see `score_files` for what they mean."""
+    from videogpa.config import paper_protocol, parse_settings, score_config
+
+    protocol: dict[str, Any] = {"critic": critic, "frames": frames, "lpips_net": lpips_net, "options": {}}
+    if paper:
+        protocol = paper_protocol(critic)
+        if frames != protocol["frames"] and frames != FRAMES:
+            raise InvalidInput(f"the paper judges {protocol['frames']} frames: leave out --paper or --frames {frames}")
+    protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
+    return score_config(**protocol, window=window, overlap=overlap, anchors=anchors)
 
 
 def _refuse_run_folders(paths: Sequence[str]) -> None:
