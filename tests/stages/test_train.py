@@ -116,7 +116,7 @@ def test_no_pair_is_an_error_that_says_why(folder: RunFolder) -> None:
     for name in ("a", "b"):
         pairs.append(Pair(prompt=name, dropped="the gap is too small"))
     pairs.append(Pair(prompt="c", dropped="fewer than two candidates move enough"))
-    with pytest.raises(UserError, match=r"2 x the gap is too small; 1 x fewer than two .*Lower pair.min_gap"):
+    with pytest.raises(UserError, match=r"2 x the gap is too small; 1 x fewer than two .*Lower pair.min_gap, pair.min_sigma"):
         train.run(RECIPE, folder)
     pairs.path.unlink()
     with pytest.raises(UserError, match="no group at all"):

@@ -227,8 +227,8 @@ class PairConfig(Config):
     min_gap: Annotated[float, Field(ge=0)] = Field(default_factory=_default_gap)
     """Least difference between winner and loser, in the measure's unit. Default: 0.02 for loo_error (ours), 0.05 for
     error_3dcs (paper), 0 for others; the funnel that `videogpa pair` prints shows how many groups it drops."""
-    min_sigma: Annotated[float, Field(ge=0)] = 0.0
-    """Least gap in units of its standard error, the root of the squared standard errors of both scores; 0 asks for nothing.
+    min_sigma: Annotated[float, Field(ge=0)] = 1.0
+    """Least gap in units of its standard error, the root of the sum of both scores' squares (docs/science/critics.md); 0: none.
     Rows without a standard error, of other measures or earlier versions, are compared by the gap alone. Paper: 0."""
     winner_threshold: float | None = None
     """A winner must be at least this good by the measure. Default: no threshold; the paper's code sets one without using it."""

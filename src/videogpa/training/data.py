@@ -43,7 +43,7 @@ def read_pairs(folder: RunFolder) -> list[EncodedPair]:
         reasons = [str(pair.dropped) for pair in rows]
         counts = "; ".join(f"{reasons.count(reason)} x {reason}" for reason in dict.fromkeys(reasons)) or "no group at all"
         raise UserError(
-            f"there is no pair to train on ({counts}). Lower pair.min_gap or pair.min_motion, raise "
+            f"there is no pair to train on ({counts}). Lower pair.min_gap, pair.min_sigma or pair.min_motion, raise "
             "generate.candidates, or give more prompts."
         )
     latents = {row.clip: row for row in manifests.latents(folder).rows()}
