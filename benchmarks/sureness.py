@@ -12,26 +12,31 @@ threshold that gives the wanted number of pairs. The interval of the difference 
 
 import argparse
 import json
+import math
 import random
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from statistics import variance
 
 import torch
 
 from machine import processor
 from videogpa.records import Scene, Score, Style
 from videogpa.scoring.scorer import Scorer
+from videogpa.video import sample_indices
 from videogpa.world.failures import FAILURES, Failure, render_failing
 from videogpa.world.paths import PATHS
 
 MOVING = [path for path in PATHS if not path.startswith("pan")]
 FRAMES, CANDIDATES, MOST_STRENGTH = 25, 5, 0.5
+THRESHOLDS = (0, 0.5, 1, 1.5, 2, 3)
 SHARES = (0.25, 0.5, 0.75)
 MEASURES = ("loo_error", "error_3dcs")
-RESAMPLES = 2000
+RESAMPLES = 500
+LONG, RETAKES = 41, 6
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,12 @@ JUDGES = {
 
 @dataclass(frozen=True)
 class Match:
-    """A possible pair: its gap, the gap in standard errors, and whether the winner is the one that fails less."""
+    """A possible pair: its gap, also in standard errors and relative to both scores; are both reliable, is the winner right."""
 
     gap: float
     sigmas: float
+    relative: float
+    reliable: bool
     right: bool
 
 
@@ -67,20 +74,20 @@ Rows = dict[int, list[tuple[float, Score]]]
 """Scene -> strength of the failure and row of every candidate."""
 
 
-def candidates(seed: int, judge: Judge) -> list[tuple[float, torch.Tensor]]:
+def candidates(seed: int, judge: Judge, *, frames: int = FRAMES, count: int = CANDIDATES) -> list[tuple[float, torch.Tensor]]:
     """Return the strength of the failure and the frames of every candidate of a scene."""
     draw = random.Random(seed)
     scene = Scene(
         seed=seed,
         camera=draw.choice(MOVING),
-        frames=FRAMES,
+        frames=frames,
         height=judge.height,
         width=judge.width,
         style=draw.choice(judge.styles),
         moving=draw.choice((0, 0, 0, 1, 2)),
     )
     kind, failing = draw.choice(FAILURES), draw.randrange(10**6)
-    strengths = [MOST_STRENGTH * draw.random() for _ in range(CANDIDATES)]
+    strengths = [MOST_STRENGTH * draw.random() for _ in range(count)]
     return [(s, render_failing(scene, Failure(kind=kind, strength=s, seed=failing))) for s in strengths]
 
 
@@ -117,7 +124,8 @@ def matches(rows: Sequence[tuple[float, Score]], measure: str) -> list[Match]:
     for (mine, winner), (theirs, loser) in permutations([one for one in rows if one[1].status == "ok"], 2):
         (a, da), (b, db) = ((getattr(row, measure), getattr(row, f"{measure}_se")) for row in (winner, loser))
         if a < b and da is not None and db is not None:
-            found.append(Match(b - a, (b - a) / max((da**2 + db**2) ** 0.5, 1e-12), mine < theirs))
+            reliable = "low" not in (winner.reliability, loser.reliability)
+            found.append(Match(b - a, (b - a) / max(math.hypot(da, db), 1e-12), (b - a) / (a + b), reliable, mine < theirs))
     return found
 
 
@@ -134,17 +142,28 @@ def agreement(pairs: Sequence[Match]) -> float:
     return sum(pair.right for pair in pairs) / len(pairs)
 
 
-def compared(groups: Sequence[Sequence[Match]], share: float) -> tuple[float, float, float, float]:
-    """Return the agreement by gap and by sigmas, and the 95 % interval of the difference over scenes."""
+def compared(groups: Sequence[Sequence[Match]], count: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the agreement by each rule, and the difference to that by the gap alone with its 95 % interval over scenes."""
     draw = random.Random(0)
+    found = by_rule(groups, count)
+    again = [by_rule(draw.choices(groups, k=len(groups)), count) for _ in range(RESAMPLES)]
+    told = {}
+    for rule in found:
+        spread = sorted(100 * (one[rule] - one["gap"]) for one in again)
+        low, high = spread[round(0.025 * RESAMPLES)], spread[round(0.975 * RESAMPLES) - 1]
+        told[rule] = f"{found[rule]:.2f}, {100 * (found[rule] - found['gap']):+.0f} [{low:+.0f}, {high:+.0f}]"
+    return found, told
 
-    def both(some: Sequence[Sequence[Match]]) -> tuple[float, float]:
-        count = max(1, round(share * len(some)))
-        return agreement(chosen(some, count, "gap")), agreement(chosen(some, count, "sigmas"))
 
-    again = [both(draw.choices(groups, k=len(groups))) for _ in range(RESAMPLES)]
-    differences = sorted(sigmas - gap for gap, sigmas in again)
-    return *both(groups), differences[round(0.025 * RESAMPLES)], differences[round(0.975 * RESAMPLES) - 1]
+def by_rule(groups: Sequence[Sequence[Match]], count: int) -> dict[str, float]:
+    """Return the agreement of as many pairs by each rule; fewer where no more scenes have a pair of reliable clips."""
+    reliable = [some for group in groups if (some := [match for match in group if match.reliable])]
+    return {
+        "gap": agreement(chosen(groups, count, "gap")),
+        "sigmas": agreement(chosen(groups, count, "sigmas")),
+        "reliable": agreement(chosen(reliable, min(count, len(reliable)), "sigmas")),
+        "relative": agreement(chosen(groups, count, "relative")),
+    }
 
 
 def lines(name: str, rows: Rows) -> list[str]:
@@ -153,11 +172,10 @@ def lines(name: str, rows: Rows) -> list[str]:
     for measure in MEASURES:
         groups = [group for scored in rows.values() if (group := matches(scored, measure))]
         for share in SHARES:
-            gap, sigmas, low, high = compared(groups, share)
-            told.append(
-                f"| {name} | {measure} | {round(share * len(groups))} of {len(groups)} | {gap:.2f} | {sigmas:.2f} | "
-                f"{100 * (sigmas - gap):+.0f} [{100 * low:+.0f}, {100 * high:+.0f}] |"
-            )
+            count = max(1, round(share * len(groups)))
+            found, difference = compared(groups, count)
+            cells = [f"{found['gap']:.2f}", *(difference[rule] for rule in ("sigmas", "reliable", "relative"))]
+            told.append(f"| {name} | {measure} | {count} of {len(groups)} | {' | '.join(cells)} |")
     return told
 
 
@@ -167,12 +185,48 @@ def thresholds(name: str, rows: Rows) -> list[str]:
     for measure in MEASURES:
         groups = [group for scored in rows.values() if (group := matches(scored, measure))]
         cells = []
-        for least in (0, 1, 2, 3, 4, 6):
+        for least in THRESHOLDS:
             passing = [[match for match in group if match.sigmas >= least] for group in groups]
             pairs = [max(group, key=lambda match: match.gap) for group in passing if group]
             cells.append(f"{agreement(pairs):.2f} ({len(pairs)})" if pairs else "(0)")
         told.append(f"| {name} | {measure} | {' | '.join(cells)} |")
     return told
+
+
+def covered(name: str, seeds: Sequence[int]) -> list[str]:
+    """Return how the standard error compares with the spread of a clip's scores when other frames of it are judged."""
+    judge = JUDGES[name]
+    told = []
+    with Scorer(judge.critic, options=judge.options, frames=judge.frames) as scorer:
+        found = [[scorer.score(frames) for frames in retakes(seed, judge)] for seed in seeds]
+    for measure in MEASURES:
+        spreads, errors, inside, count = 0.0, 0.0, 0, 0
+        for rows in found:
+            scored = [row for row in rows if row.status == "ok"]
+            values = [getattr(row, measure) for row in scored]
+            if len(values) < 3:
+                continue
+            for value, row in zip(values, scored, strict=True):
+                error = getattr(row, f"{measure}_se")
+                others = (sum(values) - value) / (len(values) - 1)  # their mean has an error too
+                inside += abs(value - others) < 1.96 * error * math.sqrt(1 + 1 / (len(values) - 1))
+                spreads, errors, count = spreads + variance(values), errors + error**2, count + 1
+        count = max(count, 1)
+        told.append(
+            f"| {name} | {measure} | {math.sqrt(spreads / count):.4f} | {math.sqrt(errors / count):.4f} | "
+            f"{inside / count:.2f} | {count} |"
+        )
+    return told
+
+
+def retakes(seed: int, judge: Judge) -> list[torch.Tensor]:
+    """Return the frames of one clip as they are judged with six choices of frames, each at most half a step beside the even."""
+    draw = random.Random(seed)
+    clip = candidates(seed, judge, frames=LONG, count=1)[0][1]
+    even = sample_indices(LONG, judge.frames)
+    half = (LONG - 1) // (judge.frames - 1) // 2
+    chosen = [[min(max(i + draw.randint(-half, half), 0), LONG - 1) for i in even] for _ in range(RETAKES)]
+    return [clip[sorted(set(indices))] for indices in chosen if len(set(indices)) == len(even)]
 
 
 def title(arguments: argparse.Namespace) -> list[str]:
@@ -184,8 +238,8 @@ def title(arguments: argparse.Namespace) -> list[str]:
         "",
         f"Commit {commit}; {processor()}; `{command} --judges {' '.join(arguments.judges)}`.",
         f"{CANDIDATES} candidates of a scene, strengths 0 to {MOST_STRENGTH:g}, {FRAMES} frames; a judge is a critic and the",
-        "number of frames that it judges. The shares are of pairs whose winner fails less; the difference is in points,",
-        f"with its 95 % interval over scenes ({RESAMPLES:,} resamples, seed 0).",
+        "number of frames that it judges. The shares are of pairs whose winner fails less; differences to `by gap` in points,",
+        f"with 95 % intervals over scenes ({RESAMPLES:,} resamples, seed 0).",
         "",
     ]
 
@@ -194,25 +248,33 @@ def main() -> None:
     """Print the tables, and write them to a file if one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=120)
+    parser.add_argument("--retaken", type=int, default=20, help="scenes whose clip is judged several times")
     parser.add_argument("--first", type=int, default=870_000)
     parser.add_argument("--judges", nargs="+", choices=list(JUDGES), default=list(JUDGES))
     parser.add_argument("--rows", type=Path, help="a file that keeps the scores, so that a stopped run goes on")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.scenes)
+    again = range(seeds.stop, seeds.stop + arguments.retaken)
     rows = {name: judged(name, seeds, arguments.rows) for name in arguments.judges}
     report = "\n".join(
         [
             *title(arguments),
-            "| judge | measure | pairs of scenes | by gap | by gap / standard error | difference |",
-            "|---|---|---|---|---|---|",
+            "| judge | measure | pairs | by gap | by gap / standard error | that, none of low reliability | by relative gap |",
+            "|" + "---|" * 7,
             *(line for name, scored in rows.items() for line in lines(name, scored)),
             "",
             "The agreement of the pairs, one of a scene, at each `pair.min_sigma` (and how many scenes keep a pair):",
             "",
-            "| judge | measure | 0 | 1 | 2 | 3 | 4 | 6 |",
-            "|---|---|---|---|---|---|---|---|",
+            f"| judge | measure | {' | '.join(map(str, THRESHOLDS))} |",
+            "|" + "---|" * (2 + len(THRESHOLDS)),
             *(line for name, scored in rows.items() for line in thresholds(name, scored)),
+            "",
+            f"The spread of the scores of {RETAKES} choices of a clip's {LONG} frames, against the standard error:",
+            "",
+            "| judge | measure | spread (RMS) | standard error (RMS) | within 1.96 of it | scores |",
+            "|---|---|---|---|---|---|",
+            *(line for name in arguments.judges for line in covered(name, again)),
             "",
         ]
     )

@@ -18,6 +18,7 @@ from videogpa.stages.pair import (
     MOTION_LOST,
     NO_WINNER,
     SMALL_GAP,
+    UNRELIABLE,
     UNSURE,
     choose_pairs,
     distribution,
@@ -113,6 +114,15 @@ def test_a_group_that_loses_its_motion_too_is_counted_where_it_fails_first() -> 
     assert pair.funnel([choose_pair(still, PairConfig(min_sigma=300.0))]).left["a gap beyond the standard errors"] == 0
 
 
+def test_clips_of_too_low_a_reliability_are_left_out() -> None:
+    grades = {"a": "low", "b": "medium", "c": "high", "d": None}
+    candidates = [score(clip, 0.1 * n).model_copy(update={"reliability": grades[clip]}) for n, clip in enumerate(grades, 1)]
+    assert choose_pair(candidates, PairConfig()).winner == "a"
+    assert choose_pair(candidates, PairConfig(min_reliability="medium")).winner == "b"
+    assert choose_pair(candidates, PairConfig(min_reliability="high")).winner == "c"
+    assert choose_pair(candidates[:3], PairConfig(min_reliability="high")).dropped == UNRELIABLE
+
+
 def test_several_pairs_of_a_group_share_no_clip() -> None:
     candidates = [score(clip, error) for clip, error in (("a", 0.1), ("b", 0.2), ("c", 0.5), ("d", 0.7), ("e", 0.21))]
     rows = choose_pairs("p", candidates, PairConfig(per_group=3))
@@ -147,7 +157,7 @@ def test_the_stage_counts_its_losses_and_redoes_only_what_changed(tmp_path: Path
     rows = pair.run(recipe, folder)
     assert [row.dropped for row in rows] == [None, SMALL_GAP, FEW_SCORED]
     counts = pair.funnel(rows)
-    assert (counts.groups, list(counts.left.values()), counts.pairs) == (3, [2, 2, 2, 1, 1, 1], 1)
+    assert (counts.groups, list(counts.left.values()), counts.pairs) == (3, [2, 2, 2, 2, 1, 1, 1], 1)
     before = manifests.pairs(folder).path.read_bytes()
     pair.run(recipe, folder)
     assert manifests.pairs(folder).path.read_bytes() == before

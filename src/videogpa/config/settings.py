@@ -14,7 +14,7 @@ from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, 
 from videogpa.config.training import TrainConfig
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
 from videogpa.measures import MEASURES
-from videogpa.records import MOST_SCENE_PIXELS, Style, check_pixels
+from videogpa.records import MOST_SCENE_PIXELS, Reliability, Style, check_pixels
 from videogpa.registry import CRITICS, MODELS, check_options
 
 MOST_PROMPTS = 100_000
@@ -230,6 +230,8 @@ class PairConfig(Config):
     min_sigma: Annotated[float, Field(ge=0)] = 1.0
     """Least gap in units of its standard error, the root of the sum of both scores' squares (docs/science/critics.md); 0: none.
     Rows without a standard error, of other measures or earlier versions, are compared by the gap alone. Paper: 0."""
+    min_reliability: Reliability = "low"
+    """Least `reliability` of both scores; `low` leaves out none. Rows of earlier versions have none, and take part."""
     winner_threshold: float | None = None
     """A winner must be at least this good by the measure. Default: no threshold; the paper's code sets one without using it."""
     motion: Literal["flow", "motion"] = "flow"

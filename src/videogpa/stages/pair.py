@@ -6,7 +6,8 @@ none a row with the reason.
 VideoGPA (https://arxiv.org/abs/2601.23286) pairs the best and the worst candidate if their scores are at least 0.05 apart and
 their motion is at least 0.001. We add conditions: the winner keeps the loser's motion, since a reward for geometry would
 otherwise favour frozen clips (docs/science/papers.md); and, if `pair.winner_threshold` is set, the winner is good, not only
-better. We add a third: the gap is wider than the standard errors of both scores leave open (`pair.min_sigma`).
+better. Both scores are reliable enough (`pair.min_reliability`), and the gap is wider than their standard errors leave open
+(`pair.min_sigma`).
 """
 
 import math
@@ -14,10 +15,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import get_args
 
 from videogpa.config import PairConfig, Recipe
 from videogpa.measures import MEASURES
-from videogpa.records import Pair, Score
+from videogpa.records import Pair, Reliability, Score
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import fingerprint
 from videogpa.storage.run_folder import RunFolder
@@ -56,11 +58,15 @@ def _candidates(critic: str, folder: RunFolder) -> dict[str, list[Score]]:
 # Choosing the pairs of one group.
 
 FEW_SCORED = "fewer than two candidates could be scored"
+UNRELIABLE = "fewer than two candidates are reliable enough"
 FEW_MOVING = "fewer than two candidates move enough"
 NO_WINNER = "no candidate is good enough to win"
 SMALL_GAP = "the gap is too small"
 UNSURE = "the gap is within the standard errors of the scores"
 MOTION_LOST = "every better candidate moves too little beside the worse one"
+
+GRADES = get_args(Reliability)[::-1]
+"""From the lowest up."""
 
 Match = tuple[Score, Score]
 """A possible winner, and its loser."""
@@ -91,7 +97,10 @@ def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -
     if len(scored) < 2:
         return [Pair(prompt=prompt, dropped=FEW_SCORED)]
     spread = max(_gap(match, config) for match in permutations(scored, 2))
-    moving = [c for c in scored if _motion(c, config) >= config.min_motion]
+    reliable = [c for c in scored if _reliable(c, config)]
+    if len(reliable) < 2:
+        return [Pair(prompt=prompt, spread=spread, dropped=UNRELIABLE)]
+    moving = [c for c in reliable if _motion(c, config) >= config.min_motion]
     if len(moving) < 2:
         return [Pair(prompt=prompt, spread=spread, dropped=FEW_MOVING)]
     matches = [(winner, loser) for winner, loser in permutations(moving, 2) if _good(winner, config)]
@@ -144,6 +153,11 @@ def _known(score: Score, config: PairConfig) -> bool:
     return getattr(score, config.measure) is not None and getattr(score, config.motion) is not None
 
 
+def _reliable(score: Score, config: PairConfig) -> bool:
+    """Whether a clip may be paired; rows of earlier versions, which have no reliability, may."""
+    return score.reliability is None or GRADES.index(score.reliability) >= GRADES.index(config.min_reliability)
+
+
 def _good(score: Score, config: PairConfig) -> bool:
     threshold = config.winner_threshold
     return threshold is None or not MEASURES[config.measure].is_better(threshold, _value(score, config.measure))
@@ -191,7 +205,8 @@ def _value(score: Score, name: str) -> float:
 
 STEPS = {
     "two or more candidates scored": FEW_SCORED,
-    "two or more of them move": FEW_MOVING,
+    "two or more of them reliable enough": UNRELIABLE,
+    "two or more of these move": FEW_MOVING,
     "one good enough to win": NO_WINNER,
     "a gap wide enough": SMALL_GAP,
     "a gap beyond the standard errors": UNSURE,
