@@ -55,6 +55,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/critic.py --height 84 --width 140
 	$(BIN)/python benchmarks/separation.py --real $(CLIPS)/realestate --generated $(CLIPS)/cogvid $(CLIPS)/wan
 	$(BIN)/python benchmarks/damage.py --clips $(CLIPS)/realestate
+	$(BIN)/python benchmarks/score.py $(CLIPS)/cogvid/100.mp4 $(CLIPS)/realestate/10.mp4
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
