@@ -14,5 +14,8 @@ OVERLAP = 8
 ANCHORS = 64
 LPIPS_NET: Literal["alex", "vgg"] = "alex"
 
+Reading = Literal["static", "dynamic"]
+"""How a clip's scene is read: whether whatever moves is broken, or may move."""
+
 Settings = Mapping[str, Any] | Sequence[str]
 """Settings by name: `{"train.steps": 20}`, or as on the command line, `["train.steps=20"]`, with values in YAML."""

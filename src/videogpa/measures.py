@@ -133,6 +133,24 @@ MEASURES: dict[str, Measure] = {
     "failing": Measure(
         "failing", "lower", "1 if loo_error exceeds the threshold between failing and consistent synthetic clips, else 0"
     ),
+    # With `score.scene`, every pixel of the judged frames has one of four names.
+    "still_share": Measure("still share", "higher", "share of the pixels that the static scene explains"),
+    "moving_share": Measure("moving share", None, "share of the pixels that move by themselves and keep their looks"),
+    "broken_share": Measure(
+        "broken share", "lower", "share of the pixels that neither the static scene nor a motion of their own explains"
+    ),
+    "unseen_share": Measure("unseen share", None, "share of the pixels that no other judged frame shows"),
+    "background_error": Measure(
+        "background error",
+        "lower",
+        "the leave-one-out error over the pixels that do not move, rendered from points that neither move nor are broken",
+        min_gap=0.02,
+    ),
+    "subject_error": Measure(
+        "subject error",
+        "lower",
+        "mse + LPIPS of what moves against the next judged frame, brought back along its own motion: how its looks change",
+    ),
     # A frozen clip scores perfectly, so geometry is read beside motion.
     "adherence": Measure(
         "path adherence", None, "share of the commanded camera path that the clip follows; 1: all of it, 0: it is frozen"

@@ -149,6 +149,12 @@ class Score(Row):
     loo_error: float | None = None
     loo_error_se: float | None = None
     loo_coverage: float | None = None
+    still_share: float | None = None
+    moving_share: float | None = None
+    broken_share: float | None = None
+    unseen_share: float | None = None
+    background_error: float | None = None
+    subject_error: float | None = None
     failing: float | None = None
     single_image: float | None = None
     explained: float | None = None

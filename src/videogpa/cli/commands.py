@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Settings
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading, Settings
 from videogpa.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def score_files(
     overlap: int = OVERLAP,
     anchors: int = ANCHORS,
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
+    scene: Reading | None = None,
     out: str | Path = "scores",
     workers: int | None = None,
     ray: str | None = None,
@@ -59,6 +60,8 @@ def score_files(
         overlap: Frames that a window shares with the next. They are what joins the two.
         anchors: Frames of a clip of several windows, evenly spread, with which all its frames are compared.
         lpips_net: The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB).
+        scene: Name every pixel still, moving, broken or unseen, and measure background and subjects apart: dynamic where
+            something may move, static where whatever moves is broken.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -89,6 +92,7 @@ def score_files(
         overlap=overlap,
         anchors=anchors,
         lpips_net=lpips_net,
+        scene=scene,
     )
     return score.score_files(names, config, Path(out), workers_config(1 if workers is None else workers, ray))
 
@@ -108,6 +112,7 @@ def compare(
     overlap: int = OVERLAP,
     anchors: int = ANCHORS,
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
+    scene: Reading | None = None,
     out: str | Path = "comparison",
     workers: int | None = None,
     ray: str | None = None,
@@ -137,6 +142,8 @@ def compare(
         overlap: Frames that a window shares with the next. They are what joins the two.
         anchors: Frames of a clip of several windows, evenly spread, with which all its frames are compared.
         lpips_net: The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB).
+        scene: Name every pixel still, moving, broken or unseen, and measure background and subjects apart: dynamic where
+            something may move, static where whatever moves is broken.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -167,6 +174,7 @@ def compare(
         overlap=overlap,
         anchors=anchors,
         lpips_net=lpips_net,
+        scene=scene,
     )
     if by_file:
         if len(names) != 1:
@@ -233,6 +241,7 @@ def _score_config(
     overlap: int,
     anchors: int,
     lpips_net: Literal["alex", "vgg"],
+    scene: Reading | None,
 ) -> "ScoreConfig":
     """Return the settings of scoring that the flags of a command ask for; see `score_files` for what they mean."""
     from videogpa.config import paper_protocol, parse_settings, score_config
@@ -243,7 +252,7 @@ def _score_config(
         if frames != protocol["frames"] and frames != FRAMES:
             raise InvalidInput(f"the paper judges {protocol['frames']} frames: leave out --paper or --frames {frames}")
     protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
-    return score_config(**protocol, window=window, overlap=overlap, anchors=anchors)
+    return score_config(**protocol, window=window, overlap=overlap, anchors=anchors, scene=scene)
 
 
 def _refuse_run_folders(paths: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
 from videogpa.config.training import TrainConfig
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading
 from videogpa.measures import MEASURES
 from videogpa.records import MOST_SCENE_PIXELS, Reliability, Style, check_pixels
 from videogpa.registry import CRITICS, MODELS, check_options
@@ -199,6 +199,9 @@ class ScoreConfig(Config):
     """Frames of a clip longer than a window, evenly spread, with which each of its frames is compared."""
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET
     """Network of LPIPS. Paper: vgg, whose trunk does not ship with the package and is fetched on first use."""
+    scene: Reading | None = None
+    """Name every pixel still, moving, broken or unseen: with `dynamic` something may move, with `static` whatever moves is
+    broken. Default: pixels are not named, and the columns of shares, background and subject stay empty."""
 
     @field_validator("critic")
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videogpa.critics.cards import Card
@@ -55,6 +55,8 @@ class CriticInput:
     """The synthetic scene that the clip was generated for, if any; only the oracle reads it."""
     frame_indices: tuple[int, ...] | None = None
     """For each of `frames` its index in the whole clip, if the frames were read from a clip."""
+    moving: Bool[Tensor, "frames mask_height mask_width"] | None = None
+    """What moves by itself, at any size. A critic that matches features finds its cameras without it; others need not look."""
 
     def __post_init__(self) -> None:
         count = len(self.frames)

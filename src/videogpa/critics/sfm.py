@@ -18,7 +18,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from torch import Tensor
 
 from videogpa.critics import cards
@@ -34,6 +34,7 @@ from videogpa.critics.classical.features import (
     frame_pairs,
     later_parts,
     match_all,
+    outside,
 )
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax
@@ -141,7 +142,7 @@ class SfmCritic:
         """
         if len(clip.judged) < MIN_JUDGED:
             raise ReconstructionFailed(f"{len(clip.judged)} frames to judge; structure from motion needs at least {MIN_JUDGED}")
-        matched = _match(_prepare(clip.frames), clip.judged)
+        matched = _match(_prepare(clip.frames), clip.judged, clip.moving)
         measures: dict[str, float | int] = {}
         error = epipolar_error(matched.features, matched.consecutive)
         if error is not None:
@@ -191,8 +192,10 @@ def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-def _match(frames: _Prepared, wanted: Sequence[int]) -> _Matched:
+def _match(frames: _Prepared, wanted: Sequence[int], moving: Bool[Tensor, "frames mask_height mask_width"] | None) -> _Matched:
     features = parallel_map(detect, frames.large)
+    if moving is not None:
+        features = [outside(one, mask, *frames.large[0].shape) for one, mask in zip(features, moving.numpy(), strict=True)]
     asked = sorted({*frame_pairs(len(features)), *pairwise(wanted)})
     return _Matched(frames, features, match_all(features, asked, guessed_camera(*frames.large[0].shape)), wanted)
 

@@ -16,6 +16,9 @@ from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indice
 MOST_ASPECT = 16
 """How many times as long as the short side of a frame its long side may be: critics enlarge by the short one."""
 
+STEPS = 6
+"""Steps of optical flow from a judged frame to the next: motion of a few pixels each is followed."""
+
 Video = Path | Float[Tensor, "frames 3 height width"]
 """A file, or a tensor of RGB in [0, 1]."""
 
@@ -76,6 +79,21 @@ def read_window(video: Video, wanted: Sequence[int], critic: Critic, scene: Scen
     indices = sorted(between | set(wanted))
     judged = tuple(indices.index(index) for index in wanted)
     return CriticInput(_read(video, indices), judged, scene, tuple(indices))
+
+
+def read_between(video: Video, total: int, clip: CriticInput) -> tuple[Float[Tensor, "frames 3 height width"], tuple[int, ...]]:
+    """Read what the optical flow looks at: the frames that the critic is given, and others between them.
+
+    Returns:
+        The frames, and the index of each in the video: up to `STEPS` from a judged frame to the next.
+
+    Raises:
+        UnreadableVideo: If a file cannot be read.
+    """
+    given = clip.frame_indices or tuple(range(total))
+    between = sample_indices(total, min(total, STEPS * (len(clip.judged) - 1) + 1))
+    indices = sorted({*given, *between})
+    return _read(video, indices), tuple(indices)
 
 
 def _read(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 height width"]:

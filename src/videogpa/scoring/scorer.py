@@ -3,25 +3,31 @@
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from videogpa.config import ScoreConfig, score_config
-from videogpa.critics.base import Critic, ReconstructionFailed
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW
+from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Prompt, Scene, Score
 from videogpa.registry import CRITICS, build
-from videogpa.scoring.frames import Given, Video, count_frames, opened, read_clip
+from videogpa.scoring.dense_flow import DenseFlow, grey_frames
+from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip
+from videogpa.scoring.independent_motion import at_frames, moving_by_itself
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.optical_flow import mean_flow
+from videogpa.scoring.regions import Regions, name_regions
 from videogpa.scoring.reprojection import Render
-from videogpa.scoring.scores import score_reconstruction
+from videogpa.scoring.scores import Scores, score_reconstruction
 from videogpa.temporary import temporary_folder
 from videogpa.video import UnreadableVideo, sample_indices
 
@@ -37,6 +43,8 @@ class ScoredClip:
     """The judged frames; of a long clip some of them."""
     render: Render | None = None
     """The leave-one-out render of those frames."""
+    regions: Regions | None = None
+    """The names of their pixels, where they were asked for."""
 
 
 class Scorer:
@@ -50,6 +58,8 @@ class Scorer:
         overlap: Frames that a window shares with the next; 2 or more, at most half a window.
         anchors: Of a clip longer than a window: with how many of its frames each frame is compared; 2 or more.
         lpips_net: The network of the perceptual distance. `"vgg"` is the paper's, and is downloaded on first use.
+        scene: Name every pixel still, moving, broken or unseen, and measure background and subjects apart: `"dynamic"` where
+            something may move, `"static"` where whatever moves is broken. By default pixels are not named.
 
     Raises:
         ValueError: If a name is unknown or a number impossible.
@@ -70,6 +80,7 @@ class Scorer:
         overlap: int = OVERLAP,
         anchors: int = ANCHORS,
         lpips_net: Net = LPIPS_NET,
+        scene: Reading | None = None,
     ) -> None:
         self.config = score_config(
             critic=critic,
@@ -79,6 +90,7 @@ class Scorer:
             overlap=overlap,
             anchors=anchors,
             lpips_net=lpips_net,
+            scene=scene,
         )
         self._critic: Critic | None = build(CRITICS, critic, self.config.options)
         self._lpips: Lpips | None = None
@@ -94,6 +106,7 @@ class Scorer:
             overlap=config.overlap,
             anchors=config.anchors,
             lpips_net=config.lpips_net,
+            scene=config.scene,
         )
 
     def score(self, video: Given) -> Score:
@@ -127,13 +140,17 @@ class Scorer:
         """
         started = time.perf_counter()
         video, scene = opened(video), prompt.scene if prompt else None
+        regions: Regions | None = None
         flow: float | None = None  # known before the reconstruction, so that a clip without geometry has it too
         try:
             total, count = self._frames_of(video)
             if count <= self.config.window:
                 given = read_clip(video, total, count, self.critic, scene)
                 flow = mean_flow(given.judged_frames)
-                scores = score_reconstruction(self.critic.reconstruct(given), self.lpips)
+                if self.config.scene is None:
+                    scores = score_reconstruction(self.critic.reconstruct(given), self.lpips)
+                else:
+                    scores, regions = self._by_regions(given, *read_between(video, total, given))
             else:
                 with temporary_folder() as folder:
                     segments = self._in_windows(video, sample_indices(total, count), scene, folder)
@@ -146,10 +163,9 @@ class Scorer:
         except ReconstructionFailed as failure:
             known = {"status": failure.status, "reason": failure.reason, **failure.measures}
             return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **known))
-        row = self._row(
-            clip, flow=flow, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **scores.columns()
-        )
-        return ScoredClip(row, scores.shown, scores.render)
+        columns = {**scores.columns(), **(regions.columns() if regions else {})}
+        row = self._row(clip, flow=flow, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **columns)
+        return ScoredClip(row, scores.shown, scores.render, regions)
 
     def reconstruct(self, video: Given, *, prompt: Prompt | None = None) -> Reconstruction:
         """Reconstruct the judged frames of one video in one pass; all of them are held in memory.
@@ -205,6 +221,35 @@ class Scorer:
         total = count_frames(video, 2 if frames == "all" else frames)
         return total, total if frames == "all" else frames
 
+    def _by_regions(
+        self, given: CriticInput, frames: Float[Tensor, "all 3 height width"], indices: Sequence[int]
+    ) -> tuple[Scores, Regions | None]:
+        """Score a clip whose pixels are named; what moves is kept from the critic where something may move.
+
+        Without names where the critic left out judged frames.
+
+        Raises:
+            ReconstructionFailed: As `score_reconstruction` does, and if too little stands still.
+        """
+        places = [indices.index(index) for index in given.frame_indices or range(len(given.frames))]
+        judged = [places[position] for position in given.judged]
+        flow, dynamic = DenseFlow(grey_frames(frames)), self.config.scene == "dynamic"
+        if dynamic:
+            masks = at_frames(moving_by_itself(flow, judged), flow, judged, places)
+            given = replace(given, moving=torch.from_numpy(np.stack(masks)))
+        reconstruction = self.critic.reconstruct(given)
+        scores = score_reconstruction(reconstruction, self.lpips)
+        if len(reconstruction.images) < len(judged):
+            return scores, None
+        height, width = reconstruction.depth.shape[1:]
+        seen = grey_frames(frames, aspect=width / height)
+        if seen[0].shape != flow.grey[0].shape:  # the critic looks at the middle of the frames
+            flow = DenseFlow(seen)
+        regions = name_regions(reconstruction, scores.render, flow, judged, self.lpips, dynamic=dynamic)
+        if dynamic:
+            regions.require_still()
+        return scores, regions
+
     def _in_windows(self, video: Video, indices: Sequence[int], scene: Scene | None, folder: Path) -> Segments:
         config = self.config
         return reconstruct_in_windows(
@@ -225,6 +270,7 @@ def score(
     window: int = WINDOW,
     overlap: int = OVERLAP,
     options: Mapping[str, Any] | None = None,
+    scene: Reading | None = None,
 ) -> Score:
     """Score one video. The critic is loaded for this call and freed after it: for many clips, keep a `Scorer`.
 
@@ -238,6 +284,7 @@ def score(
         window: The most frames that the critic reconstructs in one pass; longer clips are reconstructed in windows.
         overlap: Frames that a window shares with the next.
         options: The critic's own options: weights, device, ...
+        scene: Name every pixel still, moving, broken or unseen, as in `Scorer`.
 
     Returns:
         The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` or `partial`;
@@ -251,7 +298,8 @@ def score(
         >>> row = videogpa.score("clip.mp4")
         >>> row.status, row.loo_error, row.flow  # read a geometry number with its motion
     """
-    with Scorer(critic, options=options, frames=frames, window=window, overlap=overlap, lpips_net=lpips_net) as scorer:
+    settings: dict[str, Any] = {"window": window, "overlap": overlap, "lpips_net": lpips_net, "scene": scene}
+    with Scorer(critic, options=options, frames=frames, **settings) as scorer:
         return scorer.score(video)
 
 

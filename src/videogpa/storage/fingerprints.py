@@ -36,6 +36,7 @@ FIRST = {
 """Class -> its settings that are hashed whatever their value. Nothing is added here."""
 
 LATER: dict[str, dict[str, Any]] = {
+    "ScoreConfig": {"scene": None},
     "PairConfig": {"min_sigma": 1.0, "min_reliability": "low"},  # without effect on rows of before, which have no such columns
     "TimestepsConfig": {"weighting": "none"},
     "Sampling": {"negative_prompt": "", "guidance_scale_2": None, "flow_shift": None},

@@ -76,6 +76,14 @@ def detect(gray: UInt8[np.ndarray, "height width"]) -> Features:
     return Features(positions[order], np.clip(np.round(_UNIT * root), 0, 255).astype(np.uint8)[order])
 
 
+def outside(features: Features, mask: Bool[np.ndarray, "mask_height mask_width"], height: int, width: int) -> Features:
+    """Return the features that do not lie in a mask, which may have another size than the frame's height and width."""
+    scale = np.array([mask.shape[1] / width, mask.shape[0] / height])
+    places = ((features.keypoints + 0.5) * scale).astype(int).clip(0, [mask.shape[1] - 1, mask.shape[0] - 1])
+    kept = ~mask[places[:, 1], places[:, 0]]
+    return Features(features.keypoints[kept], features.descriptors[kept])
+
+
 def frame_pairs(frames: int) -> list[tuple[int, int]]:
     """Return the pairs of frames to match: each with the next five, and with those 8, 16, 32, ... later."""
     steps = [*range(1, _MOST_STEP + 1), *(2**power for power in range(3, frames.bit_length()))]
