@@ -11,6 +11,7 @@ from videogpa.report import player_files as files_of_players
 from videogpa.report.panels import MOST_FRAMES, draw_panels, error_colors, small
 from videogpa.report.player_files import ERROR_SCALE, LEGEND, Player, embedded_or_linked, player_files, player_path
 from videogpa.report.players import clips_in_step, keep_in_step, write_player
+from videogpa.scoring.regions import BROKEN, STILL
 from videogpa.scoring.reprojection import Render, render_leave_one_out
 from videogpa.video import probe, read_frames, read_image, write_video
 
@@ -25,6 +26,18 @@ def test_the_panels_are_frame_render_and_error(make_wall: Callable[..., Reconstr
     seen = render.covered.repeat_interleave(5, -1).repeat_interleave(5, -2)
     assert (rendered - frame).abs().amax(1)[seen].mean() < 0.05  # exact geometry: the render is the frame
     assert error.amax(1)[seen].mean() < 0.12  # and the error is the dark end of the map
+
+
+def test_named_pixels_are_a_fourth_panel_in_the_colours_of_their_names(make_wall: Callable[..., Reconstruction]) -> None:
+    reconstruction = make_wall(frames=2)
+    names = torch.full((2, 48, 64), STILL, dtype=torch.uint8)
+    names[:, :, 32:] = BROKEN
+    panels = draw_panels(reconstruction, render_leave_one_out(reconstruction), names)
+    assert list(panels)[:3] == ["frame", "leave-one-out render", "error map"]
+    frame, *_, named = panels.values()
+    tint = (named - 0.4 * frame) / 0.6
+    torch.testing.assert_close(tint[:, :, 10, 10], torch.tensor([[0.5, 0.5, 0.5]] * 2))
+    torch.testing.assert_close(tint[:, :, 10, -10], torch.tensor([[0.9, 0.1, 0.1]] * 2))
 
 
 def test_uncovered_pixels_are_a_grey_checker(make_wall: Callable[..., Reconstruction]) -> None:

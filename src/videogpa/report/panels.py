@@ -5,7 +5,7 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -16,6 +16,8 @@ from videogpa.video import sample_indices
 
 SIDE = 320  # pixels of the longer side of a panel
 MOST_FRAMES = 120
+NAMES_TITLE = "grey: still, green: moving, red: broken, blue: unseen"
+NAME_COLORS = ((0.5, 0.5, 0.5), (0.1, 0.8, 0.2), (0.9, 0.1, 0.1), (0.2, 0.3, 0.9))  # in the order of `scoring.regions.NAMES`
 _CHECKER = (0.62, 0.72)
 
 
@@ -24,6 +26,7 @@ def panels_of_frame(
     rendered: Float[Tensor, "3 height width"],
     covered: Bool[Tensor, "height width"],
     error: Float[Tensor, "height width"],
+    names: UInt8[Tensor, "height width"] | None = None,
 ) -> dict[str, Float[Tensor, "3 height width"]]:
     """Return the panels of a frame by their titles, in the order in which they stand beside each other.
 
@@ -34,29 +37,34 @@ def panels_of_frame(
         rendered: Its leave-one-out render.
         covered: The pixels that the points of other frames cover. The others are drawn as a grey checkerboard.
         error: The root mean squared error over RGB of each pixel.
+        names: What each pixel is named (`scoring.regions.NAMES`), where pixels are named.
     """
     checker = _checker(*covered.shape)
     return {
         "frame": image,
         "leave-one-out render": torch.where(covered, rendered, checker),
         "error map": torch.where(covered, error_colors(error), checker),
+        **({} if names is None else {NAMES_TITLE: 0.4 * image + 0.6 * torch.tensor(NAME_COLORS)[names.long()].movedim(-1, 0)}),
     }
 
 
-def draw_panels(reconstruction: Reconstruction, render: Render) -> dict[str, Float[Tensor, "frames 3 height width"]]:
+def draw_panels(
+    reconstruction: Reconstruction, render: Render, names: UInt8[Tensor, "frames height width"] | None = None
+) -> dict[str, Float[Tensor, "shown 3 _ _"]]:
     """Draw the panels of a clip's judged frames, small.
 
     Args:
         reconstruction: The clip's reconstruction; its `images` are shown.
         render: The leave-one-out render of every frame.
+        names: The names of all pixels, where they are named.
 
     Returns:
         The frames of each panel by its title. Of more than `MOST_FRAMES` frames evenly spread ones are drawn.
     """
     errors = error_maps(reconstruction, render)
+    parts = (reconstruction.images, render.images, render.covered, errors, *(() if names is None else (names,)))
     frames = [
-        panels_of_frame(*(part[i].cpu() for part in (reconstruction.images, render.images, render.covered, errors)))
-        for i in sample_indices(len(errors), min(len(errors), MOST_FRAMES))
+        panels_of_frame(*(part[i].cpu() for part in parts)) for i in sample_indices(len(errors), min(len(errors), MOST_FRAMES))
     ]
     return {title: torch.stack([small(frame[title]) for frame in frames]).clamp(0, 1) for title in frames[0]}
 

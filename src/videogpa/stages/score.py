@@ -104,7 +104,8 @@ class _Scorers:
         if self._players is not None and scored.reconstruction is not None and scored.render is not None:
             path = player_path(self._players, job.critic, job.clip)
             save_space(path, make_space(scored.reconstruction))
-            write_player(path, draw_panels(scored.reconstruction, scored.render))
+            names = scored.regions.names if scored.regions is not None else None
+            write_player(path, draw_panels(scored.reconstruction, scored.render, names))
         return scored.score
 
     def close(self) -> None:

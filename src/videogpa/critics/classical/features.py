@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pycolmap
 import torch
-from jaxtyping import Float, Float32, Float64, UInt8, UInt32
+from jaxtyping import Bool, Float, Float32, Float64, UInt8, UInt32
 
 from videogpa.critics.classical.parallel import parallel_map
 from videogpa.maths.epipolar import sampson_errors
