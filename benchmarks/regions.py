@@ -8,6 +8,7 @@ Scenes of the miniature world, with objects that move legitimately and with fail
   clips without a failure, and its rank correlation with the strength (0, 0.5, 1) within a scene;
 - two failures that look like motion (`drift`, `swell`), under both readings of the scene.
 
+    python benchmarks/regions.py --picture docs/images/regions.jpg
     python benchmarks/regions.py --critic sfm --scenes 4 --seed 710000 --out benchmarks/results/regions-sfm.json
 
 The thresholds of the method were chosen on scenes 5000 to 5007 and on real clips; scenes from 700000 on are for reporting.
@@ -28,9 +29,10 @@ from torch.nn.functional import interpolate
 from videogpa.defaults import Reading
 from videogpa.maths.stats import auc, spearman
 from videogpa.records import CAMERA_PATHS, Prompt, Scene, Style
+from videogpa.report.panels import NAMES_TITLE, draw_panels
 from videogpa.scoring.regions import MOVING
 from videogpa.scoring.scorer import Scorer
-from videogpa.video import sample_indices
+from videogpa.video import jpeg_bytes, sample_indices
 from videogpa.world.animation import shot
 from videogpa.world.failures import Failure, FailureKind, render_failing
 from videogpa.world.paths import intrinsics
@@ -198,6 +200,22 @@ def _correlation(failing: list[Row], intact: dict[tuple[int, int], Row]) -> floa
     return round(mean(found), 3) if found else None
 
 
+def picture() -> bytes:
+    """Return a JPEG of two clips, frames above names: an object that moves, and a region that dissolves."""
+    rows = []
+    for moving, failure in ((1, None), (0, Failure(kind="fade", strength=1.0, seed=1))):
+        scene = Scene(seed=3, camera="orbit-left", frames=13, height=HEIGHT, width=WIDTH, moving=moving)
+        prompt = Prompt(prompt="scene", text="", scene=scene)
+        scored = Scorer("oracle", frames=7, scene="dynamic").score_clip(
+            render_failing(scene, failure), clip="clip", prompt=prompt
+        )
+        if scored.reconstruction is None or scored.render is None or scored.regions is None:
+            raise RuntimeError(f"the clip has no names: {scored.score.reason}")
+        panels = draw_panels(scored.reconstruction, scored.render, scored.regions.names)
+        rows += [torch.cat(list(panels[title][::2]), dim=-1) for title in ("frame", NAMES_TITLE)]
+    return jpeg_bytes(torch.cat(rows, dim=-2), 82)
+
+
 def main() -> None:
     """Score all clips, going on where an earlier call was interrupted, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -205,8 +223,14 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=30)
     parser.add_argument("--seed", type=int, default=700_000)
     parser.add_argument("--style", default="rich", choices=get_args(Style))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="where the rows and figures go")
+    parser.add_argument("--picture", type=Path, help="write docs/images/regions.jpg there, and nothing else")
     given = parser.parse_args()
+    if given.picture:
+        given.picture.write_bytes(picture())
+        return
+    if not given.out:
+        parser.error("--out or --picture is needed")
     rows = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
     scorers = {reading: Scorer(given.critic, scene=reading) for reading in get_args(Reading)}
     for number, take in enumerate(takes(given.scenes, given.seed, given.style)):

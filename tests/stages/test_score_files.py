@@ -214,6 +214,15 @@ def test_flow_measures_a_shift_in_image_widths() -> None:
         mean_flow(moving[:1])
 
 
+def test_where_pixels_are_named_the_table_shows_the_backgrounds_error() -> None:
+    row = Score(clip="a.mp4", critic="sfm", status="ok", loo_error=0.409, background_error=0.181, flow=0.093, error_3dcs=0.5)
+    text = io.StringIO()
+    Console(file=text, width=80).print(score_table([row]))
+    assert "background error" in text.getvalue()
+    assert "0.181" in text.getvalue()
+    assert "0.093" in text.getvalue()  # motion stays beside it
+
+
 def test_names_are_whole_in_80_columns() -> None:
     names = [f"truck-left/candidate-{n:04d}.mp4" for n in (1, 2)]
     rows = [Score(clip=names[0], critic="sfm", status="ok", loo_error=0.1, flow=0.02, error_3dcs=0.6)]

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from videogpa.pipeline import RunResult
     from videogpa.records import Comparison, CriticFindings, Evaluation, Pair, Prompt, Score
 
-SHOWN = (*MOTIONS, "loo_error", "failing", "error_3dcs", "psnr", "epipolar")  # motion first: a gain counts at equal motion
+SHOWN = (
+    *MOTIONS,  # first: a gain counts at equal motion
+    *("loo_error", "background_error", "subject_error", "broken_share", "failing", "error_3dcs", "psnr", "epipolar"),
+)
 BAR, BAR_WIDTH, HEIGHTS = "█", 30, " ▁▂▃▄▅▆▇█"
 
 

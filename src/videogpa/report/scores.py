@@ -15,7 +15,8 @@ MOTION = "flow"
 """The measure of motion shown beside every score: unlike camera motion, it has the same unit in all clips."""
 
 COLUMNS = (
-    *("loo_error", "loo_error_se", MOTION, "motion", "loo_coverage", "loo_mse", "loo_lpips"),
+    *("loo_error", "loo_error_se", "background_error", "subject_error", MOTION, "motion"),
+    *("still_share", "moving_share", "broken_share", "unseen_share", "loo_coverage", "loo_mse", "loo_lpips"),
     *("error_3dcs", "mse", "lpips", "psnr", "ssim", "mvcs", "epipolar", "jerk"),
 )
 """The columns of the table, in order; those that no clip has are left out."""

@@ -23,6 +23,7 @@ from videogpa.text_files import printable
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 SHOWN = ("loo_error", "flow", "error_3dcs")  # what leaves a name 26 of 80 columns; the rest is in the files
+SHOWN_BY_REGION = ("loo_error", "background_error", "flow")  # where pixels are named
 
 
 def ranked(scores: Sequence[Score]) -> list[Score]:
@@ -79,11 +80,12 @@ def score_table(scores: Sequence[Score]) -> Group:
     table = Table(title="best first; arrows point to the better direction", title_justify="left")
     table.add_column("clip", overflow="fold")
     table.add_column("status", no_wrap=True)
-    for measure in SHOWN:
+    shown = SHOWN_BY_REGION if any(row.background_error is not None for row in scores) else SHOWN
+    for measure in shown:
         table.add_column(MEASURES[measure].heading, justify="right", no_wrap=True)
     names = [printable(name, line=True) for name in short_names([row.clip for row in scores])]
     for name, row in zip(names, scores, strict=True):
-        numbers = [getattr(row, measure) for measure in SHOWN]
+        numbers = [getattr(row, measure) for measure in shown]
         table.add_row(Text(name), row.status, *("" if n is None else f"{n:.3f}" for n in numbers))
     reasons = [Text(f"{name}: {printable(row.reason)}") for name, row in zip(names, scores, strict=True) if row.reason]
     doubted = [(name, row) for name, row in zip(names, scores, strict=True) if row.doubts]

@@ -78,7 +78,6 @@ def name_regions(
     lpips: Lpips,
     *,
     dynamic: bool,
-    masks: Bool[Tensor, "frames height width"] | None = None,
 ) -> Regions:
     """Name the pixels of a reconstruction, and measure background and subject apart.
 
@@ -89,16 +88,11 @@ def name_regions(
         judged: Which frames of the flow those of the reconstruction are.
         lpips: The perceptual distance.
         dynamic: Whether something may move. If not, what moves is broken.
-        masks: What moves, where the user says so; it replaces what is found.
     """
-    small = _at_size(reconstruction, *flow.grey[0].shape)
-    if masks is None:
-        found = _confirmed(
-            moving_regions(small, flow, judged), _differing(small, _resized(render, *flow.grey[0].shape), flow, judged)
-        )
-    else:
-        found = [mask.numpy() for mask in masks]
-    names = _named(small, flow, judged, found, trust=masks is not None)
+    size = flow.grey[0].shape
+    small = _at_size(reconstruction, *size)
+    differing = _differing(small, _resized(render, *size), flow, judged)
+    names = _named(small, flow, judged, _confirmed(moving_regions(small, flow, judged), differing))
     if not dynamic:
         names[names == MOVING] = BROKEN
     shares = {f"{name}_share": float((names == index).float().mean()) for index, name in enumerate(NAMES)}
@@ -138,10 +132,8 @@ def _named(
     flow: DenseFlow,
     judged: Sequence[int],
     found: Sequence[Bool[np.ndarray, "height width"]],
-    *,
-    trust: bool,
 ) -> UInt8[Tensor, "frames height width"]:
-    """Return the names, given what moves; with `trust`, all of that moves and none of it is broken."""
+    """Return the names, given what moves by itself."""
     moves = torch.from_numpy(np.stack(found))
     render = _render_without(reconstruction, moves)
     named = []
@@ -153,9 +145,7 @@ def _named(
         name = np.full(mask.shape, STILL, np.uint8)
         name[~covered] = UNSEEN
         name[wrong] = BROKEN
-        name[mask] = MOVING
-        if not trust:
-            name[mask & ~_keeps_its_looks(flow, judged, place, mask)] = BROKEN
+        name[mask] = np.where(_keeps_its_looks(flow, judged, place, mask), MOVING, BROKEN)[mask]
         named.append(torch.from_numpy(name))
     return torch.stack(named)
 
