@@ -63,7 +63,7 @@ def test_doctor_compares_needs_with_the_machine() -> None:
 
 
 def test_every_number_of_a_row_has_its_meaning_declared() -> None:
-    described = {"fingerprint", "clip", "critic", "status", "reason", "lpips_net", "frames", "details"}
+    described = {"fingerprint", "clip", "critic", "status", "reason", "lpips_net", "frames", "details", "reliability", "doubts"}
     assert set(Score.model_fields) - described == set(MEASURES)
 
 
