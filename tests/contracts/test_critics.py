@@ -20,8 +20,10 @@ from torch.testing import assert_close
 from videogpa.cli import check_critic
 from videogpa.config import ScoreConfig
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
+from videogpa.defaults import FRAMES
 from videogpa.records import Reconstruction
 from videogpa.registry import CRITICS, build, check_options, load
+from videogpa.video import sample_indices
 from videogpa.world import controls
 
 CAMERA = "truck-right"
@@ -61,6 +63,7 @@ class Case:
         film = controls.CLIP_STYLES[self.world]
         return CriticInput(
             frames_of(self.world, control),
+            judged=tuple(sample_indices(film.frames, min(FRAMES, film.frames))),
             scene=controls.scene_of(film, 0, CAMERA),
             frame_indices=tuple(range(film.frames)),
         )
@@ -132,7 +135,7 @@ def test_the_same_frames_give_the_same_numbers(case: Case, folder: Path) -> None
 
 def test_images_are_the_pixels_judged_and_depth_and_cameras_are_theirs(case: Case, folder: Path) -> None:
     found = reconstruction(case.name, folder)
-    assert_close(found.images, case.seen(case.clip().frames), rtol=0, atol=1e-6)
+    assert_close(found.images, case.seen(case.clip().judged_frames), rtol=0, atol=1e-6)
     count, _, height, width = found.images.shape
     assert found.depth.shape == found.confidence.shape == (count, height, width)
     assert found.intrinsics.shape == (count, 3, 3)
@@ -172,7 +175,7 @@ def test_what_has_no_geometry_never_scores_like_a_consistent_clip(
     case = CASES[name]
     monkeypatch.setattr(controls, "CONSISTENT", (CAMERA,))
     monkeypatch.setattr(controls, "CONTROLS", {control: controls.CONTROLS[control] for control in IMPOSSIBLE})
-    frames = min(10, controls.CLIP_STYLES[case.world].frames)
+    frames = min(FRAMES, controls.CLIP_STYLES[case.world].frames)
     config = ScoreConfig(critic=name, frames=frames, options=case.options(folder))
     findings = check_critic.check_critic(config, 1, case.world)
     assert [finding.control for finding in findings] == [None, *IMPOSSIBLE]
