@@ -136,29 +136,20 @@ def summary(rows: list[Row]) -> Row:
     ok = [row for row in rows if row["status"] in ("ok", "partial") and row["background_error"] is not None]
     intact = {(row["seed"], row["moving"]): row for row in ok if row["failure"] is None}
     still = {seed: row for (seed, moving), row in intact.items() if not moving}
-    changes = {
-        moving: [
-            row["background_error"] / still[seed]["background_error"] - 1
-            for (seed, m), row in intact.items()
-            if m == moving and seed in still
-        ]
-        for moving in (1, 2)
-    }
-    plain = {
-        moving: [
-            row["loo_error"] / still[seed]["loo_error"] - 1
-            for (seed, m), row in intact.items()
-            if m == moving and seed in still
-        ]
-        for moving in (1, 2)
-    }
+
+    def change(measure: str, moving: int) -> tuple[float | None, int]:
+        pairs = [(row, still[seed]) for (seed, m), row in intact.items() if m == moving and seed in still]
+        return _median([row[measure] / without[measure] - 1 for row, without in pairs]), len(pairs)
+
     overlaps = [row["overlap"] for row in ok if row["overlap"] is not None]
     found: Row = {
         "clips": len(rows),
         "named": len(ok),
         "broken_share of intact clips, median": _median([row["broken_share"] for row in intact.values()]),
-        "background_error, median change": {moving: (_median(values), len(values)) for moving, values in changes.items()},
-        "loo_error, median change": {moving: (_median(values), len(values)) for moving, values in plain.items()},
+        **{
+            f"{measure}, median change": {n: change(measure, n) for n in (1, 2)}
+            for measure in ("background_error", "loo_error")
+        },
         "overlap of moving with the truth, median": (_median(overlaps), len(overlaps)),
     }
     for kind in BROKEN:

@@ -159,7 +159,7 @@ def clip_table(costs: Sequence[tuple[float, float, float]], clips: Sequence[Path
 def cost_of_parts(clips: Sequence[Path], repeats: int) -> dict[str, float]:
     """Return the seconds of work of each part on one thread, the mean of the clips; each part's least of several runs."""
     torch.set_num_threads(1)
-    parallel: Any = import_module("videogpa.critics.classical.parallel")
+    parallel: Any = import_module("videogpa.parallel")
     parallel._MOST_THREADS = 1
     clock = Clock()
     clock.install()

@@ -12,7 +12,7 @@ from videogpa.critics.classical.cameras import SparseModel
 from videogpa.critics.classical.depth import choose_neighbours, estimate_depth
 from videogpa.critics.classical.features import Features, PairMatches, detect, frame_pairs, later_parts, match
 from videogpa.critics.classical.homography import leave_one_out_error
-from videogpa.critics.classical.parallel import parallel_map
+from videogpa.parallel import parallel_map
 
 HEIGHT, WIDTH, FOCAL, DEPTH = 72, 128, 110.0, 4.0
 INTRINSICS = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1]])

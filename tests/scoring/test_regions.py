@@ -9,7 +9,7 @@ import torch
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.records import Prompt, Scene
 from videogpa.scoring.dense_flow import DenseFlow, grey_frames
-from videogpa.scoring.independent_motion import at_frames, moving_by_itself
+from videogpa.scoring.independent_motion import at_frames, moving_by_itself, off_their_lines
 from videogpa.scoring.regions import BROKEN, MOVING, STILL, Regions
 from videogpa.scoring.scorer import ScoredClip, Scorer
 from videogpa.world.animation import shot
@@ -141,7 +141,7 @@ def test_what_moves_against_a_moving_background_is_found_before_there_are_camera
         frame[:, 40 + 5 * number : 76 + 5 * number, 100:136] = patch  # falls, while all else slides, the near faster
     flow, judged = DenseFlow(grey_frames(frames)), [0, 2, 4, 6]
 
-    masks = moving_by_itself(flow, judged)
+    masks = moving_by_itself(off_their_lines(flow, judged))
     between = at_frames(masks, flow, judged, [2, 3])
 
     middle = masks[1]

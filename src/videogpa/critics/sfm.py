@@ -36,9 +36,9 @@ from videogpa.critics.classical.features import (
     match_all,
     outside,
 )
-from videogpa.critics.classical.parallel import parallel_map
 from videogpa.critics.networks.gates import LEAST_PARALLAX, near_far_parallax
 from videogpa.maths.render import one_thread
+from videogpa.parallel import parallel_map
 from videogpa.reconstruction import Reconstruction
 
 FRAMES_PER_JUDGED = 2.5

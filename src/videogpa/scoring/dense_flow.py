@@ -14,7 +14,6 @@ MOST_DISAGREEMENT = 0.7
 """Pixels by which the flow there and back may miss the pixel it began at, and a twentieth of its length besides: the error of
 the method on surfaces that are seen in both frames. Where it is more, the pixel is hidden in the other frame, or was lost."""
 
-
 SAME_ASPECT = 0.06
 """Networks stretch frames by as much, to whole patches."""
 
@@ -65,6 +64,7 @@ class DenseFlow:
         self._method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._method.setFinestScale(0)
         self._known: dict[tuple[int, int], Flow] = {}
+        self._followed: dict[tuple[int, int], Bool[np.ndarray, "height width"]] = {}
 
     def between(self, first: int, second: int) -> Flow:
         """Return for every pixel of frame `first` by how many pixels, right and down, it has moved in frame `second`."""
@@ -80,6 +80,11 @@ class DenseFlow:
 
     def followed(self, first: int, second: int) -> Bool[np.ndarray, "height width"]:
         """Return which pixels of frame `first` the flow leads to one of frame `second` that it leads back from."""
+        if (first, second) not in self._followed:
+            self._followed[first, second] = self._comes_back(first, second)
+        return self._followed[first, second]
+
+    def _comes_back(self, first: int, second: int) -> Bool[np.ndarray, "height width"]:
         there = self.between(first, second)
         column, line = moved(there)
         height, width = column.shape

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64
 from videogpa.maths.epipolar import sampson_errors
 from videogpa.scoring.dense_flow import DenseFlow, Flow, Map, at, gradient, mean_around, moved
 
+# These and the thresholds of `moving` and `regions` were chosen on the clips of docs/science/regions.md.
 SPAN = 2  # judged frames before and after, with which a frame is compared
 GRID = 4  # pixels between those that the matrix is fitted to
 LEAST_FITTED = 100
@@ -27,15 +28,10 @@ SUSPECT = 2.5  # scales from which a pixel is said to move by itself
 MARGIN = 5  # pixels by which the mask reaches beyond: a feature is as large
 
 
-def moving_by_itself(flow: DenseFlow, judged: Sequence[int]) -> list[Bool[np.ndarray, "height width"]]:
-    """Return for each judged frame which of its pixels move by themselves.
-
-    Args:
-        flow: The flow between all frames at hand.
-        judged: Which of them are judged, ascending.
-    """
+def moving_by_itself(off_lines: Sequence[Map]) -> list[Bool[np.ndarray, "height width"]]:
+    """Return for each judged frame which of its pixels move by themselves, given how far they are off their epipolar lines."""
     kernel = np.ones((MARGIN, MARGIN), np.uint8)
-    return [cv2.dilate((off > SUSPECT).astype(np.uint8), kernel) > 0 for off in off_their_lines(flow, judged)]
+    return [cv2.dilate((off > SUSPECT).astype(np.uint8), kernel) > 0 for off in off_lines]
 
 
 def at_frames(
@@ -47,16 +43,21 @@ def at_frames(
         place = min(range(len(judged)), key=lambda place: abs(judged[place] - frame))
         if judged[place] == frame:
             return masks[place]
-        carried: Bool[np.ndarray, "height width"] = (
+        found: Bool[np.ndarray, "height width"] = (
             at(masks[place].astype(np.float32), *moved(flow.between(frame, judged[place]))) > 0.5
         )
-        return carried
+        return found
 
     return [carried(frame) for frame in wanted]
 
 
 def off_their_lines(flow: DenseFlow, judged: Sequence[int]) -> list[Map]:
-    """Return for each judged frame by how many scales its pixels are off their epipolar lines."""
+    """Return for each judged frame by how many scales its pixels are off their epipolar lines.
+
+    Args:
+        flow: The flow between all frames at hand.
+        judged: Which of them are judged, ascending.
+    """
     return [_off_their_lines(flow, judged, place) for place in range(len(judged))]
 
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, interpolate, max_pool2d, relu
 
 from videogpa.convert import read_checkpoint
-from videogpa.critics.classical.parallel import parallel_map
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.hub import answers
 from videogpa.maths.render import one_thread
+from videogpa.parallel import parallel_map
 from videogpa.pixels import Frames, as_frames, shape_text
 from videogpa.weight_files import kind_of_file, read_tensors
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Float32
 
 from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.dense_flow import DenseFlow, Flow, Map, at, gradient, mean_around, moved
-from videogpa.scoring.independent_motion import SPAN, WEAKEST, off_their_lines
+from videogpa.scoring.independent_motion import SPAN, WEAKEST
 
 CUT = 4.0  # pixels: flow that is farther from what a depth explains counts as that far
 LEAST_SCALE = 0.4  # pixels: the error of flow, cameras and depth together on what stands still
@@ -19,15 +19,22 @@ LEAST_REGION = 0.002  # share of the frame: smaller regions take the name of wha
 
 
 def moving_regions(
-    reconstruction: Reconstruction, flow: DenseFlow, judged: Sequence[int]
+    reconstruction: Reconstruction, flow: DenseFlow, judged: Sequence[int], off_lines: Sequence[Map]
 ) -> list[Bool[np.ndarray, "height width"]]:
-    """Return for each frame what moves by itself: no depth explains the flow to the frames before and after."""
+    """Return for each frame what moves by itself: no depth explains the flow to the frames before and after.
+
+    Args:
+        reconstruction: The judged frames, at the size of the flow.
+        flow: The flow between frames of the clip.
+        judged: Which frames of the flow those of the reconstruction are.
+        off_lines: By how many scales their pixels are off their epipolar lines.
+    """
     geometry = _Geometry.of(reconstruction)
     evidence = [_Evidence.of(geometry, flow, judged, place) for place in range(len(judged))]
     typical = float(np.median([one.scale for one in evidence]))
     gathered = [
         np.maximum(one.gathered(max(LEAST_SCALE, min(one.scale, 2 * typical))), lines)
-        for one, lines in zip(evidence, off_their_lines(flow, judged), strict=True)
+        for one, lines in zip(evidence, off_lines, strict=True)
     ]
     return [_region(_voted(gathered, flow, judged, place)) for place in range(len(judged))]
 

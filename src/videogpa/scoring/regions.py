@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate, max_pool2d
 
 from videogpa.critics.base import ReconstructionFailed
 from videogpa.reconstruction import Reconstruction
-from videogpa.scoring.dense_flow import DenseFlow, at, gradient, mean_around, moved
+from videogpa.scoring.dense_flow import DenseFlow, Map, at, gradient, mean_around, moved
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.moving import SMOOTH, moving_regions, third, without_specks
 from videogpa.scoring.point_cloud import cloud_of
@@ -75,6 +75,7 @@ def name_regions(
     render: Render,
     flow: DenseFlow,
     judged: Sequence[int],
+    off_lines: Sequence[Map],
     lpips: Lpips,
     *,
     dynamic: bool,
@@ -86,13 +87,14 @@ def name_regions(
         render: Their leave-one-out render, from all points.
         flow: The flow between frames of the clip, of the same part of them as the reconstruction. Pixels are named at its size.
         judged: Which frames of the flow those of the reconstruction are.
+        off_lines: By how many scales their pixels are off their epipolar lines; see `independent_motion`.
         lpips: The perceptual distance.
         dynamic: Whether something may move. If not, what moves is broken.
     """
     size = flow.grey[0].shape
     small = _at_size(reconstruction, *size)
     differing = _differing(small, _resized(render, *size), flow, judged)
-    names = _named(small, flow, judged, _confirmed(moving_regions(small, flow, judged), differing))
+    names = _named(small, flow, judged, _confirmed(moving_regions(small, flow, judged, off_lines), differing))
     if not dynamic:
         names[names == MOVING] = BROKEN
     shares = {f"{name}_share": float((names == index).float().mean()) for index, name in enumerate(NAMES)}

@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from videogpa.critics.base import ReconstructionFailed
-from videogpa.critics.classical.parallel import parallel_map
 from videogpa.maths import cameras, images
 from videogpa.maths.blending import blend_cloud
 from videogpa.maths.exposure import exposure_gains, exposure_steps
 from videogpa.maths.render import one_thread, splat_cloud
+from videogpa.parallel import parallel_map
 from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import Cloud, cloud_of

@@ -21,7 +21,7 @@ from videogpa.records import Prompt, Scene, Score
 from videogpa.registry import CRITICS, build
 from videogpa.scoring.dense_flow import DenseFlow, grey_frames
 from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip
-from videogpa.scoring.independent_motion import at_frames, moving_by_itself
+from videogpa.scoring.independent_motion import at_frames, moving_by_itself, off_their_lines
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.optical_flow import mean_flow
@@ -234,8 +234,9 @@ class Scorer:
         places = [indices.index(index) for index in given.frame_indices or range(len(given.frames))]
         judged = [places[position] for position in given.judged]
         flow, dynamic = DenseFlow(grey_frames(frames)), self.config.scene == "dynamic"
+        off_lines = off_their_lines(flow, judged)
         if dynamic:
-            masks = at_frames(moving_by_itself(flow, judged), flow, judged, places)
+            masks = at_frames(moving_by_itself(off_lines), flow, judged, places)
             given = replace(given, moving=torch.from_numpy(np.stack(masks)))
         reconstruction = self.critic.reconstruct(given)
         scores = score_reconstruction(reconstruction, self.lpips)
@@ -245,7 +246,8 @@ class Scorer:
         seen = grey_frames(frames, aspect=width / height)
         if seen[0].shape != flow.grey[0].shape:  # the critic looks at the middle of the frames
             flow = DenseFlow(seen)
-        regions = name_regions(reconstruction, scores.render, flow, judged, self.lpips, dynamic=dynamic)
+            off_lines = off_their_lines(flow, judged)
+        regions = name_regions(reconstruction, scores.render, flow, judged, off_lines, self.lpips, dynamic=dynamic)
         if dynamic:
             regions.require_still()
         return scores, regions

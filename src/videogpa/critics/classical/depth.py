@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Int16
 
 from videogpa.critics.classical import fusion, sweep
 from videogpa.critics.classical.cameras import SparseModel
-from videogpa.critics.classical.parallel import parallel_map
+from videogpa.parallel import parallel_map
 
 _NEIGHBOURS = 5
 """Number of frames that each depth map is matched against; the better half of the correlations counts."""

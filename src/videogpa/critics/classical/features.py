@@ -16,8 +16,8 @@ import pycolmap
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, UInt8, UInt32
 
-from videogpa.critics.classical.parallel import parallel_map
 from videogpa.maths.epipolar import sampson_errors
+from videogpa.parallel import parallel_map
 
 _KEYPOINTS = 1000
 """Number of strongest keypoints kept per frame. With 3000 the cameras of two clips were the same to 2 % in focal length and

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from videogpa.critics.classical.parallel import parallel_map
+from videogpa.parallel import parallel_map
 
 Depths = Float32[np.ndarray, "frames height width"]
 
