@@ -157,6 +157,15 @@ MEASURES: dict[str, Measure] = {
     ),
     "motion": Measure("camera motion", None, "the paper's camera motion: mean step + 0.1 x mean rotation in radians"),
     "flow": Measure("optical flow", None, "mean optical flow between consecutive judged frames", "image widths"),
+    "camera_flow": Measure(
+        "camera flow", None, "with score.scene: the part of flow that is the camera's, between judged frames", "image widths"
+    ),
+    "subject_flow": Measure(
+        "subject flow",
+        None,
+        "with score.scene dynamic: how far what moves by itself moves against what stands still, averaged over all pixels",
+        "image widths",
+    ),
     "jerk": Measure("camera jerk", "lower", "jerkiness of the camera path; independent of the scene's scale"),
     "registered": Measure("registered frames", "higher", "judged frames for which a camera was found"),
     "points": Measure("points", "higher", "points of the reconstruction: triangulated ones, or pixels with a depth"),
@@ -185,5 +194,5 @@ MEASURES: dict[str, Measure] = {
     "seconds": Measure("scoring time", None, "time that scoring took", "s"),
 }
 
-MOTIONS = ("adherence", "flow", "motion")
+MOTIONS = ("adherence", "flow", "camera_flow", "subject_flow", "motion")
 """Measures of how much moves. They judge nothing, and are shown with every judgement."""

@@ -34,6 +34,8 @@ class Reconstruction:
     """The world point of every pixel, if the critic predicts it; otherwise points are unprojected from `depth`."""
     status: Literal["ok", "partial"] = "ok"
     reason: str | None = None
+    frames: tuple[int, ...] | None = None
+    """Positions in `CriticInput.frames` of the frames that are here, from critics that may leave out judged ones."""
     measures: Mapping[str, float | int] = field(default_factory=dict)
     """Measures of the critic itself: `registered`, `points`, `focal_widths`, `epipolar`, ... (columns of `Score`)."""
 

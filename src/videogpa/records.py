@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from videogpa.defaults import Reading
 from videogpa.measures import Verdict
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Prompt(Row):
     image: str | None = None
     scene: Scene | None = None
     split: Literal["train", "held_out"] = "train"
+    reading: Reading | None = None
+    """Whether something may move in the clips, where that differs from the recipe's `score.scene`."""
     videos: tuple[str, ...] = ()
     """Existing clips of the prompt: paths relative to the run folder, or absolute before they are copied into it. If there are
     any, `generate` uses them and generates none."""
@@ -155,6 +158,8 @@ class Score(Row):
     unseen_share: float | None = None
     background_error: float | None = None
     subject_error: float | None = None
+    camera_flow: float | None = None
+    subject_flow: float | None = None
     failing: float | None = None
     single_image: float | None = None
     explained: float | None = None

@@ -76,18 +76,22 @@ def test_the_prompts_of_one_run_are_a_file_of_prompts_for_another(mini: Recipe, 
     assert (tmp_path / "third/prompts/train-0003.png").read_bytes() == (tmp_path / "first/prompts/train-0003.png").read_bytes()
 
 
+HELD_OUT = '"split": "held_out", "reading": "static"'
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("p.jsonl", '{"id": "a", "text": "a room, lit"}\n{"id": "b", "text": "a hall", "split": "held_out"}\n'),
-        ("p.json", '[{"id": "a", "text": "a room, lit"}, {"id": "b", "text": " a hall ", "split": "held_out"}]'),
-        ("p.json", '{"a": "a room, lit", "b": {"caption": "a hall", "split": "held_out"}}'),
-        ("p.csv", '\ufeffid,text,image,split\na,"a room, lit",,\nb,a hall,,held_out\n'),
+        ("p.jsonl", f'{{"id": "a", "text": "a room, lit"}}\n{{"id": "b", "text": "a hall", {HELD_OUT}}}\n'),
+        ("p.json", f'[{{"id": "a", "text": "a room, lit"}}, {{"id": "b", "text": " a hall ", {HELD_OUT}}}]'),
+        ("p.json", f'{{"a": "a room, lit", "b": {{"caption": "a hall", {HELD_OUT}}}}}'),
+        ("p.csv", '\ufeffid,text,image,split,reading\na,"a room, lit",,,\nb,a hall,,held_out,static\n'),
     ],
 )
 def test_every_kind_of_file_says_the_same(tmp_path: Path, name: str, content: str) -> None:
     rows = planned(tmp_path / name, content)
-    assert rows == [Prompt(prompt="a", text="a room, lit"), Prompt(prompt="b", text="a hall", split="held_out")]
+    hall = Prompt(prompt="b", text="a hall", split="held_out", reading="static")
+    assert rows == [Prompt(prompt="a", text="a room, lit"), hall]
 
 
 def test_published_files_are_read_as_they_are(tmp_path: Path) -> None:

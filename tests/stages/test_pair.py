@@ -65,6 +65,20 @@ def test_motion_is_the_one_that_the_recipe_names() -> None:
     assert choose_pair(rows, PairConfig(motion="motion")).dropped == MOTION_LOST
 
 
+def test_neither_camera_nor_subjects_may_stand_still_where_they_are_known_apart() -> None:
+    def row(clip: str, error: float, camera: float, subject: float | None) -> Score:
+        return Score(clip=clip, critic="x", status="ok", loo_error=error, flow=0.02, camera_flow=camera, subject_flow=subject)
+
+    moves, frozen_subject = row("moves", 0.5, 0.01, 0.004), row("frozen subject", 0.1, 0.01, 0.002)
+    assert choose_pair([moves, frozen_subject], PairConfig()).dropped == MOTION_LOST
+    assert choose_pair([moves, row("frozen camera", 0.1, 0.005, 0.004)], PairConfig()).dropped == MOTION_LOST
+    assert choose_pair([moves, row("both", 0.1, 0.0095, 0.0038)], PairConfig()).winner == "both"
+    assert choose_pair([moves, row("unknown", 0.1, 0.01, None)], PairConfig()).winner == "unknown"
+    assert choose_pair([moves, frozen_subject], PairConfig(keep_motion=0)).winner == "frozen subject"
+    nearly_still = row("nearly still", 0.5, 0.01, 0.0009)  # a few pixels that pass for a subject
+    assert choose_pair([nearly_still, row("still", 0.1, 0.01, 0.0)], PairConfig()).winner == "still"
+
+
 @pytest.mark.parametrize(
     ("candidates", "reason"),
     [

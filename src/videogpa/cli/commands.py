@@ -29,6 +29,7 @@ def score_files(
     anchors: int = ANCHORS,
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
     scene: Reading | None = None,
+    masks: str | Path | None = None,
     out: str | Path = "scores",
     workers: int | None = None,
     ray: str | None = None,
@@ -62,6 +63,8 @@ def score_files(
         lpips_net: The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB).
         scene: Name every pixel still, moving, broken or unseen, and measure background and subjects apart: dynamic where
             something may move, static where whatever moves is broken.
+        masks: A folder of masks of what moves, in place of what would be found: pictures, videos or folders of numbered
+            pictures, named as the clips, black where nothing moves. Implies --scene dynamic.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -92,9 +95,10 @@ def score_files(
         overlap=overlap,
         anchors=anchors,
         lpips_net=lpips_net,
-        scene=scene,
+        scene=_reading(scene, masks),
     )
-    return score.score_files(names, config, Path(out), workers_config(1 if workers is None else workers, ray))
+    count = 1 if workers is None else workers
+    return score.score_files(names, config, Path(out), workers_config(count, ray), None if masks is None else Path(masks))
 
 
 def compare(
@@ -113,6 +117,7 @@ def compare(
     anchors: int = ANCHORS,
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
     scene: Reading | None = None,
+    masks: str | Path | None = None,
     out: str | Path = "comparison",
     workers: int | None = None,
     ray: str | None = None,
@@ -144,6 +149,8 @@ def compare(
         lpips_net: The network of the LPIPS distance. The paper's is vgg, which does not ship with the package (29 MB).
         scene: Name every pixel still, moving, broken or unseen, and measure background and subjects apart: dynamic where
             something may move, static where whatever moves is broken.
+        masks: A folder of masks of what moves, in place of what would be found: pictures, videos or folders of numbered
+            pictures, named as the clips, black where nothing moves. Implies --scene dynamic.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -174,7 +181,7 @@ def compare(
         overlap=overlap,
         anchors=anchors,
         lpips_net=lpips_net,
-        scene=scene,
+        scene=_reading(scene, masks),
     )
     if by_file:
         if len(names) != 1:
@@ -185,7 +192,8 @@ def compare(
     else:
         methods = stage.from_folders(names)
     count = 1 if workers is None else workers
-    return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder)
+    own = None if masks is None else Path(masks)
+    return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder, masks=own)
 
 
 def view(
@@ -253,6 +261,12 @@ def _score_config(
             raise InvalidInput(f"the paper judges {protocol['frames']} frames: leave out --paper or --frames {frames}")
     protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
     return score_config(**protocol, window=window, overlap=overlap, anchors=anchors, scene=scene)
+
+
+def _reading(scene: Reading | None, masks: str | Path | None) -> Reading | None:
+    if masks is not None and scene == "static":
+        raise InvalidInput("--masks say what moves, and with --scene static nothing may: leave one of them out")
+    return "dynamic" if masks is not None else scene
 
 
 def _refuse_run_folders(paths: Sequence[str]) -> None:

@@ -242,7 +242,8 @@ class PairConfig(Config):
     min_motion: Annotated[float, Field(ge=0)] = 0.001
     """Candidates that move less are left out. Paper: 0.001 of `motion`; of flow it is a thousandth of the image's width."""
     keep_motion: Fraction = 0.9
-    """Least motion of a winner, as a share of its loser's: geometry alone favours frozen clips. Paper: 0, no such condition."""
+    """Least motion of a winner, as a share of its loser's: geometry alone favours frozen clips. With `score.scene` it holds for
+    the camera's and the subjects' motion too, each for itself. Paper: 0, no such condition."""
     per_group: Positive = 1
     """Most pairs of a group, widest gap first, no clip in two of them."""
 

@@ -311,6 +311,7 @@ def _assemble(model: SparseModel, clip: _Matched, measures: dict[str, float | in
         camera_from_world=torch.from_numpy(poses.astype(np.float32)),
         status="ok" if flaw is None else "partial",
         reason=reason,
+        frames=tuple(chosen),
         measures={
             "registered": len(chosen),
             "points": len(model.points),

@@ -13,7 +13,7 @@ _MEANINGS = {
     **dict.fromkeys(("id", "group_id"), "id"),
     **dict.fromkeys(("image", "image_prompt", "image_path", "first_frame"), "image"),
     **dict.fromkeys(("video", "video_path"), "video"),
-    **{name: name for name in ("split", "scene", "camera_motion", "videos", "fingerprint", "prompt", "file_name")},
+    **{name: name for name in ("split", "reading", "scene", "camera_motion", "videos", "fingerprint", "prompt", "file_name")},
 }
 """Column -> what it means. `prompt` and `file_name` mean one of two things, depending on what else there is."""
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 from videogpa.config.paths import is_inside
 from videogpa.config.settings import MOST_PROMPTS
+from videogpa.defaults import Reading
 from videogpa.errors import InvalidInput, MissingInput, problems
 from videogpa.prompts.columns import IMAGE_SUFFIXES, with_meanings
 from videogpa.prompts.formats import records
@@ -49,6 +50,7 @@ class Record(BaseModel):
     video: Text | None = None
     """An existing clip of the prompt. Several clips take one record each."""
     split: Literal["train", "held_out"] | None = None
+    reading: Reading | None = None
     scene: Scene | None = None
     camera_motion: str | None = None
     """Found in the official project's files, whose texts repeat it; not used."""
@@ -205,6 +207,7 @@ def _row(record: Record, folder: Path, where: str) -> Prompt:
         image=None if record.image is None or record.scene is not None else _file(folder, record.image, "image", where),
         scene=record.scene,
         split=record.split or "train",
+        reading=record.reading,
         videos=tuple(_file(folder, video, "video", where) for video in videos),
     )
 

@@ -23,6 +23,7 @@ from videogpa.critics.base import ReconstructionFailed
 from videogpa.reconstruction import Reconstruction
 from videogpa.scoring.dense_flow import DenseFlow, Map, at, gradient, mean_around, moved
 from videogpa.scoring.lpips import Lpips
+from videogpa.scoring.motions import camera_and_subject_flow
 from videogpa.scoring.moving import SMOOTH, moving_regions, third, without_specks
 from videogpa.scoring.point_cloud import cloud_of
 from videogpa.scoring.reprojection import Render, calibrate, leave_one_out_errors, leave_one_out_summary, render_leave_one_out
@@ -49,11 +50,15 @@ class Regions:
     """The leave-one-out error without the pixels that move; None where there is nothing to compare."""
     subject_error: float | None
     """How the looks of what moves change along its own motion; None where nothing moves, or it cannot be followed."""
+    camera_flow: float | None = None
+    subject_flow: float | None = None
+    """How much camera and subjects move: see `motions`. None where nothing stands still, or nothing may move."""
 
     def columns(self) -> dict[str, float]:
         """Return what the regions contribute to a `records.Score` row; numbers that are missing are left out."""
-        errors = {"background_error": self.background_error, "subject_error": self.subject_error}
-        return {**self.shares, **{name: value for name, value in errors.items() if value is not None}}
+        measured = ("background_error", "subject_error", "camera_flow", "subject_flow")
+        found = {name: getattr(self, name) for name in measured}
+        return {**self.shares, **{name: value for name, value in found.items() if value is not None}}
 
     def require_still(self) -> None:
         """Check that enough stands still for the background's error to be about the clip.
@@ -61,13 +66,14 @@ class Regions:
         Raises:
             ReconstructionFailed: If less than `LEAST_STILL` of the pixels is still.
         """
-        share = self.shares["still_share"]
-        if share < LEAST_STILL:
-            least = f"{100 * LEAST_STILL:.0f} %"
-            raise ReconstructionFailed(
-                f"only {100 * share:.0f} % of the pixels are explained by a static scene, fewer than {least}",
-                measures=self.shares,
-            )
+        _require_still(self.shares["still_share"], self.shares)
+
+
+def _require_still(share: float, measures: dict[str, float]) -> None:
+    if share < LEAST_STILL:
+        least = f"{100 * LEAST_STILL:.0f} %"
+        why = f"only {100 * share:.0f} % of the pixels are explained by a static scene, fewer than {least}"
+        raise ReconstructionFailed(why, measures=measures)
 
 
 def name_regions(
@@ -79,6 +85,7 @@ def name_regions(
     lpips: Lpips,
     *,
     dynamic: bool,
+    masks: Sequence[Bool[np.ndarray, "height width"]] | None = None,
 ) -> Regions:
     """Name the pixels of a reconstruction, and measure background and subject apart.
 
@@ -90,17 +97,31 @@ def name_regions(
         off_lines: By how many scales their pixels are off their epipolar lines; see `independent_motion`.
         lpips: The perceptual distance.
         dynamic: Whether something may move. If not, what moves is broken.
+        masks: Which pixels move, where that is known, at the size of the flow; they take the place of what would be found.
+
+    Raises:
+        ReconstructionFailed: If so much moves that too little can stand still.
     """
     size = flow.grey[0].shape
     small = _at_size(reconstruction, *size)
-    differing = _differing(small, _resized(render, *size), flow, judged)
-    names = _named(small, flow, judged, _confirmed(moving_regions(small, flow, judged, off_lines), differing))
+    if masks is None:
+        differing = _differing(small, _resized(render, *size), flow, judged)
+        masks = _confirmed(moving_regions(small, flow, judged, off_lines), differing)
+    moving = float(np.mean(masks))
+    _require_still(1 - moving, {"moving_share": moving})  # else nothing may be left to render
+    names = _named(small, flow, judged, masks)
     if not dynamic:
         names[names == MOVING] = BROKEN
     shares = {f"{name}_share": float((names == index).float().mean()) for index, name in enumerate(NAMES)}
     large = interpolate(names[:, None], list(reconstruction.depth.shape[1:]), mode="nearest")[:, 0]
+    motions = camera_and_subject_flow(flow, judged, (names == STILL).numpy(), (names == MOVING).numpy())
     return Regions(
-        large, shares, _background_error(reconstruction, large, lpips), _subject_error(small, flow, judged, names, lpips)
+        large,
+        shares,
+        background_error=_background_error(reconstruction, large, lpips),
+        subject_error=_subject_error(small, flow, judged, names, lpips),
+        camera_flow=motions[0] if motions else None,
+        subject_flow=motions[1] if motions and dynamic else None,
     )
 
 

@@ -3,31 +3,29 @@
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from videogpa.config import ScoreConfig, score_config
-from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
+from videogpa.critics.base import Critic, ReconstructionFailed
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading
+from videogpa.errors import InvalidInput
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Prompt, Scene, Score
 from videogpa.registry import CRITICS, build
-from videogpa.scoring.dense_flow import DenseFlow, grey_frames
+from videogpa.scoring.by_regions import Between, score_by_regions
 from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip
-from videogpa.scoring.independent_motion import at_frames, moving_by_itself, off_their_lines
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
+from videogpa.scoring.masks import Masks, read_masks
 from videogpa.scoring.optical_flow import mean_flow
-from videogpa.scoring.regions import Regions, name_regions
+from videogpa.scoring.regions import Regions
 from videogpa.scoring.reprojection import Render
-from videogpa.scoring.scores import Scores, score_reconstruction
+from videogpa.scoring.scores import score_reconstruction
 from videogpa.temporary import temporary_folder
 from videogpa.video import UnreadableVideo, sample_indices
 
@@ -109,13 +107,15 @@ class Scorer:
             scene=config.scene,
         )
 
-    def score(self, video: Given) -> Score:
+    def score(self, video: Given, *, masks: Masks | None = None) -> Score:
         """Score one video.
 
         Args:
             video: A file, or frames: a tensor or a NumPy array `[frames, 3, height, width]` or `[frames, height, width, 3]`,
                 with 1 (grey) or 4 channels (alpha, laid on white) in place of 3, or grey `[frames, height, width]`; or a list
                 or a generator of pictures of Pillow, arrays or tensors. Bytes, or floats of any precision in [0, 1].
+            masks: What moves by itself, in place of what would be found; for a scorer with `scene="dynamic"`. One picture,
+                or as many as the video has frames, as a file or in any form that a video may have; black: nothing moves.
 
         Returns:
             The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` (or
@@ -123,22 +123,28 @@ class Scorer:
             without reliable geometry, are rows too.
 
         Raises:
-            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1].
+            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1]; or if there are
+                masks and `scene` is not `"dynamic"`.
         """
-        return self.score_clip(video, clip=str(video) if isinstance(video, str | Path) else "tensor").score
+        return self.score_clip(video, clip=str(video) if isinstance(video, str | Path) else "tensor", masks=masks).score
 
-    def score_clip(self, video: Given, *, clip: str, prompt: Prompt | None = None) -> ScoredClip:
+    def score_clip(self, video: Given, *, clip: str, prompt: Prompt | None = None, masks: Masks | None = None) -> ScoredClip:
         """Score one video under a name of your choice, and return besides what its report shows.
 
         Args:
             video: A file, or frames in any form that `score` takes.
             clip: The name that the row bears.
-            prompt: What the clip was made for; only the oracle needs it, for the scene.
+            prompt: What the clip was made for: its reading goes before the scorer's, and the oracle needs its scene.
+            masks: What moves by itself, as `score` takes it.
 
         Raises:
-            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1].
+            ValueError: If the frames are too few, of no form that is taken, or have values outside [0, 1]; or if there are
+                masks and the reading is not `"dynamic"`.
         """
         started = time.perf_counter()
+        reading = (prompt.reading if prompt else None) or self.config.scene
+        if masks is not None and reading != "dynamic":
+            raise InvalidInput("masks say what moves by itself: they are for a scorer with scene='dynamic'")
         video, scene = opened(video), prompt.scene if prompt else None
         regions: Regions | None = None
         flow: float | None = None  # known before the reconstruction, so that a clip without geometry has it too
@@ -147,10 +153,17 @@ class Scorer:
             if count <= self.config.window:
                 given = read_clip(video, total, count, self.critic, scene)
                 flow = mean_flow(given.judged_frames)
-                if self.config.scene is None:
+                if reading is None:
                     scores = score_reconstruction(self.critic.reconstruct(given), self.lpips)
                 else:
-                    scores, regions = self._by_regions(given, *read_between(video, total, given))
+                    frames, indices = read_between(video, total, given)
+                    known = None if masks is None else read_masks(masks, total, indices)
+                    between = Between(frames, indices, known)
+                    scores, regions = score_by_regions(self.critic, given, between, self.lpips, dynamic=reading == "dynamic")
+            elif masks is not None:
+                raise ReconstructionFailed(
+                    f"masks are used for clips of up to {self.config.window} judged frames (`window`); this one has {count}"
+                )
             else:
                 with temporary_folder() as folder:
                     segments = self._in_windows(video, sample_indices(total, count), scene, folder)
@@ -161,8 +174,8 @@ class Scorer:
         except TooSmall as error:
             return ScoredClip(self._row(clip, status="failed", reason=str(error), flow=flow))
         except ReconstructionFailed as failure:
-            known = {"status": failure.status, "reason": failure.reason, **failure.measures}
-            return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **known))
+            measured = {"status": failure.status, "reason": failure.reason, **failure.measures}
+            return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **measured))
         columns = {**scores.columns(), **(regions.columns() if regions else {})}
         row = self._row(clip, flow=flow, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **columns)
         return ScoredClip(row, scores.shown, scores.render, regions)
@@ -220,37 +233,6 @@ class Scorer:
         frames = self.config.frames
         total = count_frames(video, 2 if frames == "all" else frames)
         return total, total if frames == "all" else frames
-
-    def _by_regions(
-        self, given: CriticInput, frames: Float[Tensor, "all 3 height width"], indices: Sequence[int]
-    ) -> tuple[Scores, Regions | None]:
-        """Score a clip whose pixels are named; what moves is kept from the critic where something may move.
-
-        Without names where the critic left out judged frames.
-
-        Raises:
-            ReconstructionFailed: As `score_reconstruction` does, and if too little stands still.
-        """
-        places = [indices.index(index) for index in given.frame_indices or range(len(given.frames))]
-        judged = [places[position] for position in given.judged]
-        flow, dynamic = DenseFlow(grey_frames(frames)), self.config.scene == "dynamic"
-        off_lines = off_their_lines(flow, judged)
-        if dynamic:
-            masks = at_frames(moving_by_itself(off_lines), flow, judged, places)
-            given = replace(given, moving=torch.from_numpy(np.stack(masks)))
-        reconstruction = self.critic.reconstruct(given)
-        scores = score_reconstruction(reconstruction, self.lpips)
-        if len(reconstruction.images) < len(judged):
-            return scores, None
-        height, width = reconstruction.depth.shape[1:]
-        seen = grey_frames(frames, aspect=width / height)
-        if seen[0].shape != flow.grey[0].shape:  # the critic looks at the middle of the frames
-            flow = DenseFlow(seen)
-            off_lines = off_their_lines(flow, judged)
-        regions = name_regions(reconstruction, scores.render, flow, judged, off_lines, self.lpips, dynamic=dynamic)
-        if dynamic:
-            regions.require_still()
-        return scores, regions
 
     def _in_windows(self, video: Video, indices: Sequence[int], scene: Scene | None, folder: Path) -> Segments:
         config = self.config

@@ -3,13 +3,13 @@
 import glob
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.storage.fingerprints import path_fingerprint
-from videogpa.text_files import shown
-from videogpa.video.picture_names import is_frame_folder, is_still_picture
+from videogpa.text_files import plural, shown
+from videogpa.video.picture_names import is_frame_folder, is_picture, is_still_picture
 
 VIDEO_SUFFIXES = {
     *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".m2v", ".vob"),
@@ -48,6 +48,56 @@ def clip_name(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def find_masks(folder: Path, clips: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the masks of clips by the clip's name: what lies under `folder` as the clip does, whatever its ending.
+
+    The masks of videos/cats/a.mp4 are folder/videos/cats/a.png, or folder/cats/a.mp4, or folder/a with pictures a_000.png, ...:
+    the path that shares most folders with the clip's is taken.
+
+    Args:
+        folder: Pictures, videos, and folders of numbered pictures.
+        clips: The name of each clip, and its file or folder.
+
+    Raises:
+        MissingInput: If there is no such folder, or no clip has a mask in it.
+        InvalidInput: If two masks are those of one clip.
+    """
+    if not folder.is_dir():
+        raise MissingInput(f"no folder of masks at {shown(folder)}")
+    masks: dict[tuple[str, ...], Path] = {}
+    for path in sorted(_walked(folder, pictures=True)):
+        place = _place(path, folder)
+        if place in masks:
+            raise InvalidInput(f"{shown(masks[place])} and {shown(path)} are both masks of one clip: remove one")
+        masks[place] = path
+    found = {}
+    for name, clip in clips.items():
+        place = _place(clip.absolute(), Path("/"))
+        tails = [place[start:] for start in range(len(place))]
+        mask = next((masks[tail] for tail in tails if tail in masks), None)
+        if mask is not None:
+            found[name] = mask.absolute()
+    if not found:
+        example = next(iter(clips.values())).stem
+        raise MissingInput(
+            f"{shown(folder)} has no mask of any of the clips: expected one such as {example}.png or {example}.mp4"
+        )
+    if len(found) < len(clips):
+        _log.warning(
+            "%s has masks for %s of %s; what moves in the others is found",
+            shown(folder),
+            len(found),
+            plural(len(clips), "clip"),
+        )
+    return found
+
+
+def _place(path: Path, folder: Path) -> tuple[str, ...]:
+    """Return the parts of a path below a folder, the last without its ending."""
+    inside = path.relative_to(folder)
+    return inside.parts if path.is_dir() else inside.with_suffix("").parts
+
+
 def clip_fingerprint(path: Path) -> str:
     """Return the fingerprint of a clip's file or folder; a fixed text if it cannot be read, which its row then says."""
     try:
@@ -77,8 +127,8 @@ def _clips_of(path: Path) -> list[Path]:
     return sorted(_walked(path)) if path.is_dir() else [path]
 
 
-def _walked(top: Path) -> Iterator[Path]:
-    """Yield the clips in a folder and those below it. What may not be looked into is said."""
+def _walked(top: Path, *, pictures: bool = False) -> Iterator[Path]:
+    """Yield the clips in a folder and those below it, and pictures if wanted. What may not be looked into is said."""
     for name, folders, names in os.walk(top, onerror=_say):
         folder = Path(name)
         folders[:] = [each for each in folders if not each.startswith(".")]
@@ -86,6 +136,8 @@ def _walked(top: Path) -> Iterator[Path]:
         videos = [folder / each for each in files if Path(each).suffix.lower() in VIDEO_SUFFIXES]
         clips = [video for video in videos if not is_still_picture(video)]
         yield from clips
+        if pictures and not is_frame_folder(files):
+            yield from (file for file in map(folder.joinpath, files) if is_picture(file))
         if is_frame_folder(files):
             if clips:
                 _log.warning("numbered pictures in %s are not read as a clip, since videos lie beside them", shown(folder))

@@ -140,7 +140,13 @@ def _by_name(names: Mapping[Path, str]) -> dict[str, Path]:
 
 
 def compare(
-    methods: Methods, config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE, *, by_folder: bool = False
+    methods: Methods,
+    config: ScoreConfig,
+    out: Path,
+    workers: WorkersConfig = ALONE,
+    *,
+    by_folder: bool = False,
+    masks: Path | None = None,
 ) -> Comparison:
     """Score the clips of all methods, and compare each method with the base, clip by clip.
 
@@ -150,6 +156,7 @@ def compare(
         out: The folder of the scores, compare.json and compare.html. The same folder again continues where it was.
         workers: Who scores.
         by_folder: Whether the clips of one folder are samples of one prompt. By default every clip has its own.
+        masks: A folder of masks, of what moves by itself; see `find_masks`.
 
     Returns:
         What compare.json holds.
@@ -167,7 +174,7 @@ def compare(
                 f"or more. {other} has {_few(methods.clips[other])}; {methods.base} has {_few(methods.clips[methods.base])}"
             )
     paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if name in partners]
-    scores = {row.clip: row for row in score_files(paths, config, out, workers)}
+    scores = {row.clip: row for row in score_files(paths, config, out, workers, masks)}
     comparison = Comparison(
         base=methods.base,
         critic=config.critic,

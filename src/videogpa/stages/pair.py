@@ -7,7 +7,7 @@ VideoGPA (https://arxiv.org/abs/2601.23286) pairs the best and the worst candida
 their motion is at least 0.001. We add conditions: the winner keeps the loser's motion, since a reward for geometry would
 otherwise favour frozen clips (docs/science/papers.md); and, if `pair.winner_threshold` is set, the winner is good, not only
 better. Both scores are reliable enough (`pair.min_reliability`), and the gap is wider than their standard errors leave open
-(`pair.min_sigma`).
+(`pair.min_sigma`). Where pixels are named (`score.scene`), neither the camera nor the subjects may lose motion.
 """
 
 import math
@@ -64,6 +64,9 @@ NO_WINNER = "no candidate is good enough to win"
 SMALL_GAP = "the gap is too small"
 UNSURE = "the gap is within the standard errors of the scores"
 MOTION_LOST = "every better candidate moves too little beside the worse one"
+
+PARTS = ("camera_flow", "subject_flow")
+"""Columns of motion that rows have where pixels are named (`score.scene`)."""
 
 GRADES = get_args(Reliability)[::-1]
 """From the lowest up."""
@@ -164,8 +167,15 @@ def _good(score: Score, config: PairConfig) -> bool:
 
 
 def _keeps_motion(match: Match, config: PairConfig) -> bool:
+    """Whether the winner moves enough beside the loser; where camera and subjects are known apart, each of the two does.
+
+    A part of the loser's motion below `config.min_motion` is none that could be lost.
+    """
     winner, loser = match
-    return _motion(winner, config) >= config.keep_motion * _motion(loser, config)
+    motions = [(_motion(winner, config), _motion(loser, config))]
+    parts = [(getattr(winner, name), getattr(loser, name)) for name in PARTS]
+    motions += [part for part in parts if None not in part and part[1] >= config.min_motion]
+    return all(won >= config.keep_motion * lost for won, lost in motions)
 
 
 def _wide(match: Match, config: PairConfig) -> bool:

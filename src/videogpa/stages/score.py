@@ -20,7 +20,7 @@ from videogpa.registry import CRITICS
 from videogpa.report.player_files import PLAYERS, player_files, player_path, save_space
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.tables import ranked, write_columns, write_csv
-from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_videos
+from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_masks, find_videos
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest, may_have_passed
@@ -48,6 +48,8 @@ class ScoreJob:
     video: Path
     clip: str
     prompt: Prompt | None = None
+    masks: Path | None = None
+    """What moves by itself in the clip, where the user says so."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class _Scorers:
         from videogpa.report.players import write_player
         from videogpa.report.space import make_space
 
-        scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt)
+        scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt, masks=job.masks)
         if self._players is not None and scored.reconstruction is not None and scored.render is not None:
             path = player_path(self._players, job.critic, job.clip)
             save_space(path, make_space(scored.reconstruction))
@@ -183,9 +185,16 @@ def score_clips(
         for clip in clips:
             key, prompt = rows.key_of(critic=config.critic, clip=clip.clip), by_prompt[clip.prompt]
             jobs[key] = ScoreJob(config.critic, path / clip.path, clip.clip, prompt)
-            wanted[key] = fingerprint(config, weights[config.critic], clip.fingerprint, prompt.scene, *changed)
+            wanted[key] = fingerprint(
+                config, weights[config.critic], clip.fingerprint, prompt.scene, *changed, *_read_as(prompt)
+            )
     task = ScoreTask(tuple(configs))
     return rows.update(wanted, lambda keys: _rows(pool.map(task, [jobs[key] for key in keys], label="score"), len(keys)))
+
+
+def _read_as(prompt: Prompt) -> list[str]:
+    """Return what the fingerprint of a prompt's rows holds of its reading: nothing where it has none."""
+    return [] if prompt.reading is None else [prompt.reading]
 
 
 def weights_identity(config: ScoreConfig) -> str | None:
@@ -204,7 +213,13 @@ def weights_identity(config: ScoreConfig) -> str | None:
     return None if weights is None else path_fingerprint(weights)
 
 
-def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: WorkersConfig = ALONE) -> list[Score]:
+def score_files(
+    paths: Sequence[str],
+    config: ScoreConfig,
+    out: Path,
+    workers: WorkersConfig = ALONE,
+    masks: Path | None = None,
+) -> list[Score]:
     """Score video files into a folder.
 
     Rows that the folder holds already, for the same settings and files, are kept. So are its rows of other clips and critics,
@@ -215,6 +230,7 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
         config: The critic, and which frames it judges.
         out: The folder of scores.jsonl, scores.csv, columns.json, report.html and the report's pictures.
         workers: Who scores.
+        masks: A folder of masks, of what moves by itself; see `find_masks`.
 
     Returns:
         The rows of `paths`, best first.
@@ -231,11 +247,16 @@ def score_files(paths: Sequence[str], config: ScoreConfig, out: Path, workers: W
     keys = {rows.key_of(critic=config.critic, clip=name): name for name in files}
     weights = weights_identity(config)
     settings = (config, *changed_options(config.critic, config.options), *CRITICS.version_of(config.critic))
-    wanted = {key: fingerprint(*settings, weights, clip_fingerprint(files[name])) for key, name in keys.items()}
+    found = {} if masks is None else find_masks(masks, files)
+    own = {name: [clip_fingerprint(mask)] for name, mask in found.items()}
+    wanted = {
+        key: fingerprint(*settings, weights, clip_fingerprint(files[name]), *own.get(name, [])) for key, name in keys.items()
+    }
     task = ScoreTask((config,), out.resolve() / PLAYERS)
 
     def score(left: list[str]) -> Iterator[Score]:
-        jobs = [ScoreJob(config.critic, files[name].absolute(), name) for name in (keys[key] for key in left)]
+        names = [keys[key] for key in left]
+        jobs = [ScoreJob(config.critic, files[name].absolute(), name, masks=found.get(name)) for name in names]
         return _rows(pool.map(task, jobs, label="score"), len(jobs))
 
     with folder.lock(scores=True), open_pool(workers) as pool:

@@ -38,6 +38,7 @@ FIRST = {
 LATER: dict[str, dict[str, Any]] = {
     "ScoreConfig": {"scene": None},
     "PairConfig": {"min_sigma": 1.0, "min_reliability": "low"},  # without effect on rows of before, which have no such columns
+    "Prompt": {"reading": None},
     "TimestepsConfig": {"weighting": "none"},
     "Sampling": {"negative_prompt": "", "guidance_scale_2": None, "flow_shift": None},
 }

@@ -35,6 +35,11 @@ def is_still_picture(path: Path) -> bool:
     return start[4:8] == b"ftyp" and b"avif" in start and b"avis" not in start
 
 
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a single picture, by its ending, and of WebP and AVIF by its first bytes."""
+    return path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff") or is_still_picture(path)
+
+
 def is_animated(start: bytes) -> bool:
     """Return whether a WebP file, given its first bytes, says that it has several frames."""
     return start[12:16] == b"VP8X" and len(start) >= WEBP_HEADER and bool(start[20] & _ANIMATED)
