@@ -26,6 +26,12 @@ Reliability = Literal["high", "medium", "low"]
 Style = Literal["rich", "plain", "detailed"]
 """How much detail a scene of the synthetic world has; see `world.scenes.make_world`."""
 
+HardKind = Literal[
+    "mirror", "glossy", "glass", "rods", "bare", "repeated", "water", "fog",
+    "low-light", "motion-blur", "rolling-shutter", "exposure",
+]  # fmt: skip
+"""What makes a scene of the synthetic world hard; see `world.materials` and `world.camera_effects`."""
+
 
 CAMERA_PATHS = (
     *("orbit-left", "orbit-right", "dolly-in", "dolly-out", "truck-left"),
@@ -65,6 +71,8 @@ class Scene(BaseModel):
     style: Style = "rich"
     moving: Annotated[int, Field(ge=0, le=1000)] = 0
     """The number of objects that move as rigid bodies. This is legitimate motion and not a failure."""
+    hard: HardKind | None = None
+    """What is hard about the scene, or about how it is filmed. The geometry stays known."""
 
     @field_validator("camera")
     @classmethod

@@ -40,6 +40,7 @@ LATER: dict[str, dict[str, Any]] = {
     "PairConfig": {"min_sigma": 1.0, "min_reliability": "low"},  # without effect on rows of before, which have no such columns
     "Prompt": {"reading": None},
     "TimestepsConfig": {"weighting": "none"},
+    "Scene": {"hard": None},
     "Sampling": {"negative_prompt": "", "guidance_scale_2": None, "flow_shift": None},
 }
 """Class -> setting that came later -> the default that it came with (as JSON), which is not hashed.

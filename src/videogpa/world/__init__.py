@@ -8,5 +8,7 @@
   has it, and `failures.render_takes([failures.take(scene, failure or None), ...], height, width, device)` many at once.
 - `animation.shot(scene)` gives the world, the cameras and the poses of all objects in every frame; `raycast.render_shots`
   renders shots with depth and surfaces, `raycast.exact_depth` the depth alone.
+- `Scene.hard` names what makes a scene hard to reconstruct: `materials.hardened(world, kind)` in the world, and
+  `camera_effects.filmed(scene, render)` in how it is filmed. All of the above know it.
 - `controls.CONTROLS` are negative controls for critics: clips without one consistent 3D scene.
 """

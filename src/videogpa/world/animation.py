@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from videogpa.records import Scene
+from videogpa.world.materials import hardened
 from videogpa.world.paths import camera_path
 from videogpa.world.scenes import World, make_world
 
@@ -34,15 +35,15 @@ class Shot:
 
 
 def still(world: World, camera_from_world: Float[Tensor, "frames 4 4"]) -> Shot:
-    """Return a shot in which only the camera moves."""
+    """Return a shot in which only the camera moves, and water where there is some."""
     frames = len(camera_from_world)
     poses = torch.eye(4).expand(frames, len(world.kinds), 4, 4)
-    return Shot(world, camera_from_world, poses, world.textures.phases.new_zeros(frames, *world.textures.phases.shape))
+    return Shot(world, camera_from_world, poses, clock(frames)[:, None, None] * world.textures.currents)
 
 
 def shot(scene: Scene) -> Shot:
     """Return the shot that a perfect model would film for a scene: everything stands still but the objects that are to move."""
-    world = make_world(scene.seed, scene.style)
+    world = hardened(make_world(scene.seed, scene.style), scene.hard)
     at_rest = still(world, camera_path(scene.camera, scene.frames))
     if scene.moving == 0:
         return at_rest

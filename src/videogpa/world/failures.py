@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Generator, Tensor
 
 from videogpa.records import Scene
-from videogpa.world.animation import Shot, about, clock, shot, still, translation, yaw
+from videogpa.world.animation import Shot, about, at_frames, clock, shot, still, translation, yaw
+from videogpa.world.camera_effects import filmed
 from videogpa.world.paths import START, camera_path, intrinsics
 from videogpa.world.ray_tables import ABSENT
 from videogpa.world.raycast import render_shots
@@ -29,6 +30,7 @@ SWELL = math.log(1.6)  # logarithm of the factor by which an object grows
 LEAN, SQUASH = 0.5, math.log(1.5)  # metres of lean per metre of height; logarithm of the factor by which an object gets flatter
 SWIM = 1.2 * math.pi  # radians by which the waves of a texture travel
 STEP, TWIST = 0.35, math.radians(12)  # how far a jump moves and turns the camera, in metres and radians
+PIXELS_AT_ONCE = 2**19
 WINDOW = 0.3  # radius of the region that fades into another scene, in frame widths
 
 
@@ -68,14 +70,27 @@ def take(scene: Scene, failure: Failure | None = None) -> Take:
 
 
 def render_failing(scene: Scene, failure: Failure | None) -> Float[Tensor, "frames 3 height width"]:
-    """Render a scene with a failure, RGB in [0, 1]."""
-    return render_takes([take(scene, failure)], scene.height, scene.width)[0]
+    """Render a scene with a failure, as its camera films it, RGB in [0, 1]."""
+    return filmed(scene, lambda finer: _render_take(take(finer, failure), scene.height, scene.width))
+
+
+def _render_take(whole: Take, height: int, width: int) -> Float[Tensor, "frames 3 height width"]:
+    """Render few frames at a time: a detailed surface takes 400 bytes a pixel."""
+    frames, at_once = len(whole.shot.camera_from_world), max(PIXELS_AT_ONCE // (height * width), 1)
+    parts = [range(first, min(first + at_once, frames)) for first in range(0, frames, at_once)]
+    return torch.cat([render_takes([_take_at(whole, list(part))], height, width)[0] for part in parts])
+
+
+def _take_at(whole: Take, indices: list[int]) -> Take:
+    """Return some frames of a take."""
+    overlay = None if whole.overlay is None else at_frames(whole.overlay, indices)
+    return Take(at_frames(whole.shot, indices), overlay, None if whole.share is None else whole.share[indices])
 
 
 def render_takes(
     takes: Sequence[Take], height: int, width: int, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "takes frames 3 height width"]:
-    """Render many takes of equal length together, which is the fast way to make training data.
+    """Render many takes of equal length together, which is the fast way to make training data. Without camera effects.
 
     A clip does not depend on the others that are rendered with it; on a CPU it is bit for bit the same.
 
@@ -140,8 +155,8 @@ def _appear(intended: Shot, scene: Scene, strength: float, generator: Generator)
     world = intended.world
     donor = make_world(_another_seed(generator), scene.style)
     center = _free_place(world, generator) + donor.centers[0] * torch.tensor([0.0, 1, 0])
-    fuller = World(
-        room=world.room,
+    fuller = replace(
+        world,
         kinds=torch.cat([world.kinds, donor.kinds[:1]]),
         centers=torch.cat([world.centers, center[None]]),
         sizes=torch.cat([world.sizes, donor.sizes[:1]]),

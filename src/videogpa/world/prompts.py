@@ -1,8 +1,11 @@
 """Prompts of the miniature world: each has a scene with a camera path, a text that asks for it, and a first frame."""
 
+from dataclasses import replace
+
 from videogpa.config import WorldPrompts
 from videogpa.records import Prompt, Scene
 from videogpa.world.animation import shot
+from videogpa.world.camera_effects import filmed
 from videogpa.world.paths import PATHS, intrinsics
 from videogpa.world.raycast import View, render_shots
 from videogpa.world.words import request
@@ -38,5 +41,9 @@ def _take_turns(count: int) -> list[str]:
 
 def view(scene: Scene) -> View:
     """Render the clip of a scene that a perfect model would generate."""
-    camera = intrinsics(scene.height, scene.width)
-    return render_shots([shot(scene)], camera, height=scene.height, width=scene.width)
+
+    def rendered(asked: Scene) -> View:
+        return render_shots([shot(asked)], intrinsics(asked.height, asked.width), height=asked.height, width=asked.width)
+
+    seen = rendered(scene)
+    return replace(seen, images=filmed(scene, lambda finer: (seen if finer == scene else rendered(finer)).images))

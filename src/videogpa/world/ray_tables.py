@@ -45,7 +45,8 @@ class RayTables:
     """What the ray caster reads: the cameras, rooms and objects of all frames.
 
     `columns` takes pixels (u, v, 1) to directions: three columns of three components. `table` has a column per frame and
-    surface; every frame has `surfaces` of them.
+    surface; every frame has `surfaces` of them. `optics` has columns like it, of reflection and transparency; None where all is
+    matt. `haze` is None in clear air.
     """
 
     height: int
@@ -56,6 +57,8 @@ class RayTables:
     columns: Float[Tensor, "3 3 frames"]
     room: Float[Tensor, "2 3 frames"]
     table: Float[Tensor, "rows columns"]
+    optics: Float[Tensor, "2 columns"] | None
+    haze: Float[Tensor, " frames"] | None
 
 
 def build_tables(
@@ -92,7 +95,10 @@ def build_tables(
         objects.append(Objects(kind, *(tensor.contiguous().to(device) for tensor in tensors)))
     surfaces = WALLS + batch.kinds.shape[1]
     rows = (centers.T, world_from_pixel.permute(2, 1, 0), batch.room.permute(1, 2, 0), _table(batch, rest_from_now))
-    return RayTables(height, width, surfaces, tuple(objects), *(tensor.contiguous().to(device) for tensor in rows))
+    rare = (batch.optics.flatten(0, 1).T.contiguous(), batch.haze)
+    optics, haze = (part.to(device) if bool(part.any()) else None for part in rare)
+    centers, looks, room, table = (tensor.contiguous().to(device) for tensor in rows)
+    return RayTables(height, width, surfaces, tuple(objects), centers, looks, room, table, optics, haze)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +116,8 @@ class _Batch:
     frequencies: Float[Tensor, "frames surfaces waves 3"]
     phases: Float[Tensor, "frames surfaces waves"]
     sharpness: Float[Tensor, "frames surfaces"]
+    optics: Float[Tensor, "frames surfaces 2"]
+    haze: Float[Tensor, " frames"]
 
 
 def _concatenate(shots: Sequence[Shot]) -> _Batch:
@@ -143,6 +151,8 @@ def _concatenate(shots: Sequence[Shot]) -> _Batch:
         stacked([texture.frequencies for texture in textures]),
         stacked([texture.phases for texture in textures]) + waves,
         stacked([texture.sharpness for texture in textures]),
+        stacked([torch.stack([texture.reflection, texture.transparency], dim=-1) for texture in textures]),
+        torch.tensor([world.haze for world in worlds])[scene],
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
 from videogpa.world.animation import Shot, still
 from videogpa.world.ray_tables import LIGHT, ROWS_BESIDE_WAVES, Objects, RayTables, build_tables
@@ -18,6 +19,8 @@ from videogpa.world.scenes import World
 from videogpa.world.solids import HITS, NORMALS
 
 _RAYS_AT_ONCE = {"cpu": 2**17, "cuda": 2**23}  # as many as fit a CPU's cache; 2 GB of a GPU's memory
+HAZE_BRIGHTNESS = 0.75
+STEP = 1e-3  # metres from a surface to where a ray from it begins
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 
 
@@ -75,12 +78,12 @@ def _render(
     tables = build_tables(shots, intrinsics, height=height, width=width, device=device)
     rays = _all_rays(tables)
     seen = _cast(tables, rays)
-    colors = _shade(tables, rays, seen)
+    colors = _colors(tables, rays, seen)
     shape = (tables.centers.shape[1], height, width)
     surface = seen.surface.view(shape)
     edge = _outlines(surface).view(-1).nonzero()[:, 0]
     finer = _finer(tables, rays, edge)
-    colors.view(3, -1).index_copy_(1, edge, _shade(tables, finer, _cast(tables, finer)).mean(dim=1))
+    colors.view(3, -1).index_copy_(1, edge, _colors(tables, finer, _cast(tables, finer)).mean(dim=1))
     return View(colors.view(3, *shape).transpose(0, 1).contiguous(), seen.depth.view(shape), surface)
 
 
@@ -231,6 +234,72 @@ def _widest(numbers: Int[Tensor, "frames height width"], axis: int) -> Int[Tenso
     return result
 
 
+def _colors(tables: RayTables, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
+    """Colour what the rays see: surfaces, what is reflected by them or seen through them, and the haze before them."""
+    color = _shade(tables, rays, seen)
+    if tables.optics is not None:
+        _add_bounces(tables, rays, seen, color)
+    if tables.haze is not None:
+        distance = seen.depth * rays.direction.square().sum(0).sqrt()
+        share = 1 - (-tables.haze[rays.frame] * distance).exp()
+        color.lerp_(torch.full_like(color, HAZE_BRIGHTNESS), share.expand_as(color))
+    return color
+
+
+def _add_bounces(tables: RayTables, rays: _Rays, seen: _Seen, color: Float[Tensor, "3 ..."]) -> None:
+    """Mix into the colours what mirrors and glass show: one bounce, in which everything is matt.
+
+    A surface reflects more at a slant (Schlick 1994, "An Inexpensive BRDF Model for Physically-based Rendering"). Glass is
+    taken as thin: it does not bend the light.
+    """
+    assert tables.optics is not None
+    frame = rays.frame.expand_as(seen.surface).reshape(-1)
+    reflection, transparency = tables.optics.index_select(1, seen.surface.view(-1) + frame * tables.surfaces)
+    some = ((reflection > 0) | (transparency > 0)).nonzero()[:, 0]
+    if not len(some):
+        return
+    reflection, transparency, frame = reflection[some], transparency[some], frame[some]
+    origin, direction = (part.expand_as(color).reshape(3, -1)[:, some] for part in (rays.origin, rays.direction))
+    point = origin + seen.depth.view(-1)[some] * direction
+    direction = normalize(direction, dim=0)
+    normal = _normals(seen, tables.table.device).view(3, -1)[:, some]
+    facing = (direction * normal).sum(0)
+    mirrored = _shade_from(tables, frame, point + STEP * normal, direction - 2 * facing * normal)
+    through = _shade_from(tables, frame, point + STEP * direction, direction)
+    share = torch.where(reflection > 0, reflection + (1 - reflection) * (1 - facing.abs()).clamp_min(0) ** 5, 0.0)
+    flat = color.view(3, -1)
+    flat[:, some] = flat[:, some].lerp(through, transparency.expand_as(through)).lerp(mirrored, share.expand_as(mirrored))
+
+
+def _shade_from(
+    tables: RayTables, frame: Int[Tensor, " rays"], origin: Float[Tensor, "3 rays"], direction: Float[Tensor, "3 rays"]
+) -> Float[Tensor, "3 rays"]:
+    """Colour what rays from any points see; every ray is tried against every object of its frame."""
+    away = origin - tables.centers[:, frame]
+    tries = []
+    for objects in tables.objects:
+        number, ray = (objects.frame[:, None] == frame).nonzero(as_tuple=True)
+        turn = objects.local_from_world[:, number].view(3, 3, -1)
+        local = objects.origin[:, number] + (turn * away[:, ray]).sum(1)
+        columns = pad((turn * direction[:, ray]).sum(1), (0, 0, 6, 0))
+        pairs = Objects(
+            objects.kind, frame[ray], objects.surface[number], local, columns, turn.view(9, -1), objects.box[:, number]
+        )
+        nowhere = torch.zeros_like(local[0])
+        tries.append(_Tries(pairs, torch.arange(len(ray), device=ray.device), ray, nowhere, nowhere))
+    rays = _Rays(origin, direction, tables.room[..., frame], frame, tries)
+    return _shade(tables, rays, _cast(tables, rays))
+
+
+def _normals(seen: _Seen, device: torch.device) -> Float[Tensor, "3 ..."]:
+    """Return the unit normal of every hit, on the side of the camera."""
+    inward = torch.cat([torch.eye(3), -torch.eye(3)], 1).view(3, 2, 3).mT.reshape(3, 6).to(device)  # of the walls
+    normals = inward[:, seen.surface.clamp_max(5).long()]
+    for hits in seen.hits:
+        normals.view(3, -1)[:, hits.ray] = normalize(_normal(hits), dim=0)
+    return normals
+
+
 def _shade(tables: RayTables, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."]:
     """Colour the hit points: solid texture times diffuse light from a lamp in the room, the same for every camera."""
     x, y, z = points = rays.origin + seen.depth * rays.direction
@@ -250,7 +319,13 @@ def _shade(tables: RayTables, rays: _Rays, seen: _Seen) -> Float[Tensor, "3 ..."
 
 def _facing(hits: _Hits, light: Float[Tensor, "3 hits"]) -> Float[Tensor, " hits"]:
     """Return the dot product of the unit normal at the hits and the way to the light."""
-    local = hits.objects.local_from_world.index_select(1, hits.number).view(3, 3, -1)
-    normal = (local * NORMALS[hits.objects.kind](hits.point)[:, None]).sum(0)  # normals map by the transposed inverse
+    normal = _normal(hits)
     facing: Tensor = (normal * light).sum(0) * normal.square().sum(0).rsqrt()
     return facing
+
+
+def _normal(hits: _Hits) -> Float[Tensor, "3 hits"]:
+    """Return the outward normals at the hits, of any length."""
+    local = hits.objects.local_from_world.index_select(1, hits.number).view(3, 3, -1)
+    normal: Tensor = (local * NORMALS[hits.objects.kind](hits.point)[:, None]).sum(0)  # they map by the transposed inverse
+    return normal

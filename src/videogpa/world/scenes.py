@@ -23,12 +23,19 @@ SPHERE, BOX, CYLINDER = range(3)
 
 @dataclass(frozen=True, eq=False)
 class Textures:
-    """One solid texture per surface: a mix of two colours, steered by a sum of plane waves through the object."""
+    """One solid texture per surface: a mix of two colours, steered by a sum of plane waves through the object.
+
+    `currents` are the radians by which its waves travel over a clip. `reflection` is the share of the light that a surface
+    reflects as a mirror does, looked at squarely, and `transparency` the share of the rest that comes from behind it.
+    """
 
     colors: Float[Tensor, "surfaces 2 3"]
     frequencies: Float[Tensor, "surfaces waves 3"]
     phases: Float[Tensor, "surfaces waves"]
     sharpness: Float[Tensor, " surfaces"]
+    currents: Float[Tensor, "surfaces waves"]
+    reflection: Float[Tensor, " surfaces"]
+    transparency: Float[Tensor, " surfaces"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +43,8 @@ class World:
     """A room of six walls (surfaces 0 to 5) and the objects in it (surfaces from 6 on), in the order of their kinds.
 
     Objects stand on the floor. `kinds` are SPHERE, BOX and CYLINDER; `sizes` along x, y, z are half extents, a radius where
-    the object is round; `yaws` turn it about the vertical axis.
+    the object is round; `yaws` turn it about the vertical axis. `haze` is the density of the air: of the light of a surface
+    `exp(-haze)` is left after a metre.
     """
 
     room: Float[Tensor, "2 3"]
@@ -45,6 +53,7 @@ class World:
     sizes: Float[Tensor, "objects 3"]
     yaws: Float[Tensor, " objects"]
     textures: Textures
+    haze: float = 0.0
 
 
 def make_world(seed: int, style: Style = "rich") -> World:
@@ -82,7 +91,10 @@ def _detailed(generator: Generator) -> World:
     directions = torch.nn.functional.normalize(torch.randn(surfaces, FINE_WAVES, 3, generator=grain), dim=-1)
     lengths = 2 * math.pi * FINEST ** torch.rand(surfaces, FINE_WAVES, 1, generator=grain)  # from one a metre to the finest
     phases = 2 * math.pi * torch.rand(surfaces, FINE_WAVES, generator=grain)
-    return replace(world, textures=replace(world.textures, frequencies=directions * lengths, phases=phases))
+    return replace(
+        world,
+        textures=replace(world.textures, frequencies=directions * lengths, phases=phases, currents=torch.zeros_like(phases)),
+    )
 
 
 _STYLES: dict[Style, Callable[[Generator], World]] = {"rich": _rich, "plain": _plain, "detailed": _detailed}
@@ -117,7 +129,7 @@ def _patterns(objects: int, generator: Generator) -> Textures:
     colors = _uniform((surfaces, 2, 3), 0.08, 0.92, generator)
     colors[:WALLS] = 0.35 + 0.6 * colors[:WALLS]  # walls are lighter than what stands before them
     phases = _uniform((surfaces, WAVES), 0.0, 2 * math.pi, generator)
-    return Textures(colors, frequencies, phases, _uniform((surfaces,), 1.0, 4.0, generator))
+    return _matt(colors, frequencies, phases, _uniform((surfaces,), 1.0, 4.0, generator))
 
 
 def _plain_colours(objects: int, generator: Generator) -> Textures:
@@ -129,7 +141,12 @@ def _plain_colours(objects: int, generator: Generator) -> Textures:
     hues = _uniform((1, 1), 0.0, 1.0, generator) + torch.arange(objects)[:, None] / objects + torch.tensor([0.0, 0.12])
     colors = torch.cat([wall * shade, _saturated(hues)])
     phases = _uniform((surfaces, WAVES), 0.0, 2 * math.pi, generator)
-    return Textures(colors, frequencies, phases, torch.tensor([0.7] * WALLS + [1.5] * objects))
+    return _matt(colors, frequencies, phases, torch.tensor([0.7] * WALLS + [1.5] * objects))
+
+
+def _matt(colors: Tensor, frequencies: Tensor, phases: Tensor, sharpness: Tensor) -> Textures:
+    none = torch.zeros_like(sharpness)
+    return Textures(colors, frequencies, phases, sharpness, torch.zeros_like(phases), none, none)
 
 
 def _waves(reach: list[float], generator: Generator) -> Float[Tensor, "surfaces waves 3"]:
