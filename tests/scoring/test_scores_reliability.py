@@ -13,7 +13,7 @@ from videogpa.reconstruction import Reconstruction
 from videogpa.records import Scene
 from videogpa.scoring import Lpips, score_reconstruction
 from videogpa.scoring.point_cloud import cloud_of
-from videogpa.scoring.reliability import DOUBTS, blur_of, frame_numbers, reliability_of, repetition_of, standard_errors
+from videogpa.scoring.reliability import DOUBTS, blur_of, frame_numbers, look_of, reliability_of, repetition_of, standard_errors
 from videogpa.scoring.reprojection import calibrate, frame_errors
 from videogpa.world.failures import render_failing
 
@@ -80,6 +80,8 @@ def test_the_frames_without_a_covered_pixel_do_not_count() -> None:
         ({"explained": 0.1}, "the geometry explains little"),
         ({"blur": 0.7}, "the frames are blurred"),
         ({"repetition": 0.9}, "the texture repeats itself"),
+        ({"bare": 0.6}, "much of the frame has no texture"),
+        ({"contrast": 0.08}, "the frames have little contrast"),
         ({"frames": 3}, "few frames were judged"),
     ],
 )
@@ -114,3 +116,14 @@ def test_repetition_is_1_for_tiles_and_0_for_what_is_there_once() -> None:
     stripes = (torch.arange(128) % 8 < 4).float().expand(3, 128, 128)
     assert repetition_of(stripes) == 0  # edges alone: a patch slides along them whatever the scene
     assert "repetition" not in frame_numbers(texture(64)[None])
+
+
+def test_walls_of_one_colour_are_bare_and_fog_takes_the_contrast_away() -> None:
+    frame = texture(128)
+    half = torch.cat([frame, torch.full_like(frame, 0.5)], 2)[None]
+    assert look_of(frame[None])["bare"] == 0
+    assert look_of(half)["bare"] == pytest.approx(0.5, abs=0.02)
+    enlarged = avg_pool2d(half, 3, 1, 1).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert look_of(enlarged)["bare"] == pytest.approx(0.5, abs=0.1)  # whatever the size of the frame
+    assert look_of(0.7 + 0.2 * frame[None])["contrast"] == pytest.approx(0.2 * look_of(frame[None])["contrast"], rel=1e-4)
+    assert look_of(texture(64)[None]) == {}

@@ -50,11 +50,18 @@ BLURRED = 0.45
 REPETITIVE = 0.5
 """25 clips have .42 and less, a brick wall .8 to 1."""
 
+BARE = 0.45
+"""The 51 clips have .38 and less, rooms of the miniature world with walls of one colour .54 and more."""
+
+LITTLE_CONTRAST = 0.12
+"""The 51 clips have .14 and more, rooms in fog .06 to .11, dark ones .05."""
+
 FEW_FRAMES = 5
 
 BLUR_LENGTH = 9  # pixels, as in the paper
 PATCHES_ACROSS, LEAST_SIDE, LEAST_PATCHES, MOST_PATCHES = 16, 8, 8, 24
 TEXTURED, ALIKE = 0.03, 0.9  # change of brightness a pixel; correlation
+FEATURELESS = 0.032  # change of brightness across a patch
 
 DOUBTS: tuple[Doubt, ...] = (
     Doubt("only a part of the clip was scored", lambda n: n["partial"] > 0, grave=True),
@@ -66,6 +73,8 @@ DOUBTS: tuple[Doubt, ...] = (
     Doubt("other frames see little of a frame", lambda n: n["loo_coverage"] < LOW_COVERAGE),
     Doubt("the frames are blurred", lambda n: n["blur"] > BLURRED),
     Doubt("the texture repeats itself", lambda n: n.get("repetition", 0) > REPETITIVE),
+    Doubt("much of the frame has no texture", lambda n: n.get("bare", 0) > BARE),
+    Doubt("the frames have little contrast", lambda n: n.get("contrast", 1) < LITTLE_CONTRAST),
     Doubt("few frames were judged", lambda n: n["frames"] < FEW_FRAMES),
 )
 """All doubts, in the order in which a row names them. Reflections are none: no number tells them from moving things. Nor is an
@@ -76,8 +85,8 @@ def reliability_of(numbers: Numbers) -> tuple[Reliability, tuple[str, ...]]:
     """Return how far a score can be relied on, and the doubts about it.
 
     Args:
-        numbers: The numbers of a row by their column, with `partial` (1 for that status, else 0) and `width` (of the frames
-            that were compared, in pixels, which is the unit of `parallax`).
+        numbers: The numbers of a row by their column, with `partial` (1 for that status, else 0), `width` (of the frames that
+            were compared, in pixels, which is the unit of `parallax`) and what `look_of` tells.
 
     Returns:
         `high` without a doubt, `low` with a grave one or three, else `medium`; and the doubts' sentences.
@@ -101,6 +110,22 @@ def frame_numbers(frames: Float[Tensor, "frames 3 height width"]) -> dict[str, f
     """Return `blur` and, of frames that are not too small for it, `repetition` of the one in the middle."""
     repetition = repetition_of(frames[len(frames) // 2])
     return {"blur": blur_of(frames), **({} if repetition is None else {"repetition": repetition})}
+
+
+def look_of(frames: Float[Tensor, "frames 3 height width"]) -> dict[str, float]:
+    """Return what else of the frames gives rise to doubts; nothing where they are too small for it.
+
+    `bare` is the share of the middle frame's patches that hardly vary in one direction or in both, `contrast` the deviation of
+    the median frame's values.
+    """
+    patches = _patches_of(frames[len(frames) // 2])
+    if patches is None:
+        return {}
+    variation = patches.shape[1] * _least_variation(patches).clamp(min=0).sqrt()
+    return {
+        "bare": float((variation < FEATURELESS).float().mean()),
+        "contrast": float(frames.flatten(1).std(1).median()),
+    }
 
 
 def blur_of(frames: Float[Tensor, "frames 3 height width"]) -> float:
@@ -131,12 +156,11 @@ def repetition_of(frame: Float[Tensor, "3 height width"]) -> float | None:
     patches, spread over the frame, are looked for. 0 with hardly any texture;
     None if patches have fewer than eight pixels.
     """
-    grey = frame.mean(0)
-    height, width = grey.shape
-    side = max(height, width) // PATCHES_ACROSS
-    if side < LEAST_SIDE or min(height, width) < 2 * side:
+    patches = _patches_of(frame)
+    if patches is None:
         return None
-    patches = grey.unfold(0, side, side).unfold(1, side, side).reshape(-1, side, side)
+    grey, side = frame.mean(0), patches.shape[1]
+    height, width = grey.shape
     rows, columns = torch.meshgrid(torch.arange(height // side), torch.arange(width // side), indexing="ij")
     corners = side * torch.stack([rows.flatten(), columns.flatten()], 1).to(grey.device)
     textured = torch.nonzero(_least_variation(patches) > TEXTURED**2)[:, 0]
@@ -147,6 +171,15 @@ def repetition_of(frame: Float[Tensor, "3 height width"]) -> float | None:
     places = torch.cartesian_prod(*(torch.arange(length, device=grey.device) for length in alike.shape[1:]))
     near = (places - corners[textured][:, None]).abs().amax(2) <= side
     return float((alike.flatten(1).masked_fill(near, -1).amax(1) > ALIKE).float().mean())
+
+
+def _patches_of(frame: Float[Tensor, "3 height width"]) -> Float[Tensor, "patches side side"] | None:
+    """Return the patches of a frame, row by row; None if they have fewer than eight pixels."""
+    grey = frame.mean(0)
+    side = max(grey.shape) // PATCHES_ACROSS
+    if side < LEAST_SIDE or min(grey.shape) < 2 * side:
+        return None
+    return grey.unfold(0, side, side).unfold(1, side, side).reshape(-1, side, side)
 
 
 def _least_variation(patches: Float[Tensor, "patches side side"]) -> Float[Tensor, " patches"]:

@@ -15,7 +15,7 @@ from videogpa.reconstruction import Reconstruction
 from videogpa.records import Reliability
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import cloud_of
-from videogpa.scoring.reliability import frame_numbers, reliability_of, standard_errors
+from videogpa.scoring.reliability import frame_numbers, look_of, reliability_of, standard_errors
 from videogpa.scoring.reprojection import (
     FrameErrors,
     Render,
@@ -159,7 +159,7 @@ def summarise(
     if still > 0:
         numbers["explained"] = 1 - left_out["loo_error"] / still
     whole = {"frames": len(camera_from_world), "width": shown.images.shape[-1], "partial": int(status == "partial")}
-    grade, doubts = reliability_of({**measures, **numbers, **whole})
+    grade, doubts = reliability_of({**measures, **numbers, **whole, **look_of(shown.images)})
     return Scores(
         status=status,
         reason=reason,
