@@ -13,7 +13,7 @@ import argparse
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import torch
@@ -202,7 +202,7 @@ def main() -> None:
         f"# What the intervals of a study are worth\n\n{processor()}; `python benchmarks/study.py --studies {given.studies}`.\n"
     )
     with given.out.open("w", encoding="utf-8") as stream:
-        for line in head.splitlines() + list(lines(given.studies)):
+        for line in chain(head.splitlines(), lines(given.studies)):
             stream.write(line.rstrip() + "\n")
             stream.flush()
 

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from videogpa.cli.shell import GROUPS
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
@@ -25,12 +27,13 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(page: Path) -> list[str]:
-    """The calls of the command line in the page's bash blocks, without comments, a line each."""
+    """The calls of the command line in the page's bash blocks, without comments, a line each; a command of a group as `a:b`."""
     lines = [
         line for block in blocks(page) if block.language == "bash" for line in block.text.replace("\\\n", " ").splitlines()
     ]
     called = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
-    return [match[1] for line in called if (match := re.search(r"(?:^|\.venv/bin/|-m )videogpa(?:\.cli)? (\S.*)", line))]
+    calls = [match[1] for line in called if (match := re.search(r"(?:^|\.venv/bin/|-m )videogpa(?:\.cli)? (\S.*)", line))]
+    return [re.sub(rf"^({'|'.join(GROUPS)}) ([a-z])", r"\1:\2", call) for call in calls]
 
 
 def prose(page: Path) -> str:

@@ -77,7 +77,7 @@ def test_every_command_and_flag_in_the_docs_exists() -> None:
         used.setdefault(name, set()).update(re.match(r"--[a-z-]+", word)[0] for word in arguments if word.startswith("--"))  # type: ignore[index]
     assert {"run", "score", "train"} <= used.keys()
     for name, flags in used.items():
-        shown = videogpa(name, "--help")
+        shown = videogpa(*name.split(":"), "--help")
         assert shown.returncode == 0, f"videogpa {name}: {shown.stderr}"
         assert {flag for flag in flags if not re.search(rf"{flag}\b", shown.stdout)} == set(), f"videogpa {name}"
 

@@ -16,6 +16,9 @@ _SHELL_TYPES: dict[str, Any] = {  # parameters that take more from Python than t
     "recipe": Annotated[str, arg(metavar="RECIPE")],
     "paths": Annotated[tuple[str, ...], arg(metavar="PATH [PATH ...]")],
     "clip": Annotated[str, arg(metavar="CLIP")],
+    "folder": Annotated[str, arg(metavar="FOLDER")],
+    "key": Annotated[str | None, arg(metavar="FILE")],
+    "scores": Annotated[_Repeated, arg(metavar="FOLDER")],
     "save": Annotated[str | None, arg(metavar="FILE")],
     "out": Annotated[str | None, arg(metavar="PATH")],
     "adapter": Annotated[str | None, arg(metavar="FOLDER")],
@@ -34,12 +37,16 @@ _ABOUT = (
 )
 
 
-def parse(functions: Mapping[str, Callable[..., Any]], given: Sequence[str]) -> tuple[str, dict[str, Any]]:
+def parse(
+    functions: Mapping[str, Callable[..., Any]], given: Sequence[str], *, prog: str = "videogpa", about: str = _ABOUT
+) -> tuple[str, dict[str, Any]]:
     """Return the name of the command that is called, and the arguments for its function.
 
     Args:
         functions: The function of each command by its name.
         given: The words of the line.
+        prog: The words before them.
+        about: What help says of all of the commands.
 
     Raises:
         SystemExit: After help was printed (status 0), or a message about arguments that are not understood (2).
@@ -47,8 +54,8 @@ def parse(functions: Mapping[str, Callable[..., Any]], given: Sequence[str]) -> 
     with colours_as_wished():
         parsed: tuple[str, dict[str, Any]] = tyro.extras.subcommand_cli_from_dict(
             {name: _parser(name, function, whole=name in given[:1]) for name, function in functions.items()},
-            prog="videogpa",
-            description=_ABOUT,
+            prog=prog,
+            description=about,
             args=given,
             config=(OmitArgPrefixes, PositionalRequiredArgs),
             registry=_registry(),

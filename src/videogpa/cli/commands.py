@@ -183,14 +183,7 @@ def compare(
         lpips_net=lpips_net,
         scene=_reading(scene, masks),
     )
-    if by_file:
-        if len(names) != 1:
-            raise InvalidInput(f"--by-file takes one folder, which holds a folder per prompt; got {len(names)} paths")
-        methods = stage.from_prompts(names[0], base)
-    elif len(names) == 1 and Path(names[0]).is_file():
-        methods = stage.from_csv(names[0])
-    else:
-        methods = stage.from_folders(names)
+    methods = stage.methods_of(names, base if by_file else None)
     count = 1 if workers is None else workers
     own = None if masks is None else Path(masks)
     return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder, masks=own)

@@ -1,5 +1,6 @@
 """From a line of shell to a call of a command's function, and from what it returns to what the terminal shows."""
 
+import inspect
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from videogpa import processes
-from videogpa.cli import commands, run_commands, summary, terminal
+from videogpa.cli import commands, run_commands, study_commands, study_summary, summary, terminal
 from videogpa.cli.arguments import parse
 from videogpa.cli.last_net import FAILED, LastNet
 from videogpa.cli.terminal import console
@@ -56,11 +57,22 @@ COMMANDS = {
     "train": Command(run_commands.train, runs_stages=True),
     "evaluate": Command(run_commands.evaluate, runs_stages=True, passes=summary.evaluated_without_errors),
     "report": Command(run_commands.report, runs_stages=True),
+    "study": Command(study_commands.study),
     "list": Command(commands.list_what, shows=lambda table: table),
     "check-critic": Command(commands.check_critic, shows=summary.critic_findings, passes=summary.all_right),
     "doctor": Command(commands.doctor, shows=summary.tables),
 }
-"""Every command by its name. What the stages of a run return is printed as they end, by `_StagePrinter`."""
+"""Every command by its name; those of groups are in `GROUPS`. What stages return is printed as they end, by `_StagePrinter`."""
+
+GROUPS = {
+    "study": {
+        "make": Command(study_commands.make, shows=study_summary.made, notes=study_summary.give_to_raters),
+        "serve": Command(study_commands.serve),
+        "read": Command(study_commands.read, shows=study_summary.read, notes=study_summary.written),
+        "plan": Command(study_commands.plan, shows=study_summary.planned),
+    },
+}
+"""The commands of each group by its name. The help of a group is the docstring of its function in `COMMANDS`."""
 
 # Before torch is loaded: OpenMP's threads otherwise spin as they wait for each other, and where two programs share the cores
 # small models run three times slower for it (miniature generation on two busy cores: 36 s, with this 11 s).
@@ -89,14 +101,29 @@ def _print_log(level: int) -> None:
 
 
 def _run(given: list[str]) -> None:
-    name, parsed = parse({name: command.function for name, command in COMMANDS.items()}, upgrade_flags(given))
+    command, parsed = _parse(upgrade_flags(given))
     _require_working_folder()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers stop, temporary files go
     if processes.is_main_process():
         sweep()
-    if not _call(COMMANDS[name], parsed):
+    if not _call(command, parsed):
         raise SystemExit(FAILED)
+
+
+def _parse(given: list[str]) -> tuple[Command, dict[str, Any]]:
+    """Return the command that is called, which may be one of a group, and the arguments for its function."""
+    group = given[0] if given[:1] and given[0] in GROUPS else None
+    if group is None:
+        name, parsed = parse(_functions(COMMANDS), given)
+        return COMMANDS[name], parsed
+    about = inspect.getdoc(COMMANDS[group].function) or ""
+    name, parsed = parse(_functions(GROUPS[group]), given[1:], prog=f"videogpa {group}", about=about)
+    return GROUPS[group][name], parsed
+
+
+def _functions(commands: Mapping[str, Command]) -> dict[str, Callable[..., Any]]:
+    return {name: command.function for name, command in commands.items()}
 
 
 def _require_working_folder() -> None:

@@ -55,7 +55,7 @@ def crossed_spread(influence: Float[Tensor, " votes"], prompt: Int[Tensor, " vot
     filled = torch.zeros(prompts, raters, dtype=torch.bool).index_put((prompt, rater), torch.tensor(True))
     by_prompt = _between(table.sum(1))
     if raters == 1:
-        return Spread(by_prompt, prompts - 1, by_prompt, 0.0)
+        return Spread(by_prompt, float(prompts - 1), by_prompt, 0.0)
     by_rater = _between(table.sum(0))
     together, left = _together(table, filled)
     of_prompts, of_raters = max(by_prompt - together, 0.0), max(by_rater - together, 0.0)
@@ -63,7 +63,7 @@ def crossed_spread(influence: Float[Tensor, " votes"], prompt: Int[Tensor, " vot
     parts = [(by_prompt, prompts - 1) if of_prompts else (0.0, 1), (by_rater, raters - 1) if of_raters else (0.0, 1)]
     parts.append((together, left) if bool(of_prompts) == bool(of_raters) and left else (0.0, 1))
     known = sum(part**2 / freedom for part, freedom in parts)
-    return Spread(variance, variance**2 / known if known else prompts - 1, of_prompts, of_raters)
+    return Spread(variance, variance**2 / known if known else float(prompts - 1), of_prompts, of_raters)
 
 
 def _between(sums: Float[Tensor, " units"]) -> float:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ _SCRIPTS = ("charts.js", "table.js", "player.js", "space.js")  # the table's bef
 _DECIMALS = {"psnr": 2, "seconds": 1, "points": 0, "registered": 0, "loo_coverage": 3, "epipolar": 3, "focal_widths": 2}
 
 
-def write_page(path: Path, template: str, *, linked: bool = False, **content: Any) -> None:
+def write_page(path: Path, template: str, *, linked: bool = False, scripts: Sequence[str] = _SCRIPTS, **content: Any) -> None:
     """Render a template of this package into one self-contained file, atomically. The same content gives the same bytes.
 
     Args:
         path: The HTML file to write.
         template: The name of the template, in report/templates.
         linked: Whether the page may load pictures and videos from its own folder, besides those that it contains.
+        scripts: The names of its scripts, in report/templates.
         **content: The template's variables.
     """
     environment = Environment(
@@ -42,10 +44,10 @@ def write_page(path: Path, template: str, *, linked: bool = False, **content: An
     environment.filters["signed"] = signed
     environment.filters["picture"] = picture
     environment.filters["embedded"] = embedded
-    plotly, scripts = Markup(get_plotlyjs()), [Markup(_source(environment, name)) for name in _SCRIPTS]
-    allowed = Markup(" ".join(map(_hash, [plotly, *scripts])))
+    plotly, sources = Markup(get_plotlyjs()), [Markup(_source(environment, name)) for name in scripts]
+    allowed = Markup(" ".join(map(_hash, [plotly, *sources])))
     media = Markup("data: 'self'" if linked else "data:")
-    page = {"plotly": plotly, "scripts": scripts, "allowed_scripts": allowed, "allowed_media": media, "linked": linked}
+    page = {"plotly": plotly, "scripts": sources, "allowed_scripts": allowed, "allowed_media": media, "linked": linked}
     shared = {"measures": MEASURES, "directions": DIRECTIONS, **page}
     write_text(path, environment.get_template(template).render(**shared, **content))
 

@@ -116,6 +116,26 @@ def from_csv(file: str) -> Methods:
     return Methods(clips)
 
 
+def methods_of(paths: Sequence[str], base: str | None) -> Methods:
+    """Match the clips that paths name.
+
+    Args:
+        paths: Folders, one per method, the base first; or one CSV of methods; or, with `base`, one folder of prompts.
+        base: Which method the others are compared with, if there is a folder per prompt and a file per method.
+
+    Raises:
+        InvalidInput: If they are none of these.
+        MissingInput: If there is nothing at one of them.
+    """
+    if base is not None:
+        if len(paths) != 1:
+            raise InvalidInput(f"--by-file takes one folder, which holds a folder per prompt; got {len(paths)} paths")
+        return from_prompts(paths[0], base)
+    if len(paths) == 1 and Path(paths[0]).is_file():
+        return from_csv(paths[0])
+    return from_folders(paths)
+
+
 def _without_suffix(path: Path) -> Path:
     return path if path.is_dir() else path.with_suffix("")  # a folder of frames has none
 

@@ -1,6 +1,8 @@
 """Write videos that browsers play. A file appears whole or not at all, with the same bytes for the same frames."""
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -35,7 +37,20 @@ def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"]
     """
     if len(frames) == 0 or fps <= 0:
         raise ValueError(f"cannot write {len(frames)} frames at {fps} per second")
-    height, width = frames.shape[-2:]
+    write_frames(path, iter(frames), fps, crf=crf)
+
+
+def write_frames(path: str | Path, frames: Iterator[Float[Tensor, "3 height width"]], fps: int | float, *, crf: int) -> None:
+    """Write frames as `write_video` does, one after the other, so that memory holds no more of them than it must.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        frames: RGB in [0, 1], all of one size, at least one frame.
+        fps: Frames per second, above 0.
+        crf: x264's constant rate factor, from 0 (lossless) to 51 (smallest).
+    """
+    first = next(frames)
+    height, width = first.shape[-2:]
     padding = (0, width % 2, 0, height % 2)
     rate = Fraction(fps).limit_denominator(1001)
     muxer = {"movflags": "+faststart", "fflags": "+bitexact"}
@@ -49,7 +64,7 @@ def write_video(path: str | Path, frames: Float[Tensor, "frames 3 height width"]
         context.colorspace = context.color_primaries = context.color_trc = BT709
         context.color_range = ColorRange.MPEG
         reformatter = VideoReformatter()
-        for picture in frames:
+        for picture in chain([first], frames):
             pixels = torch.nn.functional.pad(picture[None], padding, mode="replicate")[0]
             container.mux(stream.encode(to_yuv(to_bytes(pixels), reformatter)))
         container.mux(stream.encode(None))

@@ -2,12 +2,12 @@
 // Players: one video holds the panels side by side, and each canvas shows its panel of the frame that the video shows, so that
 // all are in step. A video is loaded when its player comes near the window, and let go when it is far away.
 {
-  const SPEEDS = ["0.25", "0.5", "1", "2", "4"];
   const players = new Map(); // of the elements near the window or away from it, to what loads and frees them
 
   function setUp(root) {
     const canvases = [...root.querySelectorAll("canvas")];
     const [play, range, at, speed] = ["play", "range", "at", "speed"].map((part) => root.querySelector(`[data-part=${part}]`));
+    const speeds = [...speed.options].map((option) => option.value);
     const [frames, rate] = [Number(root.dataset.frames), Number(root.dataset.rate)];
     const video = document.createElement("video");
     Object.assign(video, { muted: true, loop: true, playsInline: true, preload: "auto" });
@@ -79,8 +79,8 @@
     }
 
     function change(by) {
-      const place = SPEEDS.indexOf(speed.value) + by;
-      if (place in SPEEDS) speed.value = SPEEDS[place];
+      const place = speeds.indexOf(speed.value) + by;
+      if (place in speeds) speed.value = speeds[place];
       video.playbackRate = Number(speed.value);
     }
 
@@ -136,10 +136,19 @@
     },
     { rootMargin: "800px" },
   );
-  for (const root of document.querySelectorAll(".player")) {
+  function begin(root) {
     setUp(root);
     watch.observe(root);
   }
+
+  for (const root of document.querySelectorAll(".player")) begin(root);
+  addEventListener("player:added", (event) => begin(event.target)); // by another script
+  addEventListener("player:removed", (event) => {
+    watch.unobserve(event.target);
+    clearTimeout(waiting.get(event.target));
+    players.get(event.target)?.free();
+    players.delete(event.target);
+  });
 
   // A link to a clip leads to its player, so that the keys play it at once; also a link that was followed before.
   addEventListener("hashchange", () => {
