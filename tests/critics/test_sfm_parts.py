@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from videogpa.critics.classical import fusion, sweep
 from videogpa.critics.classical.cameras import SparseModel
-from videogpa.critics.classical.depth import choose_neighbours, estimate_depth
+from videogpa.critics.classical.depth import choose_neighbours, estimate_depth, on_nearest_plane
 from videogpa.critics.classical.features import Features, PairMatches, detect, frame_pairs, later_parts, match
 from videogpa.critics.classical.homography import leave_one_out_error
 from videogpa.parallel import parallel_map
@@ -58,6 +59,18 @@ def test_exact_cameras_give_the_depth_of_a_wall():
     assert np.median(error) < 0.0022 * 2
     assert np.quantile(error, 0.99) < 0.022
     assert maps.coverage > 0.9
+
+
+def test_what_is_nearer_than_all_points_is_found_where_it_would_be_cut_off():
+    """All points lie at 10 m, so that the planes begin at 4.5 m; the wall is at 4 m."""
+    poses = [pose(x) for x in np.linspace(-0.4, 0.4, 7)]
+    behind = replace(model(poses), points=model(poses).points * 2.5)
+    maps = estimate_depth(behind, INTRINSICS, wall(poses), [0, 2, 4, 6])
+    middle = (slice(None), slice(8, -8), slice(16, -16))
+    assert maps.confirmed[middle].mean() > 0.9
+    assert np.median(np.abs(maps.depth[middle][maps.confirmed[middle]] / DEPTH - 1)) < 0.02
+    planes = sweep.inverse_depths(2.0, 8.0)
+    assert on_nearest_plane(np.stack([np.full((2, 2), planes[-1]), np.full((2, 2), planes[3])]), [planes, planes]) == 0.5
 
 
 def test_exposure_does_not_change_the_matching_cost():

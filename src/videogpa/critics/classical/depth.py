@@ -22,6 +22,12 @@ _GRID = (9, 16)
 _NEAR_MARGIN, _FAR_MARGIN = 0.45, 2.0
 """The planes reach from 0.45 times the 1st percentile of the sparse points' depths to twice the 98th."""
 
+_CUT_OFF, _EXTENSIONS = 0.03, 2
+"""Where more than 3 % of the pixels lie on the nearest plane, something nearer is cut off, and the planes begin at half the
+distance, at most twice. Where frames overlap little, no point may be found on what is near: of a consistent clip cut down to
+its ten judged frames all points lay on the back wall, and the error was .077 instead of .018. Of real clips .1 % of the pixels
+lie there."""
+
 _TOLERANCE = 1.0
 """Pixels of parallax, at the median baseline, within which two depths agree. A tolerance relative to depth would fail at low
 parallax."""
@@ -63,17 +69,20 @@ def estimate_depth(
     """
     poses = np.stack([model.camera_from_world[frame] for frame in judged])
     neighbours = [choose_neighbours(model, frame, intrinsics, *grays.shape[1:]) for frame in judged]
-    ranges = [inverse_depth_range(model, frame) for frame in judged]
-
-    def volume(index: int) -> Int16[np.ndarray, "height planes width"]:
-        motions = [model.camera_from_world[other] @ np.linalg.inv(poses[index]) for other in neighbours[index]]
-        others = [grays[other] for other in neighbours[index]]
-        return sweep.matching_cost(grays[judged[index]], others, intrinsics, motions, ranges[index])
-
-    volumes = parallel_map(volume, range(len(judged)))
     tolerance = _TOLERANCE / (intrinsics[0, 0] * median_baseline(model, judged, neighbours))
     nothing = np.zeros_like(grays[: len(judged)])
-    found, inner = _solve(volumes, grays[judged], ranges, nothing)
+    for extension in range(_EXTENSIONS + 1):
+        ranges = [inverse_depth_range(model, frame, margin=_NEAR_MARGIN / 2**extension) for frame in judged]
+
+        def volume(index: int, ranges: Sequence[np.ndarray] = ranges) -> Int16[np.ndarray, "height planes width"]:
+            motions = [model.camera_from_world[other] @ np.linalg.inv(poses[index]) for other in neighbours[index]]
+            others = [grays[other] for other in neighbours[index]]
+            return sweep.matching_cost(grays[judged[index]], others, intrinsics, motions, ranges[index])
+
+        volumes = parallel_map(volume, range(len(judged)))
+        found, inner = _solve(volumes, grays[judged], ranges, nothing)
+        if on_nearest_plane(found, ranges) <= _CUT_OFF:
+            break
     known = fusion.confirmations(found, inner, intrinsics, poses, tolerance) >= _VIEWS
     others = fusion.seen_by_others(found, known, intrinsics, poses)
     found, inner = _solve(volumes, grays[judged], ranges, np.where(known, found, others))
@@ -163,10 +172,17 @@ def _worth(
     return worth
 
 
-def inverse_depth_range(model: SparseModel, frame: int) -> Float32[np.ndarray, " planes"]:
-    """Return the planes for a frame, from the depths of the sparse points visible in it."""
+def inverse_depth_range(model: SparseModel, frame: int, *, margin: float = _NEAR_MARGIN) -> Float32[np.ndarray, " planes"]:
+    """Return the planes for a frame, from the depths of the sparse points visible in it; the nearest is at `margin` of them."""
     near, far = np.percentile(_depths(model, frame), [1, 98])
-    return sweep.inverse_depths(_NEAR_MARGIN * near, _FAR_MARGIN * far)
+    return sweep.inverse_depths(margin * near, _FAR_MARGIN * far)
+
+
+def on_nearest_plane(
+    found: Float32[np.ndarray, "frames height width"], ranges: Sequence[Float32[np.ndarray, " planes"]]
+) -> float:
+    """Return the share of the pixels whose inverse depth is that of the nearest plane."""
+    return float(np.mean([(depth == planes[-1]).mean() for depth, planes in zip(found, ranges, strict=True)]))
 
 
 def median_baseline(model: SparseModel, judged: Sequence[int], neighbours: Sequence[Sequence[int]]) -> float:
