@@ -22,6 +22,7 @@ from torch import Tensor
 from machine import processor
 from videogpa.maths.agreement import davidson
 from videogpa.maths.crossed import Share, Spread, crossed_spread, share_interval, share_of_votes
+from videogpa.study.plan import Votes
 
 DESIGNS = ((50, 5), (50, 25), (20, 3), (20, 10), (100, 3))
 TIE = 0.25  # in standard deviations: about a fifth of the votes between equal arms
@@ -125,16 +126,57 @@ def coverage(
     return sum(low <= people.win_rate <= high for low, high in intervals) / studies
 
 
+# What `study plan` foretells.
+
+
+def votes_like(people: People) -> Votes:
+    """Return what a plan needs to know of votes, measured on very large studies."""
+    found = {}
+    for prompts, raters in ((6000, 30), (30, 6000)):
+        answers = seen(people, prompts, raters, 10**6)
+        if raters > prompts:
+            answers = answers.T
+        counted = (answers != 0.5).double()
+        off = ((answers == 1).double() - people.win_rate) * counted
+        pairs = counted.sum(1).square() - counted.sum(1)
+        alike = (off.sum(1).square() - off.square().sum(1)).sum() / pairs.sum()
+        found[prompts] = (float(alike) / (people.win_rate * (1 - people.win_rate)), 1 - float(counted.mean()))
+    return Votes(ties=found[6000][1], of_prompts=max(found[6000][0], 0.0), of_raters=max(found[30][0], 0.0))
+
+
+def found_share(people: People, prompts: int, raters: int, studies: int) -> float:
+    """Return in which share of simulated studies the interval leaves one half out."""
+    return (
+        sum(not low <= 0.5 <= high for low, high in (ours(seen(people, prompts, raters, s)) for s in range(studies))) / studies
+    )
+
+
+def power_lines(studies: int) -> Iterator[str]:
+    """Yield the lines about power."""
+    yield "## How often an effect is found"
+    yield ""
+    yield "| people | win rate | ties | of prompts | of raters | prompts | raters | foretold | simulated |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name in ("win rate .64", "raters differ more", "raters alike", "prompts differ much"):
+        people = PEOPLE[name]
+        votes = votes_like(people)
+        known = f"{people.win_rate:.2f} | {votes.ties:.2f} | {votes.of_prompts:.2f} | {votes.of_raters:.2f}"
+        for prompts, raters in ((50, 5), (100, 10), (30, 20)):
+            foretold = votes.power(people.win_rate, prompts, raters)
+            simulated = found_share(people, prompts, raters, studies)
+            yield f"| {name} | {known} | {prompts} | {raters} | {foretold:.2f} | {simulated:.2f} |"
+
+
 # Several arms: Davidson's strengths.
 
 DEVIATIONS = (0.8, 0.3)  # of the strength of an arm between prompts and between raters
-Votes = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+Ballots = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """First arm, second arm, outcome, prompt and rater of each vote."""
 
 
 def arms_seen(
     strengths: Sequence[float], prompts: int, raters: int, seed: int, *, deviations: tuple[float, float] = DEVIATIONS
-) -> Votes:
+) -> Ballots:
     """Simulate votes between all pairs of arms on all prompts; deviations are those of the parts of prompts and raters."""
     generator = torch.Generator().manual_seed(seed)
     arms = len(strengths)
@@ -190,6 +232,8 @@ def lines(studies: int) -> Iterator[str]:
             held = arms_coverage(strengths, prompts, raters, studies // 2)
             shown = ", ".join(f"{100 * each:.1f}" for each in held)
             yield f"| {', '.join(map(str, strengths))} | {prompts} | {raters} | {shown} |"
+    yield ""
+    yield from power_lines(studies // 2)
 
 
 def main() -> None:

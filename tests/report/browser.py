@@ -44,12 +44,13 @@ class Tab:
             mobile=mobile,
         )
 
-    def open(self, page: Path) -> None:
+    def open(self, page: Path | str) -> None:
+        """Open a file, or an address."""
         self._call("Page.navigate", url="about:blank")
         self.until("location.href == 'about:blank' && document.readyState == 'complete'")  # the page before is silent now
         self.console.clear()
         self.fetched.clear()
-        self._call("Page.navigate", url=page.resolve().as_uri())
+        self._call("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
         self.until("document.readyState === 'complete'")
 
     def js(self, expression: str) -> Any:

@@ -1,7 +1,11 @@
 """Voting in a real Chromium: a whole study by keys and mouse, kept over a reload, saved as a file, read by the program."""
 
 import json
+import shutil
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,9 +13,10 @@ import torch
 from browser import CHROMIUM, Tab
 
 from videogpa.stages.compare import from_folders
-from videogpa.study.answers import read_answers, read_key
+from videogpa.study.answers import find_answers, read_answers, read_key
 from videogpa.study.make import Sources, make
 from videogpa.study.records import Key
+from videogpa.study.serve import open_server
 from videogpa.study.votes import SECOND, TIE, rater_of, votes_of
 from videogpa.video import write_video
 
@@ -119,6 +124,50 @@ def test_the_mouse_answers_takes_back_and_goes_back_and_haste_is_noticed(tab: Ta
     assert kept["given"]["0"]["choices"] == {"space": "left", "overall": "left"}
     assert kept["given"]["1"]["choices"] == {"space": "left", "overall": "right"}
     assert 0 < kept["given"]["0"]["seconds"] < 30
+
+
+@contextmanager
+def being_served(folder: Path, port: int) -> Iterator[int]:
+    with open_server(folder, port) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_votes_are_sent_to_the_server_and_those_that_it_missed_once_it_is_back(
+    browser: Tab, folder: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "study"))
+    key = read_key(copy)
+    rater = list(key.raters)[1]
+
+    def vote(trial: int) -> None:
+        at(browser, trial)
+        for _ in range(2):
+            browser.press("1")
+        browser.press("Enter")
+
+    def kept() -> int:
+        return len(read_answers(find_answers([copy]), key, unfinished=True)[0].answers)
+
+    with being_served(copy, 0) as port:
+        browser.open(f"http://127.0.0.1:{port}/{key.study}/#{rater}")  # the code is filled in
+        browser.until("document.body.dataset.section == 'start'")
+        browser.click("document.querySelector('#enter button')")
+        vote(0)
+        browser.until("document.body.dataset.said == '1 answer has arrived'")
+        assert kept() == 1
+    vote(1)
+    browser.until("document.body.dataset.said?.includes('cannot be reached')", seconds=20)
+    vote(2)
+    assert kept() == 1
+    with being_served(copy, port):
+        browser.until("document.body.dataset.said == '3 answers have arrived'", seconds=20)
+        assert kept() == 3
 
 
 def test_the_page_fits_a_desktop_and_a_phone(tab: Tab, folder: Path) -> None:

@@ -141,11 +141,12 @@ def read(
         ValueError: If a file holds no answers to this study, or two are of the same rater, or no rater's answers count.
     """
     from videogpa.storage.files import write_text
-    from videogpa.study import answers, make, results
+    from videogpa.study import answers, results
     from videogpa.study import scores as study_scores
+    from videogpa.study.records import KEY
 
     files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    keys = [Path(key)] if key is not None else [path / make.KEY for path in files if (path / make.KEY).is_file()]
+    keys = [Path(key)] if key is not None else [path / KEY for path in files if (path / KEY).is_file()]
     if not keys:
         raise InvalidInput("which study? Name its key with --key study/key.json, or the study's folder in place of the files")
     known = answers.read_key(keys[0])

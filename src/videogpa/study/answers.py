@@ -7,8 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from videogpa.errors import InvalidInput, MissingInput, problems
-from videogpa.study.make import ANSWERS, KEY
-from videogpa.study.records import Answers, Key
+from videogpa.study.records import ANSWERS, KEY, Answers, Key
 from videogpa.text_files import DoubledKey, is_folder, plural, read_text, shown, without_doubles
 
 LARGEST_KEY, LARGEST_ANSWERS = 256 << 20, 8 << 20  # bytes

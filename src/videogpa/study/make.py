@@ -19,13 +19,9 @@ from videogpa.storage.files import atomic_folder, write_text
 from videogpa.storage.run_folder import RunFolder
 from videogpa.study.clips import write_pair
 from videogpa.study.design import Contest, choose_contests, code, number_of_checks, plan_raters
-from videogpa.study.records import QUESTIONS, SCRAMBLED, Item, Key, Trial
+from videogpa.study.records import INDEX, KEY, MEDIA, PAGE, QUESTIONS, SCRAMBLED, Item, Key, Trial
 from videogpa.text_files import plural, shown
 
-PAGE, KEY, ANSWERS, MEDIA = "page", "key.json", "answers", "clips"
-"""What a study's folder holds: the folder for raters, the key, the answers that `study serve` collects; the page's videos."""
-
-INDEX = "study.html"
 MOST_RATERS, MOST_PAIRS = 1000, 1000
 
 _log = logging.getLogger(__name__)

@@ -7,6 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+PAGE, KEY, ANSWERS, MEDIA, INDEX = "page", "key.json", "answers", "clips", "study.html"
+"""What a study's folder holds: the folder for raters, the key, the answers that `study serve` collects; and what the folder for
+raters holds: videos and the page."""
+
 QUESTIONS = {"space": "Whose space holds together better?", "overall": "Which is better overall?"}
 """What raters are asked of every pair of clips, by the question's name."""
 

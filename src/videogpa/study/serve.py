@@ -21,14 +21,14 @@ from filelock import FileLock, Timeout
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.storage.files import is_leftover, remove, write_text
 from videogpa.study.answers import check_answers, parse_json, read_answers, read_key
-from videogpa.study.make import ANSWERS, INDEX, MEDIA, PAGE
-from videogpa.study.records import Answers, Key
+from videogpa.study.records import ANSWERS, INDEX, MEDIA, PAGE, Answers, Key
 from videogpa.text_files import shown
 
 HOST, PORT = "127.0.0.1", 8437
 LARGEST = 1 << 20  # bytes of a rater's answers
 _PATIENCE = 30  # seconds that a request may keep the server waiting
 _AT_ONCE = 1 << 16  # bytes
+_LENGTH = re.compile(r"[0-9]{1,12}")
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
     timeout = _PATIENCE
+    _sent = b""
     server_version, sys_version = "videogpa", ""
 
     def do_GET(self) -> None:
@@ -113,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, granted: Callable[[], None]) -> None:
         try:
+            self._sent = self._read()
             if self.headers.get("Host") not in self.server.names:
                 raise Refused(HTTPStatus.MISDIRECTED_REQUEST, f"this server is called {self.server.names[0]}")
             granted()
@@ -126,6 +128,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             _log.warning("a request could not be answered: %s", error)
             self._text(HTTPStatus.INTERNAL_SERVER_ERROR, "the answers could not be written")
+
+    def _read(self) -> bytes:
+        """Return what was sent, or a part that is larger than it may be: a refusal arrives only after what was sent is read."""
+        length = self.headers.get("Content-Length", "")
+        return self.rfile.read(min(int(length), 4 * LARGEST)) if _LENGTH.fullmatch(length) else b""
 
     def _get(self) -> None:
         study = self.server.collection.key.study
@@ -147,13 +154,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
         length = self.headers.get("Content-Length", "")
-        if not re.fullmatch(r"[0-9]{1,12}", length):
+        if not _LENGTH.fullmatch(length):
             raise Refused(HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length")
         if int(length) > LARGEST:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"answers may have {LARGEST:,} bytes, got {int(length):,}")
-        content = self.rfile.read(int(length))
         try:
-            text = content.decode()
+            text = self._sent.decode()
         except UnicodeDecodeError:
             raise InvalidInput("the request is not UTF-8 text") from None
         answers = self.server.collection.take(parse_json(text, "the request", "a rater's answers"))
@@ -181,8 +187,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _text(self, status: HTTPStatus, text: str) -> None:
         content = text.encode()
-        if status >= HTTPStatus.BAD_REQUEST:
-            self.close_connection = True  # what was sent with the request may not have been read
         self._head(status, "text/plain; charset=utf-8", len(content))
         self.end_headers()
         self.wfile.write(content)
@@ -195,8 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cache-Control", "no-store")
         self.send_header("Referrer-Policy", "no-referrer")
-        if self.close_connection:
-            self.send_header("Connection", "close")
+        self.send_header("Connection", "close")
 
     def log_message(self, format: str, *values: object) -> None:
         """Say nothing: what goes wrong is said where it does."""

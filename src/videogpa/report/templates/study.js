@@ -48,8 +48,8 @@
     try {
       const count = answers().answers.length;
       unsent = false;
-      const reply = await fetch("answers", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(answers()) });
-      if (reply.ok) say(`${count} answers have arrived`);
+      const reply = await fetch("answers", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(answers()), signal: AbortSignal.timeout(20000) });
+      if (reply.ok) say(`${count} ${count === 1 ? "answer has" : "answers have"} arrived`);
       else if (reply.status < 500) say(`not taken: ${await reply.text()}`);
       else throw new Error(reply.statusText);
     } catch {
