@@ -17,5 +17,8 @@ LPIPS_NET: Literal["alex", "vgg"] = "alex"
 Reading = Literal["static", "dynamic"]
 """How a clip's scene is read: whether whatever moves is broken, or may move."""
 
+Overlays = Literal["leave_out", "keep"]
+"""What is done with bars, logos, subtitles and watermarks that are found burnt into a clip."""
+
 Settings = Mapping[str, Any] | Sequence[str]
 """Settings by name: `{"train.steps": 20}`, or as on the command line, `["train.steps=20"]`, with values in YAML."""

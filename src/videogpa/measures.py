@@ -185,6 +185,10 @@ MEASURES: dict[str, Measure] = {
         "of a long clip: median distance of two windows' points, at their worst join",
         "depths",
     ),
+    "bars_share": Measure("bars", None, "share of the frames that are bars at the border; they were cut off before all else"),
+    "overlay_share": Measure(
+        "overlays", None, "share of the pixels that were left out since something is burnt in: a logo, a subtitle, a watermark"
+    ),
     "blur": Measure(
         "blur", None, "share of the differences between neighbouring pixels that is left when the median frame is blurred"
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videogpa import arrays
@@ -36,6 +36,8 @@ class Reconstruction:
     reason: str | None = None
     frames: tuple[int, ...] | None = None
     """Positions in `CriticInput.frames` of the frames that are here, from critics that may leave out judged ones."""
+    left_out: Bool[Tensor, "frames height width"] | None = None
+    """Pixels that show no scene, such as a burnt-in logo: they leave the point cloud and every error."""
     measures: Mapping[str, float | int] = field(default_factory=dict)
     """Measures of the critic itself: `registered`, `points`, `focal_widths`, `epipolar`, ... (columns of `Score`)."""
 

@@ -181,6 +181,8 @@ class Score(Row):
     parallax: float | None = None
     homography_loo: float | None = None
     join_error: float | None = None
+    bars_share: float | None = None
+    overlay_share: float | None = None
     blur: float | None = None
     repetition: float | None = None
     reliability: Reliability | None = None

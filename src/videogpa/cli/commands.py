@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading, Settings
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Overlays, Reading, Settings
 from videogpa.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def score_files(
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
     scene: Reading | None = None,
     masks: str | Path | None = None,
+    overlays: Overlays = "leave_out",
     out: str | Path = "scores",
     workers: int | None = None,
     ray: str | None = None,
@@ -65,6 +66,8 @@ def score_files(
             something may move, static where whatever moves is broken.
         masks: A folder of masks of what moves, in place of what would be found: pictures, videos or folders of numbered
             pictures, named as the clips, black where nothing moves. Implies --scene dynamic.
+        overlays: What to do with what is burnt in: bars are cut off, and logos, subtitles and watermarks leave the cloud and
+            all errors; or keep it all, as the paper does.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -96,6 +99,7 @@ def score_files(
         anchors=anchors,
         lpips_net=lpips_net,
         scene=_reading(scene, masks),
+        overlays=overlays,
     )
     count = 1 if workers is None else workers
     return score.score_files(names, config, Path(out), workers_config(count, ray), None if masks is None else Path(masks))
@@ -118,6 +122,7 @@ def compare(
     lpips_net: Literal["alex", "vgg"] = LPIPS_NET,
     scene: Reading | None = None,
     masks: str | Path | None = None,
+    overlays: Overlays = "leave_out",
     out: str | Path = "comparison",
     workers: int | None = None,
     ray: str | None = None,
@@ -151,6 +156,8 @@ def compare(
             something may move, static where whatever moves is broken.
         masks: A folder of masks of what moves, in place of what would be found: pictures, videos or folders of numbered
             pictures, named as the clips, black where nothing moves. Implies --scene dynamic.
+        overlays: What to do with what is burnt in: bars are cut off, and logos, subtitles and watermarks leave the cloud and
+            all errors; or keep it all, as the paper does.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -182,6 +189,7 @@ def compare(
         anchors=anchors,
         lpips_net=lpips_net,
         scene=_reading(scene, masks),
+        overlays=overlays,
     )
     methods = stage.methods_of(names, base if by_file else None)
     count = 1 if workers is None else workers
@@ -243,11 +251,14 @@ def _score_config(
     anchors: int,
     lpips_net: Literal["alex", "vgg"],
     scene: Reading | None,
+    overlays: Overlays,
 ) -> "ScoreConfig":
     """Return the settings of scoring that the flags of a command ask for; see `score_files` for what they mean."""
     from videogpa.config import paper_protocol, parse_settings, score_config
 
-    protocol: dict[str, Any] = {"critic": critic, "frames": frames, "lpips_net": lpips_net, "options": {}}
+    protocol: dict[str, Any] = {
+        "critic": critic, "frames": frames, "lpips_net": lpips_net, "options": {}, "overlays": overlays,
+    }  # fmt: skip
     if paper:
         protocol = paper_protocol(critic)
         if frames != protocol["frames"] and frames != FRAMES:

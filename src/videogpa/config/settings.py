@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
 from videogpa.config.training import TrainConfig
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Overlays, Reading
 from videogpa.measures import MEASURES
 from videogpa.records import MOST_SCENE_PIXELS, Reliability, Style, check_pixels
 from videogpa.registry import CRITICS, MODELS, check_options
@@ -202,6 +202,9 @@ class ScoreConfig(Config):
     scene: Reading | None = None
     """Name every pixel still, moving, broken or unseen: with `dynamic` something may move, with `static` whatever moves is
     broken. Default: pixels are not named, and the columns of shares, background and subject stay empty."""
+
+    overlays: Overlays = "leave_out"
+    """Logos, subtitles and watermarks leave the cloud and all errors, and bars are cut off; or `keep`, as in the paper."""
 
     @field_validator("critic")
     @classmethod

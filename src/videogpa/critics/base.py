@@ -58,6 +58,9 @@ class CriticInput:
     moving: Bool[Tensor, "frames mask_height mask_width"] | None = None
     """What moves by itself, at any size. A critic that matches features finds its cameras without it; others need not look."""
 
+    overlay: Bool[Tensor, "frames mask_height mask_width"] | None = None
+    """What is burnt into the frames, at any size. As with `moving`, features there say nothing about the cameras."""
+
     def __post_init__(self) -> None:
         count = len(self.frames)
         judged = tuple(self.judged) or tuple(range(count))

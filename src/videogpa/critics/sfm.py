@@ -142,7 +142,7 @@ class SfmCritic:
         """
         if len(clip.judged) < MIN_JUDGED:
             raise ReconstructionFailed(f"{len(clip.judged)} frames to judge; structure from motion needs at least {MIN_JUDGED}")
-        matched = _match(_prepare(clip.frames), clip.judged, clip.moving)
+        matched = _match(_prepare(clip.frames), clip.judged, (clip.moving, clip.overlay))
         measures: dict[str, float | int] = {}
         error = epipolar_error(matched.features, matched.consecutive)
         if error is not None:
@@ -192,10 +192,13 @@ def _resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resized
 
 
-def _match(frames: _Prepared, wanted: Sequence[int], moving: Bool[Tensor, "frames mask_height mask_width"] | None) -> _Matched:
+def _match(
+    frames: _Prepared, wanted: Sequence[int], left_out: Sequence[Bool[Tensor, "frames mask_height mask_width"] | None]
+) -> _Matched:
     features = parallel_map(detect, frames.large)
-    if moving is not None:
-        features = [outside(one, mask, *frames.large[0].shape) for one, mask in zip(features, moving.numpy(), strict=True)]
+    for masks in left_out:
+        if masks is not None:
+            features = [outside(one, mask, *frames.large[0].shape) for one, mask in zip(features, masks.numpy(), strict=True)]
     asked = sorted({*frame_pairs(len(features)), *pairwise(wanted)})
     return _Matched(frames, features, match_all(features, asked, guessed_camera(*frames.large[0].shape)), wanted)
 

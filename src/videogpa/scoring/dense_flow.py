@@ -22,13 +22,14 @@ WIDTH = 256
 
 
 def grey_frames(
-    frames: Float[Tensor, "frames 3 height width"], aspect: float | None = None
+    frames: Float[Tensor, "frames 3 height width"], aspect: float | None = None, side: int = WIDTH
 ) -> list[UInt8[np.ndarray, "small_height small_width"]]:
-    """Return frames in grey, 0 to 255, with a long side of `WIDTH` pixels.
+    """Return frames in grey, 0 to 255, with a long side of 256 pixels.
 
     Args:
         frames: RGB in [0, 1].
         aspect: Width by height, where a critic looks at the middle of the frames only. Default: all of each frame.
+        side: Another long side, in pixels.
     """
     height, width = frames.shape[2:]
     if aspect is not None and abs(width / height / aspect - 1) > SAME_ASPECT:
@@ -36,8 +37,8 @@ def grey_frames(
         left, top = (width - across) // 2, (height - down) // 2
         frames = frames[:, :, top : top + down, left : left + across]
         height, width = down, across
-    size = tuple(round(side * WIDTH / max(height, width)) for side in (width, height))
-    shrink = cv2.INTER_AREA if max(height, width) > WIDTH else cv2.INTER_LINEAR
+    size = tuple(round(length * side / max(height, width)) for length in (width, height))
+    shrink = cv2.INTER_AREA if max(height, width) > side else cv2.INTER_LINEAR
 
     def one(frame: Tensor) -> UInt8[np.ndarray, "small_height small_width"]:
         picture = cv2.resize(np.ascontiguousarray(frame.permute(1, 2, 0).numpy(force=True)), size, interpolation=shrink)

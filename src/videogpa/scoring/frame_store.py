@@ -52,6 +52,8 @@ class FrameStore:
             }
             if reconstruction.points is not None:
                 tensors["points"] = reconstruction.points[frame]
+            if reconstruction.left_out is not None:
+                tensors["left_out"] = reconstruction.left_out[frame]
             self._save({name: tensor.contiguous().cpu() for name, tensor in tensors.items()})
             self._intrinsics.append(reconstruction.intrinsics[frame].cpu())
             self._camera_from_world.append(reconstruction.camera_from_world[frame].cpu())
@@ -67,6 +69,7 @@ class FrameStore:
             intrinsics=torch.stack([self._intrinsics[frame] for frame in frames]),
             camera_from_world=torch.stack([self._camera_from_world[frame] for frame in frames]),
             points=stacked.get("points"),
+            left_out=stacked.get("left_out"),
         )
 
     def _save(self, tensors: dict[str, Tensor]) -> None:

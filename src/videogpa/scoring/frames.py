@@ -64,7 +64,7 @@ def read_clip(video: Video, total: int, count: int, critic: Critic, scene: Scene
     """
     given = min(total, max(count, critic.frames_to_read(count)))
     indices = sample_indices(total, given)
-    return CriticInput(_read(video, indices), tuple(sample_indices(given, count)), scene, tuple(indices))
+    return CriticInput(read_at(video, indices), tuple(sample_indices(given, count)), scene, tuple(indices))
 
 
 def read_window(video: Video, wanted: Sequence[int], critic: Critic, scene: Scene | None = None) -> CriticInput:
@@ -78,7 +78,7 @@ def read_window(video: Video, wanted: Sequence[int], critic: Critic, scene: Scen
     between = {wanted[0] + offset for offset in sample_indices(span, given)} if given > len(wanted) else set()
     indices = sorted(between | set(wanted))
     judged = tuple(indices.index(index) for index in wanted)
-    return CriticInput(_read(video, indices), judged, scene, tuple(indices))
+    return CriticInput(read_at(video, indices), judged, scene, tuple(indices))
 
 
 def read_between(video: Video, total: int, clip: CriticInput) -> tuple[Float[Tensor, "frames 3 height width"], tuple[int, ...]]:
@@ -93,9 +93,15 @@ def read_between(video: Video, total: int, clip: CriticInput) -> tuple[Float[Ten
     given = clip.frame_indices or tuple(range(total))
     between = sample_indices(total, min(total, STEPS * (len(clip.judged) - 1) + 1))
     indices = sorted({*given, *between})
-    return _read(video, indices), tuple(indices)
+    return read_at(video, indices), tuple(indices)
 
 
-def _read(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 height width"]:
-    """Files of 4K and larger would take gigabytes: their frames are scaled down as they are decoded. Critics work at less."""
+def read_at(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 height width"]:
+    """Return frames of ascending indices.
+
+    Files of 4K and larger would take gigabytes: their frames are scaled down as they are decoded. Critics work at less.
+
+    Raises:
+        UnreadableVideo: If a file cannot be read.
+    """
     return read_frames_at(video, indices, scale_down=True) if isinstance(video, Path) else video[list(indices)]

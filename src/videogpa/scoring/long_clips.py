@@ -26,6 +26,7 @@ from videogpa.maths.exposure import gains_of
 from videogpa.maths.render import one_thread
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Scene
+from videogpa.scoring.burnt_in import BurntIn
 from videogpa.scoring.frame_store import FrameStore
 from videogpa.scoring.frames import Video, read_window
 from videogpa.scoring.lpips import Lpips
@@ -93,6 +94,7 @@ def reconstruct_in_windows(
     window: int,
     overlap: int,
     scene: Scene | None = None,
+    burnt_in: BurntIn | None = None,
 ) -> Segments:
     """Reconstruct frames of a video in windows, and keep what fits together on the disk.
 
@@ -106,7 +108,10 @@ def reconstruct_in_windows(
         window: Frames of a window.
         overlap: Frames that a window shares with the next.
         scene: The scene of the miniature world that the clip was made for, if it was.
+        burnt_in: What is burnt into the clip and left out; nothing by default.
     """
+    burnt_in = burnt_in or BurntIn()
+    critic = burnt_in.seen_by(critic)
     segments: list[Segment] = []
     failures: list[ReconstructionFailed] = []
     flow: list[float] = []
@@ -114,7 +119,7 @@ def reconstruct_in_windows(
     windows = plan_windows(len(indices), window, overlap)
     with progress("windows", len(windows)) as advance:
         for frames, kept in _with_kept(windows):
-            clip = read_window(video, [indices[frame] for frame in frames], critic, scene)
+            clip = burnt_in.uncovered(read_window(video, [indices[frame] for frame in frames], critic, scene))
             flow += _flow_of(clip, frames, kept)
             try:
                 reconstruction = _reconstruct_whole(critic, clip, frames)
@@ -245,4 +250,5 @@ def _stacked(a: Reconstruction, b: Reconstruction) -> Reconstruction:
         intrinsics=torch.cat([a.intrinsics, b.intrinsics]),
         camera_from_world=torch.cat([a.camera_from_world, b.camera_from_world]),
         points=None,  # the cloud has them
+        left_out=None if a.left_out is None or b.left_out is None else torch.cat([a.left_out, b.left_out]),
     )

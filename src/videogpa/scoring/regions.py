@@ -139,9 +139,12 @@ def _at_size(reconstruction: Reconstruction, height: int, width: int) -> Reconst
         interpolate(part[:, None], (height, width), mode="nearest")[:, 0]
         for part in (reconstruction.depth, reconstruction.confidence)
     )
-    points = reconstruction.points
+    points, left_out = reconstruction.points, reconstruction.left_out
     return replace(
         reconstruction,
+        left_out=None
+        if left_out is None
+        else interpolate(left_out[:, None].float(), (height, width), mode="nearest")[:, 0] > 0,
         images=interpolate(reconstruction.images, (height, width), mode="area"),
         depth=depth,
         confidence=confidence,
@@ -156,7 +159,7 @@ def _named(
     judged: Sequence[int],
     found: Sequence[Bool[np.ndarray, "height width"]],
 ) -> UInt8[Tensor, "frames height width"]:
-    """Return the names, given what moves by itself."""
+    """Return the names, given what moves by itself; what is left out of the reconstruction is unseen."""
     moves = torch.from_numpy(np.stack(found))
     render = _render_without(reconstruction, moves)
     named = []
@@ -170,7 +173,8 @@ def _named(
         name[wrong] = BROKEN
         name[mask] = np.where(_keeps_its_looks(flow, judged, place, mask), MOVING, BROKEN)[mask]
         named.append(torch.from_numpy(name))
-    return torch.stack(named)
+    names = torch.stack(named)
+    return names if reconstruction.left_out is None else names.masked_fill(reconstruction.left_out.cpu(), UNSEEN)
 
 
 def _confirmed(
@@ -211,7 +215,9 @@ def _render_without(reconstruction: Reconstruction, left_out: Bool[Tensor, "fram
     kept = torch.where(left_out.to(reconstruction.confidence.device), 0, reconstruction.confidence)
     without = replace(reconstruction, confidence=kept)
     cloud = cloud_of(without)
-    return render_leave_one_out(without, cloud=cloud, calibration=calibrate(without, cloud))
+    render = render_leave_one_out(without, cloud=cloud, calibration=calibrate(without, cloud))
+    hidden = reconstruction.left_out
+    return render if hidden is None else Render(render.images, render.covered & ~hidden)
 
 
 def _opened(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:

@@ -75,6 +75,7 @@ DOUBTS: tuple[Doubt, ...] = (
     Doubt("the texture repeats itself", lambda n: n.get("repetition", 0) > REPETITIVE),
     Doubt("much of the frame has no texture", lambda n: n.get("bare", 0) > BARE),
     Doubt("the frames have little contrast", lambda n: n.get("contrast", 1) < LITTLE_CONTRAST),
+    Doubt("something is burnt into the picture", lambda n: n.get("overlay_share", 0) > 0),
     Doubt("few frames were judged", lambda n: n["frames"] < FEW_FRAMES),
 )
 """All doubts, in the order in which a row names them. Reflections are none: no number tells them from moving things. Nor is an

@@ -199,33 +199,48 @@ def frame_errors(
     Returns:
         The errors, one value for each frame (`FrameErrors`), and the leave-one-out render that some of them came from.
     """
-    frames = reconstruction.images[_views(reconstruction, views)]
+    shown = _views(reconstruction, views)
+    frames = reconstruction.images[shown]
+    counted = None if reconstruction.left_out is None else ~reconstruction.left_out[shown]
 
     def left_out() -> tuple[dict[str, Float[Tensor, " views"]], Render]:
         render = render_leave_one_out(reconstruction, views=views, cloud=cloud, calibration=calibration)
-        return leave_one_out_errors(render, frames, lpips), render
+        if counted is not None:
+            render = Render(render.images, render.covered & counted)
+        return leave_one_out_errors(render, frames, lpips, counted), render
 
     def paper() -> tuple[dict[str, Float[Tensor, " views"]], Render]:
         render = render_splat(reconstruction, views=views, cloud=cloud)
-        return paper_errors(render, frames, lpips), render
+        return paper_errors(render, frames, lpips, counted), render
 
     (ours, render), (papers, _) = _both(left_out, paper, frames.device)
     return {**papers, **ours}, render
 
 
 def paper_errors(
-    render: Render, frames: Float[Tensor, "frames 3 height width"], lpips: Lpips
+    render: Render,
+    frames: Float[Tensor, "frames 3 height width"],
+    lpips: Lpips,
+    counted: Bool[Tensor, "frames height width"] | None = None,
 ) -> dict[str, Float[Tensor, " frames"]]:
-    """Return `mse, lpips, ssim` of each frame against its render."""
-    seen = render.images
-    return {"mse": images.mse(seen, frames), "lpips": lpips(seen, frames), "ssim": images.ssim(seen, frames)}
+    """Return `mse, lpips, ssim` of each frame against its render, over all pixels or those that are counted."""
+    parts = render.images, frames, counted
+    return {"mse": images.mse(*parts), "lpips": lpips(*parts), "ssim": images.ssim(*parts)}
 
 
 def leave_one_out_errors(
-    render: Render, frames: Float[Tensor, "frames 3 height width"], lpips: Lpips
+    render: Render,
+    frames: Float[Tensor, "frames 3 height width"],
+    lpips: Lpips,
+    counted: Bool[Tensor, "frames height width"] | None = None,
 ) -> dict[str, Float[Tensor, " frames"]]:
-    """Return `loo_coverage, loo_mse, loo_lpips` of each frame, the errors over its covered pixels; nan where it has none."""
+    """Return `loo_coverage, loo_mse, loo_lpips` of each frame, the errors over its covered pixels; nan where it has none.
+
+    The coverage is a share of all pixels, or of those that are counted.
+    """
     coverage = render.covered.float().mean((1, 2))
+    if counted is not None:
+        coverage = coverage / counted.float().mean((1, 2)).clamp(min=1e-6)
     judged = coverage > 0
     mse, distance = torch.full_like(coverage, torch.nan), torch.full_like(coverage, torch.nan)
     if bool(judged.any()):

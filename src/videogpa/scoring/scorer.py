@@ -11,12 +11,13 @@ from typing import Any, Literal
 import torch
 
 from videogpa.config import ScoreConfig, score_config
-from videogpa.critics.base import Critic, ReconstructionFailed
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Reading
+from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Overlays, Reading
 from videogpa.errors import InvalidInput
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Prompt, Scene, Score
 from videogpa.registry import CRITICS, build
+from videogpa.scoring.burnt_in import BurntIn, find_burnt_in
 from videogpa.scoring.by_regions import Between, score_by_regions
 from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
@@ -58,6 +59,8 @@ class Scorer:
         lpips_net: The network of the perceptual distance. `"vgg"` is the paper's, and is downloaded on first use.
         scene: Name every pixel still, moving, broken or unseen, and measure background and subjects apart: `"dynamic"` where
             something may move, `"static"` where whatever moves is broken. By default pixels are not named.
+        overlays: `"leave_out"` looks for bars and for what is burnt into the picture (logos, subtitles, watermarks), and leaves
+            both out of all that is measured; `"keep"` does not, as the paper.
 
     Raises:
         ValueError: If a name is unknown or a number impossible.
@@ -79,6 +82,7 @@ class Scorer:
         anchors: int = ANCHORS,
         lpips_net: Net = LPIPS_NET,
         scene: Reading | None = None,
+        overlays: Overlays = "leave_out",
     ) -> None:
         self.config = score_config(
             critic=critic,
@@ -89,6 +93,7 @@ class Scorer:
             anchors=anchors,
             lpips_net=lpips_net,
             scene=scene,
+            overlays=overlays,
         )
         self._critic: Critic | None = build(CRITICS, critic, self.config.options)
         self._lpips: Lpips | None = None
@@ -105,6 +110,7 @@ class Scorer:
             anchors=config.anchors,
             lpips_net=config.lpips_net,
             scene=config.scene,
+            overlays=config.overlays,
         )
 
     def score(self, video: Given, *, masks: Masks | None = None) -> Score:
@@ -147,36 +153,39 @@ class Scorer:
             raise InvalidInput("masks say what moves by itself: they are for a scorer with scene='dynamic'")
         video, scene = opened(video), prompt.scene if prompt else None
         regions: Regions | None = None
+        burnt_in = BurntIn()
         flow: float | None = None  # known before the reconstruction, so that a clip without geometry has it too
         try:
             total, count = self._frames_of(video)
             if count <= self.config.window:
-                given = read_clip(video, total, count, self.critic, scene)
+                burnt_in, given = self._uncovered(video, total, read_clip(video, total, count, self.critic, scene))
+                critic = burnt_in.seen_by(self.critic)
                 flow = mean_flow(given.judged_frames)
                 if reading is None:
-                    scores = score_reconstruction(self.critic.reconstruct(given), self.lpips)
+                    scores = score_reconstruction(critic.reconstruct(given), self.lpips)
                 else:
                     frames, indices = read_between(video, total, given)
-                    known = None if masks is None else read_masks(masks, total, indices)
-                    between = Between(frames, indices, known)
-                    scores, regions = score_by_regions(self.critic, given, between, self.lpips, dynamic=reading == "dynamic")
+                    known = None if masks is None else burnt_in.without_bars(read_masks(masks, total, indices))
+                    between = Between(burnt_in.bars.cut(frames), indices, known)
+                    scores, regions = score_by_regions(critic, given, between, self.lpips, dynamic=reading == "dynamic")
             elif masks is not None:
                 raise ReconstructionFailed(
                     f"masks are used for clips of up to {self.config.window} judged frames (`window`); this one has {count}"
                 )
             else:
                 with temporary_folder() as folder:
-                    segments = self._in_windows(video, sample_indices(total, count), scene, folder)
+                    burnt_in = self._burnt_in(video, total, scene)
+                    segments = self._in_windows(video, sample_indices(total, count), scene, burnt_in, folder)
                     flow = segments.flow
                     scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
         except UnreadableVideo as error:
             return ScoredClip(self._row(clip, status="unreadable", reason=error.reason))
         except TooSmall as error:
-            return ScoredClip(self._row(clip, status="failed", reason=str(error), flow=flow))
+            return ScoredClip(self._row(clip, status="failed", reason=str(error), flow=flow, **burnt_in.columns))
         except ReconstructionFailed as failure:
-            measured = {"status": failure.status, "reason": failure.reason, **failure.measures}
+            measured = {"status": failure.status, "reason": failure.reason, **failure.measures, **burnt_in.columns}
             return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **measured))
-        columns = {**scores.columns(), **(regions.columns() if regions else {})}
+        columns = {**scores.columns(), **burnt_in.columns, **(regions.columns() if regions else {})}
         row = self._row(clip, flow=flow, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **columns)
         return ScoredClip(row, scores.shown, scores.render, regions)
 
@@ -194,7 +203,9 @@ class Scorer:
         """
         video = opened(video)
         total, count = self._frames_of(video)
-        return self.critic.reconstruct(read_clip(video, total, count, self.critic, prompt.scene if prompt else None))
+        clip = read_clip(video, total, count, self.critic, prompt.scene if prompt else None)
+        burnt_in, given = self._uncovered(video, total, clip)
+        return burnt_in.seen_by(self.critic).reconstruct(given)
 
     def close(self) -> None:
         """Free the critic and the perceptual distance, and the GPU memory that they hold. The scorer cannot be used again."""
@@ -234,11 +245,21 @@ class Scorer:
         total = count_frames(video, 2 if frames == "all" else frames)
         return total, total if frames == "all" else frames
 
-    def _in_windows(self, video: Video, indices: Sequence[int], scene: Scene | None, folder: Path) -> Segments:
+    def _burnt_in(self, video: Video, total: int, scene: Scene | None, given: CriticInput | None = None) -> BurntIn:
+        """Return what is burnt into a clip; nothing in the miniature world, where all is known."""
+        nothing = self.config.overlays == "keep" or scene is not None
+        return BurntIn() if nothing else find_burnt_in(video, total, given)
+
+    def _uncovered(self, video: Video, total: int, given: CriticInput) -> tuple[BurntIn, CriticInput]:
+        found = self._burnt_in(video, total, given.scene, given)
+        return found, found.uncovered(given)
+
+    def _in_windows(
+        self, video: Video, indices: Sequence[int], scene: Scene | None, burnt_in: BurntIn, folder: Path
+    ) -> Segments:
         config = self.config
-        return reconstruct_in_windows(
-            video, indices, self.critic, folder, window=config.window, overlap=config.overlap, scene=scene
-        )
+        sizes = {"window": config.window, "overlap": config.overlap}
+        return reconstruct_in_windows(video, indices, self.critic, folder, **sizes, scene=scene, burnt_in=burnt_in)
 
     def _row(self, clip: str, **columns: object) -> Score:
         details = dict(self.critic.details) or None
@@ -255,6 +276,7 @@ def score(
     overlap: int = OVERLAP,
     options: Mapping[str, Any] | None = None,
     scene: Reading | None = None,
+    overlays: Overlays = "leave_out",
 ) -> Score:
     """Score one video. The critic is loaded for this call and freed after it: for many clips, keep a `Scorer`.
 
@@ -269,6 +291,7 @@ def score(
         overlap: Frames that a window shares with the next.
         options: The critic's own options: weights, device, ...
         scene: Name every pixel still, moving, broken or unseen, as in `Scorer`.
+        overlays: Whether what is burnt into the picture is left out, as in `Scorer`.
 
     Returns:
         The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` or `partial`;
@@ -283,6 +306,7 @@ def score(
         >>> row.status, row.loo_error, row.flow  # read a geometry number with its motion
     """
     settings: dict[str, Any] = {"window": window, "overlap": overlap, "lpips_net": lpips_net, "scene": scene}
+    settings["overlays"] = overlays
     with Scorer(critic, options=options, frames=frames, **settings) as scorer:
         return scorer.score(video)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from videogpa.maths import images
@@ -61,6 +61,8 @@ class Scores:
     error_3dcs_se: float | None = None
     loo_error_se: float | None = None
     """Both None for fewer than three frames."""
+    overlay_share: float | None = None
+    """None where nothing was left out."""
     blur: float
     repetition: float | None = None
     """None for small frames."""
@@ -153,9 +155,11 @@ def summarise(
     """
     paper = paper_summary(errors, depth_disagreements, camera_from_world)
     left_out = leave_one_out_summary(errors)
-    still = still_image_error(shown.images, lpips)
+    still = still_image_error(shown.images, lpips, shown.left_out)
     threshold = measures.get(FAILING_THRESHOLD)
     numbers = {**paper, **left_out, **standard_errors(errors), **frame_numbers(shown.images)}
+    if shown.left_out is not None:
+        numbers["overlay_share"] = float(shown.left_out.float().mean())
     if still > 0:
         numbers["explained"] = 1 - left_out["loo_error"] / still
     whole = {"frames": len(camera_from_world), "width": shown.images.shape[-1], "partial": int(status == "partial")}
@@ -176,15 +180,25 @@ def summarise(
     )
 
 
-def still_image_error(frames: Float[Tensor, "frames 3 height width"], lpips: Lpips) -> float:
+def still_image_error(
+    frames: Float[Tensor, "frames 3 height width"],
+    lpips: Lpips,
+    left_out: Bool[Tensor, "frames height width"] | None = None,
+) -> float:
     """Return the error of an explanation without geometry: one frame, the best for it, stands for all the others.
 
     The error is mse + LPIPS, as in `loo_error`; 0 for a clip of equal frames. `explained`, the share of it that the geometry
     removes, is 0 or less where the reconstruction explains no more than a still picture: for noise, and for a frozen clip, all
-    of which a still picture explains.
+    of which a still picture explains. Pixels that are left out of either frame do not count.
     """
-    errors = torch.stack([images.mse(frame.expand_as(frames), frames) for frame in frames])
+
+    def counted(number: int) -> Bool[Tensor, "frames height width"] | None:
+        return None if left_out is None else ~(left_out | left_out[number])
+
+    pictures = enumerate(frames)
+    errors = torch.stack([images.mse(frame.expand_as(frames), frames, counted(number)) for number, frame in pictures])
     best = int(errors.sum(1).argmin())
     others = torch.arange(len(frames), device=frames.device) != best
-    stills = frames[best].expand_as(frames[others])
-    return float(errors[best][others].mean() + lpips(stills, frames[others]).mean())
+    stills, mask = frames[best].expand_as(frames[others]), counted(best)
+    distance = lpips(stills, frames[others], None if mask is None else mask[others])
+    return float(errors[best][others].mean() + distance.mean())
