@@ -79,7 +79,7 @@ def _findings(findings: "Findings") -> Iterator[RenderableType]:
         table.add_column(heading, justify="left" if heading in ("arm", "against") else "right")
     for duel in findings.duels:
         shares = [f"{share:.0%}" for share in (duel.won, duel.tied, duel.lost)]
-        rate = _interval(duel.win_rate) if duel.win_rate else "all ties"
+        rate = _interval(duel.win_rate) if duel.win_rate else "too few"
         table.add_row(_name(duel.arm), _name(duel.against), *shares, rate, f"{duel.p_value:.2g}", str(duel.prompts))
     yield table
     for strength in findings.strengths:
