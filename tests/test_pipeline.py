@@ -48,6 +48,7 @@ def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterr
         "pairs.jsonl",
         "latents.jsonl",
         "evaluation.json",
+        "evaluation/base/diversity.jsonl",
     ]
     promised += ["train/metrics.jsonl", "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "report.html"]
     assert [name for name in promised if not (uninterrupted / name).is_file()] == []

@@ -30,6 +30,8 @@ class Measure:
     short: str = ""
     min_gap: float = 0.0
     """The default of `pair.min_gap` where pairs are chosen by this measure, in its unit."""
+    of: Literal["clip", "prompt"] = "clip"
+    """What has the number: a clip, or the clips of a prompt together."""
 
     @property
     def arrow(self) -> str:
@@ -157,6 +159,16 @@ MEASURES: dict[str, Measure] = {
     ),
     "motion": Measure("camera motion", None, "the paper's camera motion: mean step + 0.1 x mean rotation in radians"),
     "flow": Measure("optical flow", None, "mean optical flow between consecutive judged frames", "image widths"),
+    "dynamic_degree": Measure(
+        "dynamic degree",
+        None,
+        "mean flow of the 5 % of pixels that move most, an eighth of a second apart, in units of VBench's threshold, 6/256 "
+        "of the short side; by dense inverse search",
+    ),
+    "dynamic": Measure(
+        "dynamic clips", None, "VBench's rule on that flow: 1 if it is above the threshold for a quarter of the time, else 0"
+    ),
+    "frozen": Measure("frozen clips", "lower", "1 if flow is below a thousandth of the image's width, else 0"),
     "camera_flow": Measure(
         "camera flow", None, "with score.scene: the part of flow that is the camera's, between judged frames", "image widths"
     ),
@@ -165,6 +177,33 @@ MEASURES: dict[str, Measure] = {
         None,
         "with score.scene dynamic: how far what moves by itself moves against what stands still, averaged over all pixels",
         "image widths",
+    ),
+    # What a clip looks like, whatever its geometry: rewards have been satisfied by blur, cartoon colours and over-exposure.
+    "flicker": Measure(
+        "temporal flicker",
+        "lower",
+        "mean difference of brightness between a frame and the next one, brought back along the optical flow",
+    ),
+    "sharpness": Measure(
+        "sharpness", "higher", "change of brightness from a pixel to the next, of the median frame; it depends on the size"
+    ),
+    "saturation": Measure("saturation", None, "mean difference between the largest and the smallest colour channel"),
+    "saturation_drift": Measure(
+        "saturation drift", "lower", "change of the saturation from the first third of a clip to the last"
+    ),
+    "exposure": Measure("exposure", None, "mean brightness: 0 black, 1 white"),
+    "exposure_drift": Measure("exposure drift", "lower", "change of the exposure from the first third of a clip to the last"),
+    "diversity": Measure(
+        "diversity",
+        "higher",
+        "mean LPIPS between the clips of a prompt, frames at the same time: alignment may narrow what a model makes",
+        of="prompt",
+    ),
+    "vendi": Measure(
+        "Vendi score",
+        "higher",
+        "how many of a prompt's clips differ from each other, with 1 - LPIPS as similarity",
+        of="prompt",
     ),
     "jerk": Measure("camera jerk", "lower", "jerkiness of the camera path; independent of the scene's scale"),
     "registered": Measure("registered frames", "higher", "judged frames for which a camera was found"),

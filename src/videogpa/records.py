@@ -166,6 +166,15 @@ class Score(Row):
     unseen_share: float | None = None
     background_error: float | None = None
     subject_error: float | None = None
+    frozen: float | None = None
+    dynamic: float | None = None
+    dynamic_degree: float | None = None
+    flicker: float | None = None
+    sharpness: float | None = None
+    saturation: float | None = None
+    saturation_drift: float | None = None
+    exposure: float | None = None
+    exposure_drift: float | None = None
     camera_flow: float | None = None
     subject_flow: float | None = None
     failing: float | None = None
@@ -223,6 +232,15 @@ class Latents(Row):
     condition: str
 
 
+class Diversity(Row):
+    """How much the clips of one prompt differ; see `scoring.diversity`. Without numbers where one of them cannot be read."""
+
+    prompt: str
+    clips: int
+    diversity: float | None = None
+    vendi: float | None = None
+
+
 class Change(BaseModel):
     """The base and the aligned model compared by one measure, paired on prompt and seed.
 
@@ -244,8 +262,16 @@ class Change(BaseModel):
     verdict: Verdict
 
 
-TrainingOutcome = Literal["better", "explained by less motion", "worse", "unclear", "too few prompts"]
-"""Whether a training reached its aim, which is better geometry at equal motion."""
+TrainingOutcome = Literal[
+    "better",
+    "explained by less motion",
+    "paid for with quality",
+    "paid for with diversity",
+    "worse",
+    "unclear",
+    "too few prompts",
+]
+"""Whether a training reached its aim, which is better geometry at equal motion, quality and diversity."""
 
 
 class Relative(BaseModel):
@@ -268,6 +294,12 @@ class Outcome(BaseModel):
     """The measure of geometry that determines the verdict."""
     geometry: Relative
     motion: dict[str, Relative]
+    quality: dict[str, Relative] = Field(default_factory=dict)
+    """Changes of sharpness, flicker and colours, of clips that have them."""
+    diversity: Relative | None = None
+    """The change of how much the clips of a prompt differ from each other; None where prompts have one clip."""
+    lost: tuple[str, ...] = ()
+    """The measures that got too much worse for a gain of geometry to count."""
     failing: tuple[float, float] | None
     """The shares of failing clips of the base and the aligned model, if the critic can detect failing clips."""
     n: int

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from attempts import run_shell
 
 import videogpa
 from videogpa.cli import commands
+from videogpa.config import ScoreConfig
 from videogpa.errors import InvalidInput, MissingInput
-from videogpa.records import Comparison, Scene, Score
+from videogpa.records import Change, Comparison, Scene, Score
 from videogpa.report.tables import write_csv
-from videogpa.stages.compare import Methods, from_csv, from_folders, from_prompts, relative_change
+from videogpa.stages.compare import Methods, compare, from_csv, from_folders, from_prompts, relative_change
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.video import write_video
@@ -132,6 +134,27 @@ def test_clips_of_the_world_from_the_command_to_the_page(tmp_path: Path):
 def test_clips_in_one_folder_can_be_samples_of_one_prompt():
     methods = Methods({"a": {"p/0": Path("x"), "p/1": Path("y")}, "b": {"p/0": Path("z")}})
     assert methods.matched("b") == ["p/0"]
+
+
+def test_how_much_the_samples_of_a_prompt_differ_is_compared(tmp_path: Path) -> None:
+    for number, (method, prompt, sample) in enumerate(product(("base", "narrow"), "pq", "01")):
+        seed = number if method == "base" else ord(prompt)  # of one method all samples are the same
+        noise = torch.rand(6, 3, 48, 64, generator=torch.Generator().manual_seed(seed))
+        write_video(tmp_path / method / prompt / f"{sample}.mkv", noise, fps=8)
+    methods = from_folders([str(tmp_path / "base"), str(tmp_path / "narrow")])
+
+    def changes() -> dict[str, Change]:
+        found = compare(methods, ScoreConfig(critic="sfm", frames=4), tmp_path / "out", by_folder=True)
+        return found.methods["narrow"].findings.changes
+
+    first = changes()
+    assert first["diversity"].aligned == pytest.approx(0, abs=1e-6)
+    assert first["diversity"].base > 0.05
+    assert (first["diversity"].n, first["vendi"].aligned) == (2, pytest.approx(1))
+    assert first["vendi"].base > 1.05
+    rows = manifests.diversity(RunFolder(tmp_path / "out")).rows()
+    assert [(row.prompt, row.clips) for row in rows] == [(f"{m}: {p}", 2) for m in ("base", "narrow") for p in "pq"]
+    assert changes() == first
 
 
 def test_a_table_names_clips_as_scores_csv_does(tmp_path: Path) -> None:

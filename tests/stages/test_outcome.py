@@ -7,19 +7,22 @@ from rich.console import Console, RenderableType
 
 from videogpa.cli import summary
 from videogpa.measures import LEAST_PROMPTS, MEASURES
-from videogpa.records import CriticFindings, Evaluation, Pair, Score
+from videogpa.records import CriticFindings, Diversity, Evaluation, Pair, Score
 from videogpa.report.verdict import headline
 from videogpa.stages.evaluate import compare_scores
 
 MANY = 12
 
 
-def rows(loo: float, *, flow: float = 0.02, adherence: float = 1.0, failing: float = 0.0, prompts: int = MANY) -> list[Score]:
+def rows(
+    loo: float, *, flow: float = 0.02, adherence: float = 1.0, failing: float = 0.0, prompts: int = MANY, **looks: float
+) -> list[Score]:
     """Clips of some prompts, a little different from each other."""
     return [
         Score(
             clip=f"p{n}/0", critic="oracle", status="ok", motion=0.3, registered=9,
             loo_error=loo * (1 + 0.02 * n), flow=flow * (1 + 0.02 * n), adherence=adherence, failing=failing,
+            **{name: value * (1 + 0.01 * n) for name, value in looks.items()},
         )
         for n in range(prompts)
     ]  # fmt: skip
@@ -40,6 +43,45 @@ def test_a_gain_counts_at_equal_motion_only() -> None:
     assert outcome(base, rows(0.07, flow=0.03, adherence=1.1)) == "better"  # more motion pays for nothing
     assert outcome(base, rows(0.13)) == "worse"
     assert outcome(base, rows(0.1)) == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("measure", "kept", "lost"),
+    [("sharpness", 0.049, 0.045), ("sharpness", 0.06, 0.04), ("flicker", 0.0505, 0.055), ("flicker", 0.02, 0.06),
+     ("saturation", 0.053, 0.06), ("saturation", 0.047, 0.04), ("exposure", 0.0545, 0.056)],
+)  # fmt: skip
+def test_a_gain_that_is_paid_for_with_quality_is_none(measure: str, kept: float, lost: float) -> None:
+    base = rows(0.1, **{measure: 0.05})
+    paid = compare_scores(base, rows(0.07, **{measure: lost})).outcome
+
+    assert outcome(base, rows(0.07, **{measure: kept})) == "better"
+    assert paid is not None
+    assert (paid.verdict, paid.lost) == ("paid for with quality", (measure,))
+    assert paid.quality[measure].change == pytest.approx(lost / 0.05 - 1)
+    assert f"paid for with quality ({MEASURES[measure].label}" in headline("sfm", paid)
+    assert outcome(base, rows(0.1, **{measure: lost})) == "unclear"  # there is no gain to be paid for
+
+
+def test_a_gain_that_is_paid_for_with_diversity_is_none() -> None:
+    def spread(value: float) -> list[Diversity]:
+        return [Diversity(prompt=f"p{n}", clips=2, diversity=value * (1 + 0.01 * n), vendi=1.5) for n in range(MANY)]
+
+    found = compare_scores(rows(0.1), rows(0.07), diversity=(spread(0.3), spread(0.2)))
+    assert found.outcome is not None
+    assert found.outcome.verdict == "paid for with diversity"
+    assert found.outcome.diversity is not None
+    assert found.outcome.diversity.change == pytest.approx(-1 / 3)
+    assert found.changes["vendi"].difference == 0
+    assert "paid for with diversity (diversity −33.3 %" in headline("sfm", found.outcome)
+    kept = compare_scores(rows(0.1), rows(0.07), diversity=(spread(0.3), spread(0.29))).outcome
+    assert kept is not None
+    assert kept.verdict == "better"
+
+
+def test_subjects_that_hardly_move_have_no_motion_to_lose() -> None:
+    for subjects, verdict in ((0.004, "explained by less motion"), (0.0005, "better")):
+        moving, still = rows(0.1, subject_flow=subjects), rows(0.07, subject_flow=subjects / 2)
+        assert outcome(moving, still) == verdict
 
 
 def test_few_prompts_cannot_tell_whatever_their_interval() -> None:

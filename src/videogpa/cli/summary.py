@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHOWN = (
     *MOTIONS,  # first: a gain counts at equal motion
     *("loo_error", "background_error", "subject_error", "broken_share", "failing", "error_3dcs", "psnr", "epipolar"),
+    *("sharpness", "flicker", "saturation", "exposure", "diversity"),  # and with what a gain may have been paid for
 )
 BAR, BAR_WIDTH, HEIGHTS = "█", 30, " ▁▂▃▄▅▆▇█"
 
@@ -84,7 +85,7 @@ def all_right(findings: "list[Finding]") -> bool:
 
 def compared(result: "Comparison") -> RenderableType:
     """The table of `videogpa compare`: a line per method, geometry with motion beside it."""
-    from videogpa.report.verdict import VERDICTS, interval
+    from videogpa.report.verdict import interval, verdict
 
     table = Table(title=_name(f"against {result.base}, by critic {result.critic}"), title_justify="left", show_lines=True)
     table.caption, table.caption_justify = "changes with 95 % intervals; errors: geometric mean, lower is better", "left"
@@ -101,9 +102,7 @@ def compared(result: "Comparison") -> RenderableType:
             f"{geometry.n if geometry else 0} of {found.clips}",
         )
     verdicts = [
-        _name(
-            f"{method}: {VERDICTS[found.findings.outcome.verdict]}" if found.findings.outcome else f"{method}: not comparable"
-        )
+        _name(f"{method}: {verdict(found.findings.outcome)}" if found.findings.outcome else f"{method}: not comparable")
         for method, found in result.methods.items()
     ]
     unmatched = [
@@ -198,7 +197,7 @@ def _findings(critic: str, findings: "CriticFindings", *, own: bool) -> Iterator
     if findings.outcome is not None:
         from videogpa.report.verdict import headline
 
-        style = {"better": "green", "worse": "red", "explained by less motion": "red"}.get(findings.outcome.verdict, "")
+        style = {"better": "green", "unclear": "", "too few prompts": ""}.get(findings.outcome.verdict, "red")
         yield Text(headline(critic, findings.outcome), style=style)
 
 

@@ -254,6 +254,8 @@ class PairConfig(Config):
     @classmethod
     def _has_direction(cls, name: str) -> str:
         one_of(name, MEASURES)
+        if MEASURES[name].of != "clip":
+            raise ValueError(f"{name!r} is a measure of all clips of a prompt, so that it cannot rank them")
         if MEASURES[name].better is None:
             raise ValueError(f"{name!r} has no better direction, so that it cannot rank clips")
         return name

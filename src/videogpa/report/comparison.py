@@ -10,7 +10,7 @@ from videogpa.records import Comparison, Score
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked
 from videogpa.report.run import motion_first
-from videogpa.report.verdict import VERDICTS, interval
+from videogpa.report.verdict import interval, verdict
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def write_comparison_report(
         linked=any(shown is not None and not shown.embedded for shown in players),
         comparison=comparison,
         changes=changes,
-        verdicts=VERDICTS,
+        verdict_of=verdict,
         interval_of=interval,
         compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),
         motions=MOTIONS,

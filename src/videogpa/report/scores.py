@@ -18,6 +18,7 @@ COLUMNS = (
     *("loo_error", "loo_error_se", "background_error", "subject_error", MOTION, "motion"),
     *("still_share", "moving_share", "broken_share", "unseen_share", "loo_coverage", "loo_mse", "loo_lpips"),
     *("error_3dcs", "mse", "lpips", "psnr", "ssim", "mvcs", "epipolar", "jerk"),
+    *("camera_flow", "subject_flow", "dynamic_degree", "flicker", "sharpness", "saturation", "exposure"),
 )
 """The columns of the table, in order; those that no clip has are left out."""
 

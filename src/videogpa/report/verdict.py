@@ -1,4 +1,4 @@
-"""The verdict on a training in one sentence. It names geometry and motion together: less motion alone improves geometry."""
+"""The verdict on a training in one sentence: geometry, and what it may have been paid for with: motion, quality, diversity."""
 
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.records import Outcome, Relative
@@ -6,11 +6,20 @@ from videogpa.records import Outcome, Relative
 VERDICTS = {
     "better": "better geometry at equal motion",
     "explained by less motion": "no success: the gain is explained by less motion",
+    "paid for with quality": "no success: the gain is paid for with quality",
+    "paid for with diversity": "no success: the gain is paid for with diversity",
     "worse": "worse geometry",
     "unclear": "no clear change of geometry",
     "too few prompts": f"unclear: fewer than {LEAST_PROMPTS} prompts are too few to tell",
 }
 """`Outcome.verdict` -> what it is called in the sentence."""
+
+
+def verdict(outcome: Outcome) -> str:
+    """Return the verdict in words, with what a gain was paid for with."""
+    paid = {**outcome.quality, **({"diversity": outcome.diversity} if outcome.diversity else {})}
+    prices = [f"{MEASURES[name].label} {interval(paid[name])}" for name in outcome.lost if name in paid]
+    return VERDICTS[outcome.verdict] + (f" ({', '.join(prices)})" if outcome.verdict.startswith("paid for") else "")
 
 
 def headline(critic: str, outcome: Outcome) -> str:
@@ -29,7 +38,7 @@ def headline(critic: str, outcome: Outcome) -> str:
         if outcome.chose_pairs
         else ""
     )
-    return f"{critic}: {VERDICTS[outcome.verdict]}. {', '.join(parts)}; {outcome.n} prompts.{caution}"
+    return f"{critic}: {verdict(outcome)}. {', '.join(parts)}; {outcome.n} prompts.{caution}"
 
 
 def interval(relative: Relative) -> str:

@@ -58,12 +58,14 @@ class DenseFlow:
 
     Args:
         grey: All frames, in order of time, 0 to 255.
+        fine: Whether every pixel is refined; else every second, in a fifth of the time.
     """
 
-    def __init__(self, grey: Sequence[UInt8[np.ndarray, "height width"]]) -> None:
+    def __init__(self, grey: Sequence[UInt8[np.ndarray, "height width"]], *, fine: bool = True) -> None:
         self.grey = list(grey)
         self._method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._method.setFinestScale(0)
+        if fine:
+            self._method.setFinestScale(0)
         self._known: dict[tuple[int, int], Flow] = {}
         self._followed: dict[tuple[int, int], Bool[np.ndarray, "height width"]] = {}
 

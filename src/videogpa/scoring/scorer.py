@@ -17,9 +17,10 @@ from videogpa.errors import InvalidInput
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Prompt, Scene, Score
 from videogpa.registry import CRITICS, build
+from videogpa.scoring.appearance import appearance_of
 from videogpa.scoring.burnt_in import BurntIn, find_burnt_in
 from videogpa.scoring.by_regions import Between, score_by_regions
-from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip
+from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip, read_some
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.masks import Masks, read_masks
@@ -30,6 +31,7 @@ from videogpa.scoring.scores import score_reconstruction
 from videogpa.temporary import temporary_folder
 from videogpa.video import UnreadableVideo, sample_indices
 
+FROZEN = 0.001  # image widths: a clip whose flow is less stands still
 SHOWN = 10  # frames of a long clip that are kept for people to look at; as many as of a short one
 
 
@@ -154,13 +156,13 @@ class Scorer:
         video, scene = opened(video), prompt.scene if prompt else None
         regions: Regions | None = None
         burnt_in = BurntIn()
-        flow: float | None = None  # known before the reconstruction, so that a clip without geometry has it too
+        seen: dict[str, float] = {}  # known before the reconstruction, so that a clip without geometry has it too
         try:
             total, count = self._frames_of(video)
             if count <= self.config.window:
                 burnt_in, given = self._uncovered(video, total, read_clip(video, total, count, self.critic, scene))
                 critic = burnt_in.seen_by(self.critic)
-                flow = mean_flow(given.judged_frames)
+                seen = _motion(mean_flow(given.judged_frames)) | appearance_of(video, total, given.judged_frames)
                 if reading is None:
                     scores = score_reconstruction(critic.reconstruct(given), self.lpips)
                 else:
@@ -173,20 +175,21 @@ class Scorer:
                     f"masks are used for clips of up to {self.config.window} judged frames (`window`); this one has {count}"
                 )
             else:
+                seen = appearance_of(video, total, read_some(video, total, SHOWN))
                 with temporary_folder() as folder:
                     burnt_in = self._burnt_in(video, total, scene)
                     segments = self._in_windows(video, sample_indices(total, count), scene, burnt_in, folder)
-                    flow = segments.flow
+                    seen |= _motion(segments.flow)
                     scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
         except UnreadableVideo as error:
             return ScoredClip(self._row(clip, status="unreadable", reason=error.reason))
         except TooSmall as error:
-            return ScoredClip(self._row(clip, status="failed", reason=str(error), flow=flow, **burnt_in.columns))
+            return ScoredClip(self._row(clip, status="failed", reason=str(error), **seen, **burnt_in.columns))
         except ReconstructionFailed as failure:
-            measured = {"status": failure.status, "reason": failure.reason, **failure.measures, **burnt_in.columns}
-            return ScoredClip(self._row(clip, flow=flow, seconds=time.perf_counter() - started, **measured))
-        columns = {**scores.columns(), **burnt_in.columns, **(regions.columns() if regions else {})}
-        row = self._row(clip, flow=flow, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **columns)
+            measured = {**seen, "status": failure.status, "reason": failure.reason, **failure.measures, **burnt_in.columns}
+            return ScoredClip(self._row(clip, seconds=time.perf_counter() - started, **measured))
+        columns = {**seen, **scores.columns(), **burnt_in.columns, **(regions.columns() if regions else {})}
+        row = self._row(clip, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **columns)
         return ScoredClip(row, scores.shown, scores.render, regions)
 
     def reconstruct(self, video: Given, *, prompt: Prompt | None = None) -> Reconstruction:
@@ -264,6 +267,10 @@ class Scorer:
     def _row(self, clip: str, **columns: object) -> Score:
         details = dict(self.critic.details) or None
         return Score.model_validate({"clip": clip, "critic": self.config.critic, "details": details, **columns})
+
+
+def _motion(flow: float) -> dict[str, float]:
+    return {"flow": flow, "frozen": float(flow < FROZEN)}
 
 
 def score(

@@ -15,12 +15,13 @@ import torch
 from videogpa.config import ScoreConfig, WorkersConfig
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.maths.stats import paired_bootstrap
-from videogpa.records import Comparison, MethodFindings, Relative, Score
+from videogpa.records import Comparison, Diversity, MethodFindings, Relative, Score
 from videogpa.report.comparison import ComparedClip, write_comparison_report
 from videogpa.report.player_files import PLAYERS
 from videogpa.report.players import keep_in_step
 from videogpa.report.tables import cell_text
 from videogpa.stages.clip_files import clip_name, find_videos
+from videogpa.stages.diversity import diversity_by_prompt
 from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, score_files
 from videogpa.storage.files import write_text
@@ -195,10 +196,11 @@ def compare(
             )
     paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if name in partners]
     scores = {row.clip: row for row in score_files(paths, config, out, workers, masks)}
+    diversity = _diversity(methods, partners, out) if by_folder else None
     comparison = Comparison(
         base=methods.base,
         critic=config.critic,
-        methods={other: _findings(methods, other, names, scores, by_folder) for other, names in matched.items()},
+        methods={other: _findings(methods, other, names, scores, diversity) for other, names in matched.items()},
         unmatched={method: [name for name in clips if name not in partners] for method, clips in methods.clips.items()},
     )
     with RunFolder(out).lock(scores=True):
@@ -213,15 +215,39 @@ def _few(clips: Mapping[str, Path], most: int = 3) -> str:
     return ", ".join(list(clips)[:most]) + (", ..." if len(clips) > most else "")
 
 
+def _diversity(methods: Methods, partners: Set[str], out: Path) -> dict[str, list[Diversity]]:
+    """Return how much the clips of each folder, which are samples of one prompt, differ, by method."""
+    groups: dict[str, list[Path]] = {}
+    for method, clips in methods.clips.items():
+        for name in sorted(partners & clips.keys()):
+            groups.setdefault(f"{method}: {name.rpartition('/')[0]}", []).append(clips[name])
+    with RunFolder(out).lock(scores=True):
+        rows = {row.prompt: row for row in diversity_by_prompt(groups, RunFolder(out))}
+    prompts = sorted({name.rpartition("/")[0] for name in partners})
+    return {
+        method: [
+            rows[key].model_copy(update={"prompt": prompt}) for prompt in prompts if (key := f"{method}: {prompt}") in rows
+        ]
+        for method in methods.clips
+    }
+
+
 def _findings(
-    methods: Methods, other: str, names: Sequence[str], scores: Mapping[str, Score], by_folder: bool
+    methods: Methods,
+    other: str,
+    names: Sequence[str],
+    scores: Mapping[str, Score],
+    diversity: Mapping[str, Sequence[Diversity]] | None,
 ) -> MethodFindings:
+    """Compare a method with the base. With diversities the clips of a folder are samples of one prompt."""
+
     def rows(method: str) -> list[Score]:
         found = {name: scores[clip_name(methods.clips[method][name])] for name in names}
-        return [row.model_copy(update={"clip": name if by_folder else f"{name}/0"}) for name, row in found.items()]
+        return [row.model_copy(update={"clip": f"{name}/0" if diversity is None else name}) for name, row in found.items()]
 
     base, aligned = rows(methods.base), rows(other)
-    findings = compare_scores(base, aligned)
+    spread = ((), ()) if diversity is None else (diversity[methods.base], diversity[other])
+    findings = compare_scores(base, aligned, diversity=spread)
     return MethodFindings(findings=findings, clips=len(names), geometric=relative_change(base, aligned))
 
 

@@ -17,7 +17,19 @@ from videogpa.errors import InvalidInput
 from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
 from videogpa.models.loading import check_sampling
-from videogpa.records import AtStrength, Change, CriticFindings, Evaluation, Outcome, Prompt, Relative, Score, TrainingOutcome
+from videogpa.records import (
+    AtStrength,
+    Change,
+    CriticFindings,
+    Diversity,
+    Evaluation,
+    Outcome,
+    Prompt,
+    Relative,
+    Score,
+    TrainingOutcome,
+)
+from videogpa.stages.diversity import clips_of_prompts
 from videogpa.stages.generate import Adapter, given_adapter, make_clips, sampling_of
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
@@ -51,8 +63,15 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
     check_sampling(recipe.model, folder, sampling_of(recipe.generate))
     adapter, given = _adapter(recipe, folder)
     base, aligned = _score_models(recipe, folder, prompts, adapter, given)
+    of_base = clips_of_prompts(folder.subfolder("evaluation/base"))
     first, *others = (
-        AtStrength(adapter_scale=scale, critics=_compare_critics(recipe, base, scores)) for scale, scores in aligned.items()
+        AtStrength(
+            adapter_scale=scale,
+            critics=_compare_critics(
+                recipe, base, scores, (of_base, clips_of_prompts(folder.subfolder(aligned_folder(scale, given))))
+            ),
+        )
+        for scale, scores in aligned.items()
     )
     evaluation = Evaluation(
         critics=first.critics,
@@ -110,13 +129,19 @@ def _score_models(
         return base_scores, {scale: score_clips(clips[scale], prompts, critics, into, pool) for scale, into in aligned.items()}
 
 
-def _compare_critics(recipe: Recipe, base: Sequence[Score], aligned: Sequence[Score]) -> dict[str, CriticFindings]:
+def _compare_critics(
+    recipe: Recipe,
+    base: Sequence[Score],
+    aligned: Sequence[Score],
+    diversity: tuple[Sequence[Diversity], Sequence[Diversity]],
+) -> dict[str, CriticFindings]:
     """Compare the models by each critic. The critic of the run's pairs chose those of its own adapter, not of a foreign one."""
     return {
         critic: compare_scores(
             [row for row in base if row.critic == critic],
             [row for row in aligned if row.critic == critic],
             chose_pairs=critic == recipe.score.critic and recipe.evaluate.adapter is None,
+            diversity=diversity,
         )
         for critic in recipe.evaluate.critics
     }
@@ -133,7 +158,13 @@ OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_wi
 BOOTSTRAP_SEED = 0
 
 
-def compare_scores(base: Sequence[Score], aligned: Sequence[Score], *, chose_pairs: bool = False) -> CriticFindings:
+def compare_scores(
+    base: Sequence[Score],
+    aligned: Sequence[Score],
+    *,
+    chose_pairs: bool = False,
+    diversity: tuple[Sequence[Diversity], Sequence[Diversity]] = ((), ()),
+) -> CriticFindings:
     """Compare one critic's scores of two models, clip by clip.
 
     Clips are matched by name, `<prompt>/<seed>`. A measure is compared over the clips that have it, with status `ok`, in both
@@ -143,6 +174,7 @@ def compare_scores(base: Sequence[Score], aligned: Sequence[Score], *, chose_pai
         base: The critic's scores of the base model's clips.
         aligned: The same critic's scores of the aligned model's clips.
         chose_pairs: Whether this critic also chose the training pairs.
+        diversity: How much the clips of each prompt differ, of the base and of the aligned model, where that was measured.
 
     Returns:
         The change of every measure, how many clips had which status, and the verdict.
@@ -156,12 +188,12 @@ def compare_scores(base: Sequence[Score], aligned: Sequence[Score], *, chose_pai
     """
     before, after = ({row.clip: row for row in rows if row.status == "ok"} for rows in (base, aligned))
     changes = {}
-    for name in (name for name in MEASURES if name not in NOT_COMPARED):
+    for name in (name for name in MEASURES if name not in NOT_COMPARED and MEASURES[name].of == "clip"):
         pairs = {clip: (getattr(before[clip], name), getattr(after[clip], name)) for clip in before if clip in after}
         known = {clip: (float(pair[0]), float(pair[1])) for clip, pair in pairs.items() if None not in pair}
         if len({_prompt(clip) for clip in known}) > 1:
             changes[name] = _change(name, known)
-    changes = _without_commanded_geometry(changes)
+    changes = _without_commanded_geometry(changes) | _changes_of_prompts(*diversity)
     outcome = judge_outcome(changes, chose_pairs=chose_pairs)
     return CriticFindings(
         chose_pairs=chose_pairs, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome
@@ -174,6 +206,21 @@ def _without_commanded_geometry(changes: dict[str, Change]) -> dict[str, Change]
     The critic then took the geometry from the prompt's scene, as the oracle does, and did not measure it in the clips.
     """
     return {name: change for name, change in changes.items() if name not in OF_GEOMETRY_ALONE or change.low or change.high}
+
+
+def _changes_of_prompts(base: Sequence[Diversity], aligned: Sequence[Diversity]) -> dict[str, Change]:
+    """Return the changes of what a prompt's clips have together, over the prompts of which both models have several."""
+    after = {row.prompt: row for row in aligned}
+    changes = {}
+    for name in (name for name in MEASURES if MEASURES[name].of == "prompt"):
+        known: dict[str, tuple[float, float]] = {}
+        for row in base:
+            ours, theirs = getattr(row, name), getattr(after.get(row.prompt), name, None)
+            if ours is not None and theirs is not None:
+                known[f"{row.prompt}/"] = (ours, theirs)
+        if len(known) > 1:
+            changes[name] = _change(name, known)
+    return changes
 
 
 def _prompt(clip: str) -> str:
@@ -205,7 +252,7 @@ def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
     )
 
 
-# The verdict: better geometry counts only at equal motion.
+# The verdict: better geometry counts only at equal motion, and if it was not paid for with quality or diversity.
 
 GEOMETRY = "loo_error"
 """The measure that decides, whichever the pairs were chosen by: every critic has it, and no frame is its own evidence."""
@@ -216,13 +263,20 @@ MOTION_LOST = -0.05
 The training has to show that it keeps the motion: an interval too wide to exclude an equal motion is no excuse.
 """
 
+QUALITY = {"sharpness": 0.05, "flicker": 0.05, "saturation": 0.1, "exposure": 0.1}
+"""Measure of what clips look like -> by what share of the base model's mean it may get worse, and beyond its interval, before a
+gain does not count. Of colours and brightness every change counts: rewards have been satisfied by cartoon colours."""
+
+DIVERSITY, DIVERSITY_LOST = "diversity", 0.05
+"""How much the clips of one prompt differ, and by what share it may fall: alignment may narrow what a model makes."""
+
 NONE_TO_LOSE = {"subject_flow": 0.001}
 """Motion up to which the base model has none to lose; of the other measures it is 0. In still scenes a few pixels pass for
 subjects that move, and a share of their flow says nothing."""
 
 
 def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcome | None:
-    """Return whether geometry got better at equal motion.
+    """Return whether geometry got better at equal motion, quality and diversity.
 
     Args:
         changes: The changes of one critic's measures.
@@ -234,27 +288,43 @@ def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcom
     if GEOMETRY not in changes or changes[GEOMETRY].base <= 0:
         return None
     geometry = changes[GEOMETRY]
-    measured = (name for name in MOTIONS if name in changes and changes[name].base > NONE_TO_LOSE.get(name, 0.0))
-    motion = {name: _relative(changes[name]) for name in measured}
+    moved = (name for name in MOTIONS if name in changes and changes[name].base > NONE_TO_LOSE.get(name, 0.0))
+    motion = {name: _relative(changes[name]) for name in moved}
+    quality = {name: _relative(changes[name]) for name in QUALITY if name in changes and changes[name].base > 0}
+    diversity = _relative(changes[DIVERSITY]) if DIVERSITY in changes and changes[DIVERSITY].base > 0 else None
+    lost: dict[TrainingOutcome, list[str]] = {
+        "explained by less motion": [name for name, relative in motion.items() if relative.change < MOTION_LOST],
+        "paid for with quality": [name for name in quality if _worse(changes[name], QUALITY[name])],
+        "paid for with diversity": [DIVERSITY] if diversity and _worse(changes[DIVERSITY], DIVERSITY_LOST) else [],
+    }
     failing = changes.get("failing")
     return Outcome(
-        verdict=_verdict(geometry, motion),
+        verdict=_verdict(geometry, lost),
         measure=GEOMETRY,
         geometry=_relative(geometry),
         motion=motion,
+        quality=quality,
+        diversity=diversity,
+        lost=tuple(name for names in lost.values() for name in names),
         failing=None if failing is None else (failing.base, failing.aligned),
         n=geometry.n,
         chose_pairs=chose_pairs,
     )
 
 
-def _verdict(geometry: Change, motion: Mapping[str, Relative]) -> TrainingOutcome:
+def _verdict(geometry: Change, lost: Mapping[TrainingOutcome, Sequence[str]]) -> TrainingOutcome:
     if geometry.n < LEAST_PROMPTS:
         return "too few prompts"
     if geometry.verdict == "better":
-        lost = any(relative.change < MOTION_LOST for relative in motion.values())
-        return "explained by less motion" if lost else "better"
+        return next((price for price, names in lost.items() if names), "better")
     return "worse" if geometry.verdict == "worse" else "unclear"
+
+
+def _worse(change: Change, most: float) -> bool:
+    """Whether a measure got worse by more than a share of its base, beyond its interval; without a direction, either way."""
+    relative = _relative(change)
+    beyond = change.verdict == "worse" or change.verdict in ("more", "less")
+    return beyond and abs(relative.change) > most
 
 
 def _relative(change: Change) -> Relative:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from videogpa import processes
-from videogpa.records import Clip, Latents, Pair, Prompt, Row, Score
+from videogpa.records import Clip, Diversity, Latents, Pair, Prompt, Row, Score
 from videogpa.storage.files import move, remove, require_regular, temporary_path, write_text
 from videogpa.storage.lines import Damaged, Inside, parse_row, read_lines, set_lines_aside
 from videogpa.storage.run_folder import RunFolder
@@ -256,6 +256,11 @@ def may_have_passed(row: Score) -> bool:
 def pairs(folder: RunFolder) -> Manifest[Pair]:
     """Return pairs.jsonl: one row per preference pair, and one with the reason per group that gave none."""
     return Manifest(folder / "pairs.jsonl", Pair, "prompt rank", part_of=folder)
+
+
+def diversity(folder: RunFolder) -> Manifest[Diversity]:
+    """Return diversity.jsonl: how much the clips of each prompt differ."""
+    return Manifest(folder / "diversity.jsonl", Diversity, "prompt", part_of=folder)
 
 
 def latents(folder: RunFolder) -> Manifest[Latents]:

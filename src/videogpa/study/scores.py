@@ -13,7 +13,11 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.study.records import Key
 from videogpa.text_files import file_exists, shown
 
-JUDGING = tuple(name for name, measure in MEASURES.items() if measure.better is not None and name not in NOT_COMPARED)
+JUDGING = tuple(
+    name
+    for name, measure in MEASURES.items()
+    if measure.of == "clip" and measure.better is not None and name not in NOT_COMPARED
+)
 
 
 def read_scores(key: Key, folders: Sequence[Path]) -> dict[tuple[str, str], dict[str, float]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _SEEK_GAIN = 24
 LARGE = 1920 * 1080
 SCALED = 1280 * 720
 """Pixels. Where frames are asked to be scaled down, those of more than `LARGE` are, to at most `SCALED`."""
+
+Shrink = Callable[[Tensor], Tensor]
+"""Scales a picture `[3 height width]` down; bytes may become floats from 0 to 255."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def read_frames(path: str | Path, count: int | None = None) -> Float[Tensor, "fr
 
 
 def read_frames_at(
-    path: str | Path, indices: Sequence[int], *, scale_down: bool = False
+    path: str | Path, indices: Sequence[int], *, scale_down: bool = False, long_side: int | None = None
 ) -> Float[Tensor, "frames 3 height width"]:
     """Read the frames with the given indices; apart from the choice of frames, this is `read_frames`.
 
@@ -106,6 +110,7 @@ def read_frames_at(
         indices: Frame numbers from 0, strictly ascending, at least one.
         scale_down: Whether frames larger than 1920 x 1080 are scaled down to about 1280 x 720, each as it is decoded, by
             averaging areas. Smaller ones stay as they are.
+        long_side: Pixels to which larger frames are scaled down in place of that, each as it is decoded.
 
     Raises:
         UnreadableVideo: If the file holds no video or no frame with one of the indices, or a part of it is missing.
@@ -121,22 +126,23 @@ def read_frames_at(
             raise UnreadableVideo(path, f"holds {plural(total, 'frame')}, and number {wanted[-1]} is wanted (the first is 0)")
         return wanted
 
-    return _read(path, choose, scale_down=scale_down)
+    shrink = partial(_to_long_side, long_side) if long_side is not None else scaled_down if scale_down else None
+    return _read(path, choose, shrink)
 
 
 def _read(
-    path: Path, choose: Callable[[int], list[int]], *, scale_down: bool = False
+    path: Path, choose: Callable[[int], list[int]], shrink: Shrink | None = None
 ) -> Float[Tensor, "frames 3 height width"]:
     """Read the frames whose indices `choose` returns for the number of frames in the file."""
     if (still := still_frames(path)) is not None:
         chosen = choose(still.count)
-        return _gathered(path, len(chosen), still.read(chosen), scale_down=scale_down)
+        return _gathered(path, len(chosen), still.read(chosen), shrink)
     timeline = timeline_of(path)
     if timeline.times:
         chosen = [timeline.times[i] for i in choose(len(timeline.times))]
         try:
             with opened(path) as (container, stream):
-                return stack(path, len(chosen), _frames_at(path, container, stream, timeline, chosen), scale_down=scale_down)
+                return stack(path, len(chosen), _frames_at(path, container, stream, timeline, chosen), shrink)
         except _Unseekable:
             pass  # the packets list other frames than the decoder yields: the decoder's frames are counted below
     with opened(path) as (container, stream):
@@ -145,7 +151,7 @@ def _read(
     with opened(path) as (container, stream):
         wanted = set(chosen)
         frames = (frame for i, frame in enumerate(container.decode(stream)) if i in wanted)
-        return stack(path, len(chosen), frames, scale_down=scale_down)
+        return stack(path, len(chosen), frames, shrink)
 
 
 def _choose(path: Path, total: int, count: int | None) -> list[int]:
@@ -207,7 +213,7 @@ def _is_whole(path: Path, frame: av.VideoFrame) -> bool:
 
 
 def stack(
-    path: Path, count: int, frames: Iterator[av.VideoFrame], *, scale_down: bool = False
+    path: Path, count: int, frames: Iterator[av.VideoFrame], shrink: Shrink | None = None
 ) -> Float[Tensor, "frames 3 height width"]:
     """Convert decoded frames, one at a time, into one tensor of upright RGB in [0, 1].
 
@@ -215,18 +221,18 @@ def stack(
         path: The file, for error messages.
         count: How many frames the iterator has to yield.
         frames: The decoded frames.
-        scale_down: Whether large frames are scaled down: see `read_frames_at`.
+        shrink: Scales each frame down.
 
     Raises:
         UnreadableVideo: If there are fewer frames than `count`, or their size changes.
     """
     reformatter = VideoReformatter()
     pictures = (set_upright(to_rgb(frame, reformatter), orientation_of(path, frame)) for frame in frames)
-    return _gathered(path, count, pictures, scale_down=scale_down)
+    return _gathered(path, count, pictures, shrink)
 
 
 def _gathered(
-    path: Path, count: int, pictures: Iterator[Tensor], *, scale_down: bool
+    path: Path, count: int, pictures: Iterator[Tensor], shrink: Shrink | None
 ) -> Float[Tensor, "frames 3 height width"]:
     """Copy pictures, of bytes or of floats in [0, 1], into one tensor."""
     result: Tensor | None = None
@@ -238,8 +244,8 @@ def _gathered(
         if picture.shape != size:
             raise UnreadableVideo(path, "changes its frame size half-way")
         bytes_ = picture.dtype == torch.uint8
-        if scale_down:
-            picture = scaled_down(picture)
+        if shrink is not None:
+            picture = shrink(picture)
         if result is None:
             result = torch.empty(count, *picture.shape)
         target = result[written - 1].copy_(picture)
@@ -259,7 +265,17 @@ def scaled_down(picture: Tensor) -> Tensor:
     if height * width <= LARGE:
         return picture
     scale = (SCALED / (height * width)) ** 0.5
-    size = max(int(width * scale), 1), max(int(height * scale), 1)
+    return _scaled(picture, max(int(width * scale), 1), max(int(height * scale), 1))
+
+
+def _to_long_side(side: int, picture: Tensor) -> Tensor:
+    height, width = picture.shape[1:]
+    scale = side / max(height, width)
+    return _scaled(picture, max(round(width * scale), 1), max(round(height * scale), 1)) if scale < 1 else picture
+
+
+def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
+    size = width, height
     planes = [cv2.resize(plane.numpy().astype(np.float32), size, interpolation=cv2.INTER_AREA) for plane in picture]
     largest = 1.0 if picture.is_floating_point() else 255.0
     return torch.from_numpy(np.stack(planes)).clamp_(0, largest)  # sums of weights may exceed 1 by rounding
