@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from videogpa.scoring.scorer import reconstruct as reconstruct
     from videogpa.scoring.scorer import score as score
     from videogpa.scoring.scores import score_reconstruction as score_reconstruction
-    from videogpa.stages.evaluate import compare_scores as compare_scores
     from videogpa.stages.pair import choose_pairs as choose_pairs
+    from videogpa.stages.paired import compare_scores as compare_scores
 
 _HOMES = {
     "Lpips": "scoring.lpips",
@@ -52,7 +52,7 @@ _HOMES = {
     "UserError": "errors",
     "choose_pairs": "stages.pair",
     "compare": "cli.commands",
-    "compare_scores": "stages.evaluate",
+    "compare_scores": "stages.paired",
     "dpo_logits": "maths.dpo",
     "dpo_loss": "maths.dpo",
     "evaluate": "cli.run_commands",

@@ -356,6 +356,23 @@ class Comparison(BaseModel):
     """Method -> names of its clips without a partner."""
 
 
+class BestOf(BaseModel):
+    """What choosing among a prompt's clips buys: the best of them against the mean of all the base model's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    """The model whose clips were chosen from: base or aligned."""
+    candidates: int
+    """The most clips of a prompt that there were to choose from."""
+    chosen_by: str
+    """The critic that chose."""
+    measure: str
+    """The measure that it chose by."""
+    critics: dict[str, CriticFindings]
+    """The comparison by each critic; `aligned` is what was chosen."""
+
+
 class Evaluation(BaseModel):
     """The content of evaluation.json: the comparison of the base and the aligned model by each critic."""
 
@@ -366,6 +383,8 @@ class Evaluation(BaseModel):
     adapter_scale: float = 1.0
     further: tuple[AtStrength, ...] = ()
     """The comparisons at the other strengths, with the same clips of the base model."""
+    best_of: tuple[BestOf, ...] = ()
+    """The best of a prompt's clips by the critic that chose the pairs, of the base and of the aligned model."""
     adapter: str | None = None
     """Path of the aligned model's adapter, if it is not that of the run."""
     adapter_fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{16}$")] | None = None

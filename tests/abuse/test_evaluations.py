@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from videogpa.records import AtStrength, Evaluation, Score
-from videogpa.stages.evaluate import compare_scores
+from videogpa.stages.paired import compare_scores
 from videogpa.stages.report import read_evaluation
 
 KIND = "evaluation.json"

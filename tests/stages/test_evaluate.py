@@ -1,7 +1,7 @@
 import pytest
 
 from videogpa.records import Score
-from videogpa.stages.evaluate import compare_scores
+from videogpa.stages.paired import compare_scores
 
 
 def rows(values: dict[str, float | None], critic: str = "oracle") -> list[Score]:

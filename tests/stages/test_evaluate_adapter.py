@@ -21,8 +21,9 @@ from videogpa.models.exports import export_adapter
 from videogpa.models.toys import cogvideox
 from videogpa.records import Evaluation
 from videogpa.stages import report
-from videogpa.stages.evaluate import aligned_folder, compare_scores
+from videogpa.stages.evaluate import aligned_folder
 from videogpa.stages.generate import Adapter, make_clips
+from videogpa.stages.paired import compare_scores
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.workers import open_pool

@@ -9,7 +9,7 @@ from videogpa.cli import summary
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.records import CriticFindings, Diversity, Evaluation, Pair, Score
 from videogpa.report.verdict import headline
-from videogpa.stages.evaluate import compare_scores
+from videogpa.stages.paired import compare_scores
 
 MANY = 12
 

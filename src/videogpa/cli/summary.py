@@ -161,7 +161,23 @@ def evaluation(result: "Evaluation") -> RenderableType:
     for scale, critics in result.strengths().items():
         for critic, findings in critics.items():
             tables += _findings(critic + result.label(scale), findings, own=result.adapter is None)
-    return Group(*tables)
+    return Group(*tables, *_best_of(result))
+
+
+def _best_of(result: "Evaluation") -> Iterator[RenderableType]:
+    """What choosing among a prompt's clips buys: a line per model and judging critic."""
+    from videogpa.report.verdict import best_lines
+
+    lines = best_lines(result)
+    if not lines:
+        return
+    caption = "against the mean of all clips of the base, 95 % intervals over prompts"
+    table = Table(title="without training: the best of a prompt's clips", title_justify="left", caption=caption)
+    for heading in ("chosen from", "by", "judged by", "error", "motion"):
+        table.add_column(heading, justify="right" if heading in ("error", "motion") else "left")
+    for line in lines:
+        table.add_row(*line)
+    yield table
 
 
 def pairs(rows: "list[Pair]") -> RenderableType:

@@ -275,6 +275,9 @@ class EvaluateConfig(Config):
     """Options by critic. Default: those of `score` for its critic, none for others."""
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 2
     """Clips per held-out prompt and model."""
+    best_of: bool = True
+    """Also choose the best of a prompt's clips by the critic of the pairs, and compare them: what the critic buys without
+    training. With several seeds that critic then scores the clips too, unless `evaluate.adapter` is given."""
     first_seed: Seed = 1_000_000
     """Seed of the first of these clips; far from those of the training candidates."""
     adapter: Path | None = None

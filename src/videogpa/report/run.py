@@ -10,7 +10,7 @@ from videogpa.records import Change, Evaluation
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked
-from videogpa.report.verdict import headline
+from videogpa.report.verdict import best_lines, headline
 from videogpa.video.sampling import sample_indices
 
 MOST_POINTS = 1000
@@ -120,6 +120,7 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
         ],
         changes=changes,
         chose_pairs=[critic for critic in changes if findings[critic].chose_pairs],
+        best=best_lines(evaluation),
         compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),
         motions=MOTIONS,
         less_motion=less_motion,

@@ -1,7 +1,7 @@
 """The verdict on a training in one sentence: geometry, and what it may have been paid for with: motion, quality, diversity."""
 
 from videogpa.measures import LEAST_PROMPTS, MEASURES
-from videogpa.records import Outcome, Relative
+from videogpa.records import Evaluation, Outcome, Relative
 
 VERDICTS = {
     "better": "better geometry at equal motion",
@@ -39,6 +39,21 @@ def headline(critic: str, outcome: Outcome) -> str:
         else ""
     )
     return f"{critic}: {verdict(outcome)}. {', '.join(parts)}; {outcome.n} prompts.{caution}"
+
+
+def best_lines(evaluation: Evaluation) -> list[tuple[str, str, str, str, str]]:
+    """Return what choosing buys: from which model's clips, by which critic, judged by which; changes of error and motion."""
+    lines = []
+    for best in evaluation.best_of:
+        for critic, findings in best.critics.items():
+            outcome = findings.outcome
+            if outcome is not None:
+                motion = ", ".join(f"{MEASURES[name].label} {interval(change)}" for name, change in outcome.motion.items())
+                chosen = f"{best.model}, best of {best.candidates}"
+                lines.append(
+                    (chosen, f"{best.chosen_by}: {MEASURES[best.measure].label}", critic, interval(outcome.geometry), motion)
+                )
+    return lines
 
 
 def interval(relative: Relative) -> str:

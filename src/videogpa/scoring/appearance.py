@@ -1,7 +1,7 @@
 """What a clip looks like, whatever its geometry: flicker, dynamic degree, sharpness, colours. Weight-free; judges no content.
 
 A reward may be satisfied by clips that stand still, are blurred, or turn to cartoon colours. These numbers stand beside every
-score, and a comparison says which of them a gain was paid with (`stages/evaluate.py`).
+score, and a comparison says which of them a gain was paid with (`stages/paired.py`).
 """
 
 from pathlib import Path

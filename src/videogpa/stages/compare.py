@@ -22,7 +22,7 @@ from videogpa.report.players import keep_in_step
 from videogpa.report.tables import cell_text
 from videogpa.stages.clip_files import clip_name, find_videos
 from videogpa.stages.diversity import diversity_by_prompt
-from videogpa.stages.evaluate import BOOTSTRAP_SEED, GEOMETRY, compare_scores
+from videogpa.stages.paired import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, score_files
 from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder

@@ -2,35 +2,22 @@
 
 In: the held-out prompts of prompts.jsonl, and adapter/, or the LoRA that `evaluate.adapter` names. Out: evaluation.json, with
 the change of every measure, its interval and a verdict for each critic of `evaluate.critics`, at every strength of
-`evaluate.adapter_scale`. The clips and scores of the two models lie in evaluation/base and evaluation/aligned (at strength 0.5:
-evaluation/aligned-0.5; with a given LoRA: evaluation/adapter-1a2b3c4d, after its fingerprint), laid out like run folders.
+`evaluate.adapter_scale`; and what the best of a prompt's clips are worth, chosen by the critic of the pairs. Clips and scores
+of the two models lie in evaluation/base and evaluation/aligned (at strength 0.5: evaluation/aligned-0.5; with a given LoRA:
+evaluation/adapter-1a2b3c4d, after its fingerprint), laid out like run folders.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
-from videogpa.config import Recipe
+from videogpa.config import Recipe, ScoreConfig
 from videogpa.errors import InvalidInput
-from videogpa.maths.stats import paired_bootstrap, win_rate
-from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
 from videogpa.models.loading import check_sampling
-from videogpa.records import (
-    AtStrength,
-    Change,
-    CriticFindings,
-    Diversity,
-    Evaluation,
-    Outcome,
-    Prompt,
-    Relative,
-    Score,
-    TrainingOutcome,
-)
+from videogpa.records import AtStrength, BestOf, CriticFindings, Diversity, Evaluation, Prompt, Score
+from videogpa.stages.best_of import compare_best
 from videogpa.stages.diversity import clips_of_prompts
 from videogpa.stages.generate import Adapter, given_adapter, make_clips, sampling_of
+from videogpa.stages.paired import compare_scores
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
 from videogpa.storage.files import write_text
@@ -77,6 +64,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         critics=first.critics,
         adapter_scale=first.adapter_scale,
         further=tuple(others),
+        best_of=_best_of(recipe, {"base": base, "aligned": aligned[first.adapter_scale]}),
         adapter=None if recipe.evaluate.adapter is None else str(recipe.evaluate.adapter),
         adapter_fingerprint=given,
     )
@@ -116,7 +104,7 @@ def _score_models(
     prompts = [prompt.model_copy(update={"videos": ()}) for prompt in prompts]  # both models generate: no clips of the user's
     config = recipe.evaluate
     seeds = range(config.first_seed, config.first_seed + config.seeds)
-    critics = recipe.evaluating()
+    critics = [*recipe.evaluating(), *_choosing(recipe)]
     base = folder.subfolder("evaluation/base")
     aligned = {scale: folder.subfolder(aligned_folder(scale, given)) for scale in config.adapter_scale}
     with open_pool(recipe.workers) as pool:
@@ -127,6 +115,21 @@ def _score_models(
         base_clips = make_clips(prompts, seeds, recipe, folder, pool, into=base)
         base_scores = score_clips(base_clips, prompts, critics, base, pool)
         return base_scores, {scale: score_clips(clips[scale], prompts, critics, into, pool) for scale, into in aligned.items()}
+
+
+def _choosing(recipe: Recipe) -> list[ScoreConfig]:
+    """Return the critic that chooses the best of a prompt's clips, where it is to and does not score them anyway.
+
+    It is the one that chose the pairs, and is loaded already; that of a run with a foreign adapter may not be here.
+    """
+    wanted = recipe.evaluate.best_of and recipe.evaluate.seeds > 1 and recipe.evaluate.adapter is None
+    return [recipe.score] if wanted and recipe.score.critic not in recipe.evaluate.critics else []
+
+
+def _best_of(recipe: Recipe, models: Mapping[str, Sequence[Score]]) -> tuple[BestOf, ...]:
+    if not recipe.evaluate.best_of:
+        return ()
+    return compare_best(models, chosen_by=recipe.score.critic, critics=recipe.evaluate.critics, pair=recipe.pair)
 
 
 def _compare_critics(
@@ -145,187 +148,3 @@ def _compare_critics(
         )
         for critic in recipe.evaluate.critics
     }
-
-
-# The comparison of one critic's scores.
-
-NOT_COMPARED = {"seconds", "focal_assumed"}
-"""Measures that describe the scoring, not the clip."""
-
-OF_GEOMETRY_ALONE = {"motion", "jerk", "mvcs", "registered", "points", "focal_widths", "loo_coverage"}
-"""Measures that follow from cameras and depth, whatever colours the pixels have."""
-
-BOOTSTRAP_SEED = 0
-
-
-def compare_scores(
-    base: Sequence[Score],
-    aligned: Sequence[Score],
-    *,
-    chose_pairs: bool = False,
-    diversity: tuple[Sequence[Diversity], Sequence[Diversity]] = ((), ()),
-) -> CriticFindings:
-    """Compare one critic's scores of two models, clip by clip.
-
-    Clips are matched by name, `<prompt>/<seed>`. A measure is compared over the clips that have it, with status `ok`, in both
-    models; a measure known for clips of fewer than two prompts is left out, since it would have no interval.
-
-    Args:
-        base: The critic's scores of the base model's clips.
-        aligned: The same critic's scores of the aligned model's clips.
-        chose_pairs: Whether this critic also chose the training pairs.
-        diversity: How much the clips of each prompt differ, of the base and of the aligned model, where that was measured.
-
-    Returns:
-        The change of every measure, how many clips had which status, and the verdict.
-
-    Example:
-        >>> clips = ("p/0", "q/0")
-        >>> base = [Score(clip=clip, critic="sfm", status="ok", loo_error=0.4) for clip in clips]
-        >>> aligned = [Score(clip=clip, critic="sfm", status="ok", loo_error=0.3) for clip in clips]
-        >>> round(compare_scores(base, aligned).changes["loo_error"].difference, 3)
-        -0.1
-    """
-    before, after = ({row.clip: row for row in rows if row.status == "ok"} for rows in (base, aligned))
-    changes = {}
-    for name in (name for name in MEASURES if name not in NOT_COMPARED and MEASURES[name].of == "clip"):
-        pairs = {clip: (getattr(before[clip], name), getattr(after[clip], name)) for clip in before if clip in after}
-        known = {clip: (float(pair[0]), float(pair[1])) for clip, pair in pairs.items() if None not in pair}
-        if len({_prompt(clip) for clip in known}) > 1:
-            changes[name] = _change(name, known)
-    changes = _without_commanded_geometry(changes) | _changes_of_prompts(*diversity)
-    outcome = judge_outcome(changes, chose_pairs=chose_pairs)
-    return CriticFindings(
-        chose_pairs=chose_pairs, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome
-    )
-
-
-def _without_commanded_geometry(changes: dict[str, Change]) -> dict[str, Change]:
-    """Leave out measures of cameras and depth that are equal in both models for every clip.
-
-    The critic then took the geometry from the prompt's scene, as the oracle does, and did not measure it in the clips.
-    """
-    return {name: change for name, change in changes.items() if name not in OF_GEOMETRY_ALONE or change.low or change.high}
-
-
-def _changes_of_prompts(base: Sequence[Diversity], aligned: Sequence[Diversity]) -> dict[str, Change]:
-    """Return the changes of what a prompt's clips have together, over the prompts of which both models have several."""
-    after = {row.prompt: row for row in aligned}
-    changes = {}
-    for name in (name for name in MEASURES if MEASURES[name].of == "prompt"):
-        known: dict[str, tuple[float, float]] = {}
-        for row in base:
-            ours, theirs = getattr(row, name), getattr(after.get(row.prompt), name, None)
-            if ours is not None and theirs is not None:
-                known[f"{row.prompt}/"] = (ours, theirs)
-        if len(known) > 1:
-            changes[name] = _change(name, known)
-    return changes
-
-
-def _prompt(clip: str) -> str:
-    return clip.rpartition("/")[0]
-
-
-def _counts(rows: Sequence[Score]) -> dict[str, int]:
-    return dict(sorted(Counter(row.status for row in rows).items()))
-
-
-def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
-    base, aligned = torch.tensor(list(pairs.values()), dtype=torch.float64).T
-    groups: dict[str, list[tuple[float, float]]] = {}
-    for clip, pair in pairs.items():
-        groups.setdefault(_prompt(clip), []).append(pair)
-    means = torch.stack([torch.tensor(group, dtype=torch.float64).mean(dim=0) for group in groups.values()])
-    difference, low, high = paired_bootstrap(*means.T, seed=BOOTSTRAP_SEED)
-    better = MEASURES[name].better
-    return Change(
-        verdict=MEASURES[name].verdict(difference, low, high, n=len(groups)),
-        base=float(base.mean()),
-        aligned=float(aligned.mean()),
-        difference=difference,
-        low=low,
-        high=high,
-        win_rate=None if better is None else win_rate(base, aligned, lower_is_better=better == "lower"),
-        n=len(groups),
-        clips=len(pairs),
-    )
-
-
-# The verdict: better geometry counts only at equal motion, and if it was not paid for with quality or diversity.
-
-GEOMETRY = "loo_error"
-"""The measure that decides, whichever the pairs were chosen by: every critic has it, and no frame is its own evidence."""
-
-MOTION_LOST = -0.05
-"""A gain does not count if the mean of any measure of motion falls by more than this share of the base model's.
-
-The training has to show that it keeps the motion: an interval too wide to exclude an equal motion is no excuse.
-"""
-
-QUALITY = {"sharpness": 0.05, "flicker": 0.05, "saturation": 0.1, "exposure": 0.1}
-"""Measure of what clips look like -> by what share of the base model's mean it may get worse, and beyond its interval, before a
-gain does not count. Of colours and brightness every change counts: rewards have been satisfied by cartoon colours."""
-
-DIVERSITY, DIVERSITY_LOST = "diversity", 0.05
-"""How much the clips of one prompt differ, and by what share it may fall: alignment may narrow what a model makes."""
-
-NONE_TO_LOSE = {"subject_flow": 0.001}
-"""Motion up to which the base model has none to lose; of the other measures it is 0. In still scenes a few pixels pass for
-subjects that move, and a share of their flow says nothing."""
-
-
-def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcome | None:
-    """Return whether geometry got better at equal motion, quality and diversity.
-
-    Args:
-        changes: The changes of one critic's measures.
-        chose_pairs: Whether this critic also chose the training pairs.
-
-    Returns:
-        The verdict with the numbers behind it; None if the geometry could not be compared.
-    """
-    if GEOMETRY not in changes or changes[GEOMETRY].base <= 0:
-        return None
-    geometry = changes[GEOMETRY]
-    moved = (name for name in MOTIONS if name in changes and changes[name].base > NONE_TO_LOSE.get(name, 0.0))
-    motion = {name: _relative(changes[name]) for name in moved}
-    quality = {name: _relative(changes[name]) for name in QUALITY if name in changes and changes[name].base > 0}
-    diversity = _relative(changes[DIVERSITY]) if DIVERSITY in changes and changes[DIVERSITY].base > 0 else None
-    lost: dict[TrainingOutcome, list[str]] = {
-        "explained by less motion": [name for name, relative in motion.items() if relative.change < MOTION_LOST],
-        "paid for with quality": [name for name in quality if _worse(changes[name], QUALITY[name])],
-        "paid for with diversity": [DIVERSITY] if diversity and _worse(changes[DIVERSITY], DIVERSITY_LOST) else [],
-    }
-    failing = changes.get("failing")
-    return Outcome(
-        verdict=_verdict(geometry, lost),
-        measure=GEOMETRY,
-        geometry=_relative(geometry),
-        motion=motion,
-        quality=quality,
-        diversity=diversity,
-        lost=tuple(name for names in lost.values() for name in names),
-        failing=None if failing is None else (failing.base, failing.aligned),
-        n=geometry.n,
-        chose_pairs=chose_pairs,
-    )
-
-
-def _verdict(geometry: Change, lost: Mapping[TrainingOutcome, Sequence[str]]) -> TrainingOutcome:
-    if geometry.n < LEAST_PROMPTS:
-        return "too few prompts"
-    if geometry.verdict == "better":
-        return next((price for price, names in lost.items() if names), "better")
-    return "worse" if geometry.verdict == "worse" else "unclear"
-
-
-def _worse(change: Change, most: float) -> bool:
-    """Whether a measure got worse by more than a share of its base, beyond its interval; without a direction, either way."""
-    relative = _relative(change)
-    beyond = change.verdict == "worse" or change.verdict in ("more", "less")
-    return beyond and abs(relative.change) > most
-
-
-def _relative(change: Change) -> Relative:
-    return Relative(change=change.difference / change.base, low=change.low / change.base, high=change.high / change.base)

@@ -7,7 +7,7 @@ from videogpa.errors import InvalidInput, MissingInput
 from videogpa.measures import MEASURES
 from videogpa.records import Score
 from videogpa.stages.clip_files import clip_name
-from videogpa.stages.evaluate import NOT_COMPARED
+from videogpa.stages.paired import NOT_COMPARED
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.study.records import Key
