@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -71,6 +72,23 @@ def test_a_finished_run_does_nothing_again(uninterrupted: Path) -> None:
     finish(start(uninterrupted))
     assert content(uninterrupted) == before
     assert [p for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp] == []
+
+
+def test_the_best_candidates_are_kept(uninterrupted: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
+    done = subprocess.run([*COMMAND, "generate", str(run), "--keep-best-of", "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "3 clips" in done.stdout
+
+    rows = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
+    by_prompt: dict[str, list[tuple[float, str]]] = {}
+    for row in rows:
+        by_prompt.setdefault(row["clip"].split("/")[0], []).append((row["loo_error"], row["clip"]))
+    assert len(by_prompt) == 3
+    for prompt, scored in by_prompt.items():
+        _, best = min(scored)
+        assert (run / f"best/{prompt}.mp4").read_bytes() == (run / f"clips/{best}.mp4").read_bytes()
 
 
 @pytest.mark.parametrize("largest_file", [30_000, 3_000_000])

@@ -139,6 +139,7 @@ def generate(
     ray: str | None = None,
     adapter: str | Path | None = None,
     adapter_scale: float | None = None,
+    keep_best_of: int | None = None,
 ) -> "list[Clip]":
     """Generate the candidates of every training prompt, or take those that the prompts bring (docs/reference/prompts.md).
 
@@ -147,6 +148,7 @@ def generate(
 
         videogpa generate my-recipe.yaml --workers 8
         videogpa generate my-recipe.yaml --adapter runs/first/adapter --adapter-scale 0.5 --out runs/second
+        videogpa generate my-recipe.yaml --keep-best-of 4     # the best of 4 by the recipe's critic, in best/
 
     Args:
         recipe: A run folder, a recipe file, or the name of a recipe that comes with the package.
@@ -157,18 +159,25 @@ def generate(
         adapter: A LoRA to generate with: the adapter/ folder of a run, or a published folder or file of PEFT, diffusers,
             ComfyUI or kohya's trainers. It must fit exactly.
         adapter_scale: The strength of the adapter: 1 (default) is as it was trained, 0 not at all.
+        keep_best_of: Make so many candidates of each prompt, score them, and copy the best to best/<prompt>.mp4.
 
     Returns:
-        The row of every candidate; paths in it are relative to the run folder.
+        The row of every candidate, or of those that were kept; paths in it are relative to the run folder.
     """
     from videogpa import pipeline
+    from videogpa.stages.best_of import keep_best
 
     chosen = {} if adapter is None else {"generate.adapter": str(Path(adapter).absolute())}
     scale = {} if adapter_scale is None else {"generate.adapter_scale": adapter_scale}
-    settings = {**_with_workers(set, workers), **chosen, **scale}
+    candidates = {} if keep_best_of is None else {"generate.candidates": keep_best_of}
+    settings = {**_with_workers(set, workers), **chosen, **scale, **candidates}
     with pipeline.opened(recipe, settings, out, ray=ray) as (config, folder):
         pipeline.prompts.run(config, folder)
-        return pipeline.generate.run(config, folder)
+        clips = pipeline.generate.run(config, folder)
+        if keep_best_of is None:
+            return clips
+        pipeline.score.run(config, folder)
+        return keep_best(config, folder)
 
 
 def pair(recipe: Target, *, out: str | Path | None = None, set: Settings = ()) -> "list[Pair]":

@@ -1,15 +1,45 @@
 """Best of N: what a critic buys without training, by choosing among the clips of a prompt, at N times the cost.
 
-The critic that chose the training pairs chooses here too; the evaluating critics judge what it chose. A training has to be seen
-beside this: it costs nothing when clips are made, but may gain less.
+The critic that chooses the training pairs chooses here too. `keep_best` leaves the chosen candidates of a run in best/;
+`compare_best` lets the evaluating critics judge such a choice, beside what a training gains.
 """
 
+import logging
+import shutil
 from collections.abc import Mapping, Sequence
 
-from videogpa.config import PairConfig
+from videogpa.config import PairConfig, Recipe
 from videogpa.measures import MEASURES
-from videogpa.records import BestOf, Score
+from videogpa.records import BestOf, Clip, Score
 from videogpa.stages.paired import compare_scores
+from videogpa.storage import manifests
+from videogpa.storage.files import atomic_path
+from videogpa.storage.run_folder import RunFolder
+from videogpa.text_files import plural
+
+_log = logging.getLogger(__name__)
+
+
+def keep_best(recipe: Recipe, folder: RunFolder) -> list[Clip]:
+    """Copy the best scored candidate of every prompt to best/<prompt>.mp4.
+
+    Args:
+        recipe: The critic, and the section `pair`: its measure, and the least motion.
+        folder: A run folder with scores of its candidates.
+
+    Returns:
+        The rows of the clips that were kept. A prompt without a candidate that could be scored and moves enough has none.
+    """
+    clips = {clip.clip: clip for clip in manifests.clips(folder).rows()}
+    rows = [row for row in manifests.scores(folder).rows() if row.critic == recipe.score.critic and row.clip in clips]
+    kept = [clips[clip] for clip in _chosen(rows, recipe.pair, least=1).values()]
+    for clip in kept:
+        with atomic_path(folder / "best" / f"{clip.prompt}.mp4") as path:
+            shutil.copyfile(folder / clip.path, path)
+    without = len({clip.prompt for clip in clips.values()}) - len(kept)
+    if without:
+        _log.warning("%s without a candidate that could be scored and moves enough: nothing is kept", plural(without, "prompt"))
+    return kept
 
 
 def compare_best(
@@ -45,8 +75,8 @@ def compare_best(
     return tuple(found)
 
 
-def _chosen(rows: Sequence[Score], pair: PairConfig) -> dict[str, str]:
-    """Return the best clip of every prompt of which two or more could be scored and move enough."""
+def _chosen(rows: Sequence[Score], pair: PairConfig, *, least: int = 2) -> dict[str, str]:
+    """Return the best clip of every prompt of which so many or more could be scored and move enough."""
     groups: dict[str, list[Score]] = {}
     for row in rows:
         known = getattr(row, pair.measure) is not None and getattr(row, pair.motion) is not None
@@ -56,7 +86,7 @@ def _chosen(rows: Sequence[Score], pair: PairConfig) -> dict[str, str]:
     return {
         prompt: min(group, key=lambda row: sign * getattr(row, pair.measure)).clip
         for prompt, group in groups.items()
-        if len(group) > 1
+        if len(group) >= least
     }
 
 
