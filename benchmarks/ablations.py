@@ -22,8 +22,9 @@ from statistics import fmean, stdev
 from videogpa.bundled import recipes_folder
 from videogpa.config import Recipe, load_recipe
 from videogpa.errors import UserError
+from videogpa.findings import Evaluation, Outcome
 from videogpa.pipeline import STAGES
-from videogpa.records import Evaluation, Outcome, Pair
+from videogpa.records import Pair
 from videogpa.report.verdict import VERDICTS
 from videogpa.storage import manifests
 from videogpa.storage.files import atomic_path

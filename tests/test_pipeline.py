@@ -79,7 +79,7 @@ def test_the_best_candidates_are_kept(uninterrupted: Path, tmp_path: Path) -> No
     shutil.copytree(uninterrupted, run)
     done = subprocess.run([*COMMAND, "generate", str(run), "--keep-best-of", "2"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "3 clips" in done.stdout
+    assert "3 clips, the best of each prompt's candidates, in" in done.stderr
 
     rows = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
     by_prompt: dict[str, list[tuple[float, str]]] = {}

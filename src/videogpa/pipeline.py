@@ -17,7 +17,8 @@ from videogpa import processes
 from videogpa.config import Recipe, load_recipe, load_run_recipe, with_cluster, with_settings
 from videogpa.defaults import Settings
 from videogpa.errors import InvalidInput, MissingInput
-from videogpa.records import Clip, Evaluation, Latents, Pair, Prompt, Score
+from videogpa.findings import Evaluation
+from videogpa.records import Clip, Latents, Pair, Prompt, Score
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import is_folder

@@ -10,7 +10,8 @@ from broken import IN_ITS_PLACE, ODD_VALUES, pieces, put
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videogpa.records import AtStrength, Evaluation, Score
+from videogpa.findings import AtStrength, Evaluation
+from videogpa.records import Score
 from videogpa.stages.paired import compare_scores
 from videogpa.stages.report import read_evaluation
 

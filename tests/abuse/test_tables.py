@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from videogpa.cli.summary import compared
+from videogpa.findings import Comparison
 from videogpa.prompts.output import prompt_table
-from videogpa.records import Comparison, Prompt, Score
+from videogpa.records import Prompt, Score
 from videogpa.report.charts import Point, plain, scatter
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.tables import cell_text, score_table, text_cell, write_csv

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from videogpa.errors import UserError
-from videogpa.records import Outcome, Relative
+from videogpa.findings import Outcome, Relative
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / "recipes" / "smoke-test.yaml"

@@ -6,7 +6,8 @@ import pytest
 import torch
 from browser import CHROMIUM, Tab
 
-from videogpa.records import Change, Comparison, CriticFindings, Evaluation, Score
+from videogpa.findings import Change, Comparison, CriticFindings, Evaluation
+from videogpa.records import Score
 from videogpa.report import player_files
 from videogpa.report.comparison import ComparedClip, write_comparison_report
 from videogpa.report.players import keep_in_step, write_player

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from videogpa.findings import Change, CriticFindings, Evaluation, Outcome, Relative
 from videogpa.measures import MEASURES
-from videogpa.records import Change, CriticFindings, Evaluation, Outcome, Reconstruction, Relative
+from videogpa.records import Reconstruction
 from videogpa.report import run
 from videogpa.report.players import write_player
 from videogpa.report.run import (

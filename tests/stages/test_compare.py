@@ -17,7 +17,8 @@ import videogpa
 from videogpa.cli import commands
 from videogpa.config import ScoreConfig
 from videogpa.errors import InvalidInput, MissingInput
-from videogpa.records import Change, Comparison, Scene, Score
+from videogpa.findings import Change, Comparison
+from videogpa.records import Scene, Score
 from videogpa.report.tables import write_csv
 from videogpa.stages.compare import Methods, compare, from_csv, from_folders, from_prompts, relative_change
 from videogpa.storage import manifests

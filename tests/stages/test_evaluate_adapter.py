@@ -16,10 +16,10 @@ from videogpa import pipeline
 from videogpa.cli import run_commands, summary
 from videogpa.config import EvaluateConfig, Recipe
 from videogpa.errors import UserError
+from videogpa.findings import Evaluation
 from videogpa.models.adapters import adapter_fingerprint, new_adapter, save_adapter
 from videogpa.models.exports import export_adapter
 from videogpa.models.toys import cogvideox
-from videogpa.records import Evaluation
 from videogpa.stages import report
 from videogpa.stages.evaluate import aligned_folder
 from videogpa.stages.generate import Adapter, make_clips

@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from videogpa.cli import summary
+from videogpa.findings import CriticFindings, Evaluation
 from videogpa.measures import LEAST_PROMPTS, MEASURES
-from videogpa.records import CriticFindings, Diversity, Evaluation, Pair, Score
+from videogpa.records import Diversity, Pair, Score
 from videogpa.report.verdict import headline
 from videogpa.stages.paired import compare_scores
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from videogpa.cli.check_critic import Finding
     from videogpa.config import ScoreConfig
-    from videogpa.records import Comparison, Score
+    from videogpa.findings import Comparison
+    from videogpa.records import Score
 
 
 def score_files(
@@ -195,6 +196,41 @@ def compare(
     count = 1 if workers is None else workers
     own = None if masks is None else Path(masks)
     return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder, masks=own)
+
+
+def table(
+    folder: str | Path,
+    *,
+    format: Literal["markdown", "latex", "csv"] = "markdown",
+    measures: Sequence[str] = (),
+    out: str | Path | None = None,
+) -> str:
+    """Print the numbers of an evaluation or a comparison as a table for a paper: methods by measures, with intervals.
+
+        videogpa table runs/mine
+        videogpa table comparison --format latex --out table.tex
+        videogpa table runs/mine --measures loo_error flow sharpness diversity
+
+    Args:
+        folder: A run that was evaluated, or the folder of a comparison.
+        format: markdown; latex, for the package booktabs; or csv, with a row for each method and measure.
+        measures: The columns: see `videogpa list measures`. Default: those of the paper's tables that need no judge, and flow.
+        out: Write the table into that file in place of printing it.
+
+    Returns:
+        The table.
+
+    Raises:
+        FileNotFoundError: If the folder has no evaluation and no comparison.
+        ValueError: If a measure is unknown, or no method has one of them.
+    """
+    from videogpa.stages import table as stage
+    from videogpa.storage.files import write_text
+
+    text = stage.table(Path(folder), format, measures)
+    if out is not None:
+        write_text(Path(out), text)
+    return text
 
 
 def view(

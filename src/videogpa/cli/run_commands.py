@@ -11,8 +11,9 @@ from videogpa.defaults import Settings
 
 if TYPE_CHECKING:
     from videogpa.config import Recipe
+    from videogpa.findings import Evaluation
     from videogpa.pipeline import RunResult
-    from videogpa.records import Clip, Evaluation, Latents, Pair, Prompt, Score
+    from videogpa.records import Clip, Latents, Pair, Prompt, Score
 
 Target = Union[str, Path, "Recipe"]
 """A run: a run folder, a recipe file, the name of a recipe that comes with the package, or (from Python) a recipe."""

@@ -30,7 +30,7 @@ class Command:
 
     function: Callable[..., Any]
     shows: Callable[[Any], RenderableType] | None = None
-    """Renders the result for standard output; without it nothing is printed there."""
+    """Renders the result for standard output, where a text is printed as it is; without it nothing is printed there."""
     notes: Callable[[Any, Mapping[str, Any]], str | None] | None = None
     """Makes of the result and the arguments a line for standard error."""
     runs_stages: bool = False
@@ -48,6 +48,7 @@ COMMANDS = {
     "compare": Command(
         commands.compare, shows=summary.compared, notes=summary.open_comparison, passes=summary.compared_without_errors
     ),
+    "table": Command(commands.table, shows=str, notes=summary.written_table),
     "view": Command(commands.view, shows=summary.viewed, notes=summary.open_recording),
     "prompts": Command(run_commands.show_prompts, shows=summary.planned_prompts, notes=summary.written_prompts),
     "generate": Command(run_commands.generate, runs_stages=True),
@@ -155,7 +156,11 @@ def _call(command: Command, given: dict[str, Any]) -> bool:
         result = command.function(**given)
     if processes.is_main_process():
         if command.shows is not None:
-            console(stderr=False).print(command.shows(result))
+            shown = command.shows(result)
+            if isinstance(shown, str):
+                console(stderr=False).print(shown, soft_wrap=True, markup=False, highlight=False, end="")
+            else:
+                console(stderr=False).print(shown)
         if command.notes is not None and (note := command.notes(result, given)) is not None:
             console().print(printable(note), soft_wrap=True, markup=False)
     return command.passes(result)

@@ -15,8 +15,9 @@ from videogpa.text_files import plural, printable
 
 if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
+    from videogpa.findings import Comparison, CriticFindings, Evaluation
     from videogpa.pipeline import RunResult
-    from videogpa.records import Comparison, CriticFindings, Evaluation, Pair, Prompt, Score
+    from videogpa.records import Pair, Prompt, Score
 
 SHOWN = (
     *MOTIONS,  # first: a gain counts at equal motion
@@ -36,6 +37,11 @@ def scored_files(rows: "list[Score]") -> RenderableType:
     from videogpa.report.tables import score_table
 
     return score_table(rows)
+
+
+def written_table(text: str, arguments: Mapping[str, Any]) -> str | None:
+    """Where `videogpa table` wrote it, if it did."""
+    return f"Written to {arguments['out']}." if arguments["out"] is not None else None
 
 
 def viewed(row: "Score") -> RenderableType:

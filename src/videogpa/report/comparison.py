@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from videogpa.findings import Comparison
 from videogpa.measures import MOTIONS
-from videogpa.records import Comparison, Score
+from videogpa.records import Score
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked
 from videogpa.report.run import motion_first

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from videogpa.findings import Change, Evaluation
 from videogpa.measures import MEASURES, MOTIONS
-from videogpa.records import Change, Evaluation
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked

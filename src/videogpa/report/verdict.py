@@ -1,7 +1,7 @@
 """The verdict on a training in one sentence: geometry, and what it may have been paid for with: motion, quality, diversity."""
 
+from videogpa.findings import Evaluation, Outcome, Relative
 from videogpa.measures import LEAST_PROMPTS, MEASURES
-from videogpa.records import Evaluation, Outcome, Relative
 
 VERDICTS = {
     "better": "better geometry at equal motion",

@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from videogpa.config import PairConfig, Recipe
+from videogpa.findings import BestOf
 from videogpa.measures import MEASURES
-from videogpa.records import BestOf, Clip, Score
+from videogpa.records import Clip, Score
 from videogpa.stages.paired import compare_scores
 from videogpa.storage import manifests
 from videogpa.storage.files import atomic_path
 from videogpa.storage.run_folder import RunFolder
-from videogpa.text_files import plural
+from videogpa.text_files import plural, shown
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def keep_best(recipe: Recipe, folder: RunFolder) -> list[Clip]:
     for clip in kept:
         with atomic_path(folder / "best" / f"{clip.prompt}.mp4") as path:
             shutil.copyfile(folder / clip.path, path)
+    _log.info("%s, the best of each prompt's candidates, in %s", plural(len(kept), "clip"), shown(str(folder / "best")))
     without = len({clip.prompt for clip in clips.values()}) - len(kept)
     if without:
         _log.warning("%s without a candidate that could be scored and moves enough: nothing is kept", plural(without, "prompt"))

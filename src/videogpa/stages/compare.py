@@ -14,8 +14,9 @@ import torch
 
 from videogpa.config import ScoreConfig, WorkersConfig
 from videogpa.errors import InvalidInput, MissingInput
+from videogpa.findings import Comparison, MethodFindings, Relative
 from videogpa.maths.stats import paired_bootstrap
-from videogpa.records import Comparison, Diversity, MethodFindings, Relative, Score
+from videogpa.records import Diversity, Score
 from videogpa.report.comparison import ComparedClip, write_comparison_report
 from videogpa.report.player_files import PLAYERS
 from videogpa.report.players import keep_in_step

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from videogpa.config import Recipe, ScoreConfig
 from videogpa.errors import InvalidInput
+from videogpa.findings import AtStrength, BestOf, CriticFindings, Evaluation
 from videogpa.models.loading import check_sampling
-from videogpa.records import AtStrength, BestOf, CriticFindings, Diversity, Evaluation, Prompt, Score
+from videogpa.records import Diversity, Prompt, Score
 from videogpa.stages.best_of import compare_best
 from videogpa.stages.diversity import clips_of_prompts
 from videogpa.stages.generate import Adapter, given_adapter, make_clips, sampling_of

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from videogpa.findings import Change, CriticFindings, Outcome, Relative, TrainingOutcome
 from videogpa.maths.stats import paired_bootstrap, win_rate
 from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
-from videogpa.records import Change, CriticFindings, Diversity, Outcome, Relative, Score, TrainingOutcome
+from videogpa.records import Diversity, Score
 
 NOT_COMPARED = {"seconds", "focal_assumed"}
 """Measures that describe the scoring, not the clip."""

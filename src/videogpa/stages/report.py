@@ -16,7 +16,8 @@ from pydantic_core import from_json
 
 from videogpa.config import Recipe, TrainConfig
 from videogpa.errors import InvalidInput, problems
-from videogpa.records import Evaluation, Pair, Score
+from videogpa.findings import Evaluation
+from videogpa.records import Pair, Score
 from videogpa.renames import upgrade_columns
 from videogpa.report.player_files import PLAYERS
 from videogpa.report.players import keep_in_step
