@@ -82,6 +82,7 @@ def test_the_frames_without_a_covered_pixel_do_not_count() -> None:
         ({"repetition": 0.9}, "the texture repeats itself"),
         ({"bare": 0.6}, "much of the frame has no texture"),
         ({"contrast": 0.08}, "the frames have little contrast"),
+        ({"still_share": 0.45}, "most of the frame moves or is broken"),
         ({"frames": 3}, "few frames were judged"),
     ],
 )
@@ -89,6 +90,20 @@ def test_every_doubt_has_its_number(numbers: dict[str, float], sentence: str) ->
     grade, doubts = reliability_of({**NOTHING, **numbers})
     assert doubts == (sentence,)
     assert grade == ("low" if [doubt.grave for doubt in DOUBTS if doubt.sentence == sentence] == [True] else "medium")
+
+
+def test_where_pixels_are_named_the_background_tells_what_the_geometry_explains(alex: Lpips) -> None:
+    scores = score_reconstruction(seen(), alex)
+    melted = replace(scores, evidence={**scores.evidence, "explained": 0.1})  # as where much moves
+
+    def doubts(error: float | None, still_share: float) -> set[str]:
+        return set(melted.of_background(error, still_share).doubts) - set(scores.doubts)
+
+    assert doubts(0.1 * scores.single_image, 0.9) == set()
+    assert doubts(0.9 * scores.single_image, 0.9) == {"the geometry explains little"}
+    assert doubts(None, 0.9) == {"the geometry explains little"}
+    assert doubts(0.1 * scores.single_image, 0.45) == {"most of the frame moves or is broken"}
+    assert melted.of_background(0.1 * scores.single_image, 0.9).columns() == scores.columns()
 
 
 def test_without_a_doubt_the_reliability_is_high_and_with_three_it_is_low() -> None:

@@ -78,4 +78,4 @@ def score_by_regions(
     regions = name_regions(reconstruction, scores.render, flow, judged, off_lines, lpips, dynamic=dynamic, masks=masks)
     if dynamic:
         regions.require_still()
-    return scores, regions
+    return scores.of_background(regions.background_error, regions.shares["still_share"]), regions

@@ -56,6 +56,9 @@ BARE = 0.45
 LITTLE_CONTRAST = 0.12
 """The 51 clips have .14 and more, rooms in fog .06 to .11, dark ones .05."""
 
+LITTLE_STILL = 0.5
+"""Where pixels are named: below .4 a clip is not scored."""
+
 FEW_FRAMES = 5
 
 BLUR_LENGTH = 9  # pixels, as in the paper
@@ -76,6 +79,7 @@ DOUBTS: tuple[Doubt, ...] = (
     Doubt("much of the frame has no texture", lambda n: n.get("bare", 0) > BARE),
     Doubt("the frames have little contrast", lambda n: n.get("contrast", 1) < LITTLE_CONTRAST),
     Doubt("something is burnt into the picture", lambda n: n.get("overlay_share", 0) > 0),
+    Doubt("most of the frame moves or is broken", lambda n: n.get("still_share", 1) < LITTLE_STILL),
     Doubt("few frames were judged", lambda n: n["frames"] < FEW_FRAMES),
 )
 """All doubts, in the order in which a row names them. Reflections are none: no number tells them from moving things. Nor is an
@@ -87,7 +91,8 @@ def reliability_of(numbers: Numbers) -> tuple[Reliability, tuple[str, ...]]:
 
     Args:
         numbers: The numbers of a row by their column, with `partial` (1 for that status, else 0), `width` (of the frames that
-            were compared, in pixels, which is the unit of `parallax`) and what `look_of` tells.
+            were compared, in pixels, which is the unit of `parallax`) and what `look_of` tells. Where pixels are named,
+            `explained` is that of the background.
 
     Returns:
         `high` without a doubt, `low` with a grave one or three, else `medium`; and the doubts' sentences.

@@ -1,7 +1,7 @@
 """All numbers of one reconstruction: cameras, depth and frames in, `Scores` out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -15,7 +15,7 @@ from videogpa.reconstruction import Reconstruction
 from videogpa.records import Reliability
 from videogpa.scoring.lpips import Lpips
 from videogpa.scoring.point_cloud import cloud_of
-from videogpa.scoring.reliability import frame_numbers, look_of, reliability_of, standard_errors
+from videogpa.scoring.reliability import Numbers, frame_numbers, look_of, reliability_of, standard_errors
 from videogpa.scoring.reprojection import (
     FrameErrors,
     Render,
@@ -68,12 +68,26 @@ class Scores:
     """None for small frames."""
     reliability: Reliability
     doubts: tuple[str, ...]
+    evidence: Numbers
+    """The numbers that reliability and doubts follow from."""
     measures: Mapping[str, float | int]
     """What only the critic measured: `registered`, `epipolar`, ..."""
     shown: Reconstruction
     """The frames a report may show: all, or some of a long clip."""
     render: Render
     """The leave-one-out render of the frames `shown`."""
+
+    def of_background(self, error: float | None, still_share: float) -> "Scores":
+        """Return the same scores with the reliability of what stands still: what moves does not make them doubtful.
+
+        Args:
+            error: The error of the background; None where there is none.
+            still_share: The share of the pixels that stand still.
+        """
+        explained = {"explained": 1 - error / self.single_image} if error is not None and self.single_image > 0 else {}
+        evidence = {**self.evidence, **explained, "still_share": still_share}
+        grade, doubts = reliability_of(evidence)
+        return replace(self, reliability=grade, doubts=doubts, evidence=evidence)
 
     def columns(self) -> dict[str, float | int | str | tuple[str, ...]]:
         """Return what these scores contribute to a `records.Score` row; numbers that are missing are left out.
@@ -82,7 +96,7 @@ class Scores:
             ValueError: If a measure of the critic bears the name of one that is computed here.
         """
         own = {field.name: getattr(self, field.name) for field in fields(self)}
-        del own["measures"], own["shown"], own["render"]
+        del own["evidence"], own["measures"], own["shown"], own["render"]
         if taken := sorted(own.keys() & self.measures.keys()):
             raise ValueError(f"a critic may not measure {', '.join(taken)}: the scorer computes it")
         return {**self.measures, **{name: value for name, value in own.items() if value is not None}}
@@ -163,7 +177,8 @@ def summarise(
     if still > 0:
         numbers["explained"] = 1 - left_out["loo_error"] / still
     whole = {"frames": len(camera_from_world), "width": shown.images.shape[-1], "partial": int(status == "partial")}
-    grade, doubts = reliability_of({**measures, **numbers, **whole, **look_of(shown.images)})
+    evidence = {**measures, **numbers, **whole, **look_of(shown.images)}
+    grade, doubts = reliability_of(evidence)
     return Scores(
         status=status,
         reason=reason,
@@ -174,6 +189,7 @@ def summarise(
         failing=None if threshold is None else float(left_out["loo_error"] > threshold),
         reliability=grade,
         doubts=doubts,
+        evidence=evidence,
         measures={name: value for name, value in measures.items() if name != FAILING_THRESHOLD},
         shown=shown,
         render=render,
