@@ -183,6 +183,7 @@ MEASURES: dict[str, Measure] = {
         "temporal flicker",
         "lower",
         "mean difference of brightness between a frame and the next one, brought back along the optical flow",
+        short="flicker",
     ),
     "sharpness": Measure(
         "sharpness", "higher", "change of brightness from a pixel to the next, of the median frame; it depends on the size"

@@ -74,6 +74,10 @@ def test_a_gain_that_is_paid_for_with_diversity_is_none() -> None:
     assert found.outcome.diversity.change == pytest.approx(-1 / 3)
     assert found.changes["vendi"].difference == 0
     assert "paid for with diversity (diversity −33.3 %" in headline("sfm", found.outcome)
+    right = compare_scores(rows(0.1), rows(0.07), diversity=(spread(0.3), spread(0.2)), one_right_clip=True).outcome
+    assert right is not None
+    assert (right.verdict, right.lost) == ("better", ())  # clips that differ by their errors alone had better not
+    assert right.diversity is not None
     kept = compare_scores(rows(0.1), rows(0.07), diversity=(spread(0.3), spread(0.29))).outcome
     assert kept is not None
     assert kept.verdict == "better"

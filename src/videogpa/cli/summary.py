@@ -177,12 +177,12 @@ def _best_of(result: "Evaluation") -> Iterator[RenderableType]:
     lines = best_lines(result)
     if not lines:
         return
-    caption = "against the mean of all clips of the base, 95 % intervals over prompts"
-    table = Table(title="without training: the best of a prompt's clips", title_justify="left", caption=caption)
-    for heading in ("chosen from", "by", "judged by", "error", "motion"):
-        table.add_column(heading, justify="right" if heading in ("error", "motion") else "left")
-    for line in lines:
-        table.add_row(*line)
+    caption = "of N clips of a prompt, against the mean of all of the base; 95 % intervals over prompts"
+    table = Table(title="without training: the best of N", title_justify="left", caption=caption, caption_justify="left")
+    for heading in ("chosen from", "error", "motion"):
+        table.add_column(heading, justify="left" if heading == "chosen from" else "right", no_wrap=heading != "chosen from")
+    for chosen, by, critic, error, motion in lines:
+        table.add_row(f"{chosen}, by {by}; judged by {critic}", error, "\n".join(motion))
     yield table
 
 

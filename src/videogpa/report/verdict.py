@@ -41,14 +41,14 @@ def headline(critic: str, outcome: Outcome) -> str:
     return f"{critic}: {verdict(outcome)}. {', '.join(parts)}; {outcome.n} prompts.{caution}"
 
 
-def best_lines(evaluation: Evaluation) -> list[tuple[str, str, str, str, str]]:
+def best_lines(evaluation: Evaluation) -> list[tuple[str, str, str, str, list[str]]]:
     """Return what choosing buys: from which model's clips, by which critic, judged by which; changes of error and motion."""
     lines = []
     for best in evaluation.best_of:
         for critic, findings in best.critics.items():
             outcome = findings.outcome
             if outcome is not None:
-                motion = ", ".join(f"{MEASURES[name].label} {interval(change)}" for name, change in outcome.motion.items())
+                motion = [f"{MEASURES[name].label} {interval(change)}" for name, change in outcome.motion.items()]
                 chosen = f"{best.model}, best of {best.candidates}"
                 lines.append(
                     (chosen, f"{best.chosen_by}: {MEASURES[best.measure].label}", critic, interval(outcome.geometry), motion)

@@ -56,7 +56,11 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
         AtStrength(
             adapter_scale=scale,
             critics=_compare_critics(
-                recipe, base, scores, (of_base, clips_of_prompts(folder.subfolder(aligned_folder(scale, given))))
+                recipe,
+                base,
+                scores,
+                (of_base, clips_of_prompts(folder.subfolder(aligned_folder(scale, given)))),
+                one_right_clip=all(prompt.scene is not None for prompt in prompts),
             ),
         )
         for scale, scores in aligned.items()
@@ -138,14 +142,20 @@ def _compare_critics(
     base: Sequence[Score],
     aligned: Sequence[Score],
     diversity: tuple[Sequence[Diversity], Sequence[Diversity]],
+    *,
+    one_right_clip: bool,
 ) -> dict[str, CriticFindings]:
-    """Compare the models by each critic. The critic of the run's pairs chose those of its own adapter, not of a foreign one."""
+    """Compare the models by each critic. The critic of the run's pairs chose those of its own adapter, not of a foreign one.
+
+    A scene of the miniature world, with its first frame and camera path, has one right clip.
+    """
     return {
         critic: compare_scores(
             [row for row in base if row.critic == critic],
             [row for row in aligned if row.critic == critic],
             chose_pairs=critic == recipe.score.critic and recipe.evaluate.adapter is None,
             diversity=diversity,
+            one_right_clip=one_right_clip,
         )
         for critic in recipe.evaluate.critics
     }

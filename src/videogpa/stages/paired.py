@@ -28,6 +28,7 @@ def compare_scores(
     *,
     chose_pairs: bool = False,
     diversity: tuple[Sequence[Diversity], Sequence[Diversity]] = ((), ()),
+    one_right_clip: bool = False,
 ) -> CriticFindings:
     """Compare one critic's scores of two models, clip by clip.
 
@@ -39,6 +40,8 @@ def compare_scores(
         aligned: The same critic's scores of the aligned model's clips.
         chose_pairs: Whether this critic also chose the training pairs.
         diversity: How much the clips of each prompt differ, of the base and of the aligned model, where that was measured.
+        one_right_clip: Whether the prompts leave nothing open, so that clips of a prompt differ by their errors alone. A loss
+            of diversity is then shown, and costs nothing.
 
     Returns:
         The change of every measure, how many clips had which status, and the verdict.
@@ -58,7 +61,7 @@ def compare_scores(
         if len({_prompt(clip) for clip in known}) > 1:
             changes[name] = _change(name, known)
     changes = _without_commanded_geometry(changes) | _changes_of_prompts(*diversity)
-    outcome = judge_outcome(changes, chose_pairs=chose_pairs)
+    outcome = judge_outcome(changes, chose_pairs=chose_pairs, one_right_clip=one_right_clip)
     return CriticFindings(
         chose_pairs=chose_pairs, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome
     )
@@ -139,12 +142,13 @@ NONE_TO_LOSE = {"subject_flow": 0.001}
 subjects that move, and a share of their flow says nothing."""
 
 
-def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcome | None:
+def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool, one_right_clip: bool = False) -> Outcome | None:
     """Return whether geometry got better at equal motion, quality and diversity.
 
     Args:
         changes: The changes of one critic's measures.
         chose_pairs: Whether this critic also chose the training pairs.
+        one_right_clip: Whether the prompts leave nothing open; see `compare_scores`.
 
     Returns:
         The verdict with the numbers behind it; None if the geometry could not be compared.
@@ -159,7 +163,9 @@ def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool) -> Outcom
     lost: dict[TrainingOutcome, list[str]] = {
         "explained by less motion": [name for name, relative in motion.items() if relative.change < MOTION_LOST],
         "paid for with quality": [name for name in quality if _worse(changes[name], QUALITY[name])],
-        "paid for with diversity": [DIVERSITY] if diversity and _worse(changes[DIVERSITY], DIVERSITY_LOST) else [],
+        "paid for with diversity": (
+            [DIVERSITY] if diversity and not one_right_clip and _worse(changes[DIVERSITY], DIVERSITY_LOST) else []
+        ),
     }
     failing = changes.get("failing")
     return Outcome(
