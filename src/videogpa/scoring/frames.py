@@ -81,15 +81,6 @@ def read_window(video: Video, wanted: Sequence[int], critic: Critic, scene: Scen
     return CriticInput(read_at(video, indices), judged, scene, tuple(indices))
 
 
-def read_some(video: Video, total: int, most: int) -> Float[Tensor, "frames 3 height width"]:
-    """Read up to `most` frames, evenly spread over a video of `total`.
-
-    Raises:
-        UnreadableVideo: If a file cannot be read.
-    """
-    return _read(video, sample_indices(total, min(total, most)))
-
-
 def read_between(video: Video, total: int, clip: CriticInput) -> tuple[Float[Tensor, "frames 3 height width"], tuple[int, ...]]:
     """Read what the optical flow looks at: the frames that the critic is given, and others between them.
 

@@ -20,7 +20,7 @@ from videogpa.registry import CRITICS, build
 from videogpa.scoring.appearance import appearance_of
 from videogpa.scoring.burnt_in import BurntIn, find_burnt_in
 from videogpa.scoring.by_regions import Between, score_by_regions
-from videogpa.scoring.frames import Given, Video, count_frames, opened, read_between, read_clip, read_some
+from videogpa.scoring.frames import Given, Video, count_frames, opened, read_at, read_between, read_clip
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.masks import Masks, read_masks
@@ -175,9 +175,10 @@ class Scorer:
                     f"masks are used for clips of up to {self.config.window} judged frames (`window`); this one has {count}"
                 )
             else:
-                seen = appearance_of(video, total, read_some(video, total, SHOWN))
+                burnt_in = self._burnt_in(video, total, scene)
+                shown = read_at(video, sample_indices(total, min(total, SHOWN)))
+                seen = appearance_of(video, total, burnt_in.bars.cut(shown))
                 with temporary_folder() as folder:
-                    burnt_in = self._burnt_in(video, total, scene)
                     segments = self._in_windows(video, sample_indices(total, count), scene, burnt_in, folder)
                     seen |= _motion(segments.flow)
                     scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
