@@ -44,11 +44,11 @@ def test_markdown_has_means_and_changes_with_their_intervals(run: Path) -> None:
         "| method | prompts | 3DCS error↓ | optical flow |",
         "|---|---:|---:|---:|",
     ]
-    assert lines[4] == "| base |  | 0.200 | 0.020 |"
-    assert lines[5] == "| aligned | 12 | 0.150 (−25.0 % [−37.5, −12.5]) | 0.021 (+5.0 % [+7.5, +2.5]) |"
+    assert lines[4] == "| base |  | 0.200 | 0.0200 |"
+    assert lines[5] == "| aligned | 12 | 0.150 (−25.0 % [−37.5, −12.5]) | 0.0210 (+5.0 % [+7.5, +2.5]) |"
     assert lines[6] == "| base, best of 2 by vggt | 12 | 0.190 (−5.0 % [−7.5, −2.5]) |  |"
     assert "Critic da3:" in lines
-    assert "| aligned | 12 | 21.000 (+5.0 % [+7.5, +2.5]) |" in lines
+    assert "| aligned | 12 | 21.0 (+5.0 % [+7.5, +2.5]) |" in lines
 
 
 def test_latex_escapes_what_it_would_read_as_commands(tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_latex_escapes_what_it_would_read_as_commands(tmp_path: Path) -> None:
     (tmp_path / "compare.json").write_text(found.model_dump_json())
 
     text = table(tmp_path, "latex")
-    assert r"50\%\_\textbackslash{}input\{x\} & 12 & 19.000 ($-$5.0 \% [$-$7.5, $-$2.5]) \\" in text
-    assert r"a\&b &  & 20.000 \\" in text
+    assert r"50\%\_\textbackslash{}input\{x\} & 12 & 19.0 ($-$5.0 \% [$-$7.5, $-$2.5]) \\" in text
+    assert r"a\&b &  & 20.0 \\" in text
     assert r"PSNR$\uparrow$" in text
     assert text.count("{tabular}") == 2
 
@@ -91,6 +91,6 @@ def test_the_command_prints_lines_as_they_are_and_writes_them(run: Path) -> None
     written = run_shell("table", str(run), "--format", "csv", "--out", str(run / "table.csv"))
 
     assert shown.status == written.status == 0, (shown.err, written.err)
-    line = "| aligned | 12 | 0.150 (−25.0 % [−37.5, −12.5]) | 0.021 (+5.0 % [+7.5, +2.5]) | 0.080 (−20.0 % [−30.0, −10.0]) |"
+    line = "| aligned | 12 | 0.150 (−25.0 % [−37.5, −12.5]) | 0.0210 (+5.0 % [+7.5, +2.5]) | 0.080 (−20.0 % [−30.0, −10.0]) |"
     assert line in shown.out.splitlines()
     assert (run / "table.csv").read_text() == table(run, "csv")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +16,7 @@ Format = Literal["markdown", "latex", "csv"]
 OF_THE_PAPER = ("psnr", "ssim", "lpips", "mvcs", "error_3dcs", "epipolar", "flow")
 """The columns of the tables of arXiv 2601.23286 that need no judge, and motion beside them, without which they say little."""
 
-PLACES = 3
+DIGITS = 3  # of the base's mean; the other means of its column have as many places
 
 
 @dataclass(frozen=True)
@@ -63,26 +64,30 @@ def _by_critic(lines: Sequence[Line], measures: Sequence[str]) -> list[tuple[str
     for critic in dict.fromkeys(line.critic for line in lines):
         of_critic = [line for line in lines if line.critic == critic]
         known = [name for name in measures if any(name in line.changes for line in of_critic)]
-        rows = [[of_critic[0].base, "", *(_base(of_critic[0].changes.get(name)) for name in known)]]
+        places = {name: _places(next(line.changes[name].base for line in of_critic if name in line.changes)) for name in known}
+        base = [f"{change.base:.{places[name]}f}" if (change := of_critic[0].changes.get(name)) else "" for name in known]
+        rows = [[of_critic[0].base, "", *base]]
         for line in of_critic:
             counts = {line.changes[name].n for name in known if name in line.changes}
             n = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
-            rows.append([line.method, n, *(_cell(line.changes.get(name)) for name in known)])
+            rows.append([line.method, n, *(_cell(line.changes.get(name), places[name]) for name in known)])
         tables.append((critic, ["method", "prompts", *(MEASURES[name].heading for name in known)], rows))
     return tables
 
 
-def _base(change: Change | None) -> str:
-    return "" if change is None else f"{change.base:.{PLACES}f}"
+def _places(mean: float) -> int:
+    """Return how many decimal places show so many digits of a mean."""
+    return DIGITS if mean == 0 else max(DIGITS - 1 - math.floor(math.log10(abs(mean))), 0)
 
 
-def _cell(change: Change | None) -> str:
+def _cell(change: Change | None, places: int) -> str:
     if change is None:
         return ""
-    if change.base == 0:
-        return f"{change.aligned:.{PLACES}f}"
-    share, low, high = (100 * part / abs(change.base) for part in (change.difference, change.low, change.high))
-    return f"{change.aligned:.{PLACES}f} ({share:+.1f} % [{low:+.1f}, {high:+.1f}])".replace("-", "−")
+    mean = f"{change.aligned:.{places}f}"
+    if change.base != 0:
+        share, low, high = (100 * part / abs(change.base) for part in (change.difference, change.low, change.high))
+        mean += f" ({share:+.1f} % [{low:+.1f}, {high:+.1f}])"
+    return mean.replace("-", "−")
 
 
 def _markdown(critic: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
