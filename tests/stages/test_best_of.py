@@ -1,8 +1,13 @@
 """Best of N: which clip a critic chooses, and what the judge says of it."""
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from videogpa.cli import summary
 from videogpa.config import PairConfig
+from videogpa.findings import Evaluation
 from videogpa.records import Score
 from videogpa.stages.best_of import compare_best
 
@@ -33,6 +38,20 @@ def test_the_judge_says_what_the_critics_choice_is_worth_against_the_mean_of_the
     found = of_aligned.critics["judge"].outcome
     assert found is not None
     assert found.geometry.change == pytest.approx(0.03 / 0.06 - 1)  # not the best by the judge: the teacher chooses
+
+
+def test_the_terminal_says_what_choosing_is_worth_and_on_how_many_prompts() -> None:
+    base = rows("teacher", {0: 0.3, 1: 0.2}) + rows("judge", {0: 0.06, 1: 0.04})
+    best = compare_best({"base": base}, chosen_by="teacher", critics=["judge"], pair=PairConfig())
+    written = Console(file=io.StringIO(), width=80)
+    written.print(summary.evaluation(Evaluation(critics={}, best_of=best)))
+    text = written.file.getvalue()  # type: ignore[attr-defined]
+
+    assert "chosen by teacher: leave-one-out error, judged by judge" in text
+    (line,) = [line for line in text.splitlines() if "│ base," in line]
+    assert "−20.0 %" in line
+    assert "optical flow +0.0 %" in text
+    assert line.rstrip("│ ").endswith("12")
 
 
 def test_what_hardly_moves_or_was_not_scored_is_not_chosen() -> None:

@@ -171,19 +171,20 @@ def evaluation(result: "Evaluation") -> RenderableType:
 
 
 def _best_of(result: "Evaluation") -> Iterator[RenderableType]:
-    """What choosing among a prompt's clips buys: a line per model and judging critic."""
+    """What choosing among a prompt's clips buys: a table per judging critic."""
     from videogpa.report.verdict import best_lines
 
     lines = best_lines(result)
-    if not lines:
-        return
-    caption = "of N clips of a prompt, against the mean of all of the base; 95 % intervals over prompts"
-    table = Table(title="without training: the best of N", title_justify="left", caption=caption, caption_justify="left")
-    for heading in ("chosen from", "error", "motion"):
-        table.add_column(heading, justify="left" if heading == "chosen from" else "right", no_wrap=heading != "chosen from")
-    for chosen, by, critic, error, motion in lines:
-        table.add_row(f"{chosen}, by {by}; judged by {critic}", error, "\n".join(motion))
-    yield table
+    for critic in dict.fromkeys(line.critic for line in lines):
+        judged = [line for line in lines if line.critic == critic]
+        title = f"without training: chosen by {judged[0].by}, judged by {critic}"
+        caption = "against the mean of all clips of the base, 95 % intervals"
+        table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+        for heading in ("chosen from", "error", "motion", "n"):
+            table.add_column(heading, justify="left" if heading == "chosen from" else "right", no_wrap=heading != "chosen from")
+        for line in judged:
+            table.add_row(line.chosen, line.error, "\n".join(line.motion), str(line.prompts))
+        yield table
 
 
 def pairs(rows: "list[Pair]") -> RenderableType:

@@ -1,5 +1,7 @@
 """The verdict on a training in one sentence: geometry, and what it may have been paid for with: motion, quality, diversity."""
 
+from dataclasses import dataclass
+
 from videogpa.findings import Evaluation, Outcome, Relative
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 
@@ -41,19 +43,33 @@ def headline(critic: str, outcome: Outcome) -> str:
     return f"{critic}: {verdict(outcome)}. {', '.join(parts)}; {outcome.n} prompts.{caution}"
 
 
-def best_lines(evaluation: Evaluation) -> list[tuple[str, str, str, str, list[str]]]:
-    """Return what choosing buys: from which model's clips, by which critic, judged by which; changes of error and motion."""
-    lines = []
-    for best in evaluation.best_of:
-        for critic, findings in best.critics.items():
-            outcome = findings.outcome
-            if outcome is not None:
-                motion = [f"{MEASURES[name].label} {interval(change)}" for name, change in outcome.motion.items()]
-                chosen = f"{best.model}, best of {best.candidates}"
-                lines.append(
-                    (chosen, f"{best.chosen_by}: {MEASURES[best.measure].label}", critic, interval(outcome.geometry), motion)
-                )
-    return lines
+@dataclass(frozen=True)
+class BestLine:
+    """What choosing among a prompt's clips buys, as one critic judges it; in words."""
+
+    chosen: str
+    by: str
+    critic: str
+    error: str
+    motion: tuple[str, ...]
+    prompts: int
+
+
+def best_lines(evaluation: Evaluation) -> list[BestLine]:
+    """Return what the best of N is worth: a line for each model whose clips were chosen from, and each judging critic."""
+    return [
+        BestLine(
+            chosen=f"{best.model}, best of {best.candidates}",
+            by=f"{best.chosen_by}: {MEASURES[best.measure].label}",
+            critic=critic,
+            error=interval(outcome.geometry),
+            motion=tuple(f"{MEASURES[name].label} {interval(change)}" for name, change in outcome.motion.items()),
+            prompts=outcome.n,
+        )
+        for best in evaluation.best_of
+        for critic, findings in best.critics.items()
+        if (outcome := findings.outcome) is not None
+    ]
 
 
 def interval(relative: Relative) -> str:
