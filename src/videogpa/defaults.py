@@ -20,5 +20,8 @@ Reading = Literal["static", "dynamic"]
 Overlays = Literal["leave_out", "keep"]
 """What is done with bars, logos, subtitles and watermarks that are found burnt into a clip."""
 
+Cuts = Literal["decline", "keep"]
+"""What is done with a clip that is cut to another shot, where the critic does not find cuts itself."""
+
 Settings = Mapping[str, Any] | Sequence[str]
 """Settings by name: `{"train.steps": 20}`, or as on the command line, `["train.steps=20"]`, with values in YAML."""

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Overlays, Reading, Settings
-from videogpa.errors import InvalidInput
+from videogpa.cli.score_flags import reading_of, refuse_run_folders, score_settings
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Cuts, Overlays, Reading, Settings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
     from videogpa.cli.check_critic import Finding
-    from videogpa.config import ScoreConfig
     from videogpa.findings import Comparison
     from videogpa.records import Score
 
@@ -32,6 +31,8 @@ def score_files(
     scene: Reading | None = None,
     masks: str | Path | None = None,
     overlays: Overlays = "leave_out",
+    cuts: Cuts = "decline",
+    shots: bool = False,
     out: str | Path = "scores",
     workers: int | None = None,
     ray: str | None = None,
@@ -69,12 +70,15 @@ def score_files(
             pictures, named as the clips, black where nothing moves. Implies --scene dynamic.
         overlays: What to do with what is burnt in: bars are cut off, and logos, subtitles and watermarks leave the cloud and
             all errors; or keep it all, as the paper does.
+        cuts: What to do with a clip that is cut to another shot: decline it; or keep it, as the paper does. The critic sfm
+            finds cuts itself, and declines them always.
+        shots: Score each shot of a clip that is cut by itself: its row is named CLIP#FIRST-LAST, after its frames in the file.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
 
     Returns:
-        A row for each file, best first; those that cannot be ranked follow. `videogpa.MEASURES` says what the numbers mean.
+        A row for each file or shot, best first; those that cannot be ranked follow. `videogpa.MEASURES` says what numbers mean.
 
     Raises:
         FileNotFoundError: If a path names nothing.
@@ -88,8 +92,8 @@ def score_files(
     from videogpa.stages import score
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    _refuse_run_folders(names)
-    config = _score_config(
+    refuse_run_folders(names)
+    config = score_settings(
         critic=critic,
         weights=weights,
         options=options,
@@ -99,11 +103,13 @@ def score_files(
         overlap=overlap,
         anchors=anchors,
         lpips_net=lpips_net,
-        scene=_reading(scene, masks),
+        scene=reading_of(scene, masks),
         overlays=overlays,
+        cuts=cuts,
     )
     count = 1 if workers is None else workers
-    return score.score_files(names, config, Path(out), workers_config(count, ray), None if masks is None else Path(masks))
+    own = None if masks is None else Path(masks)
+    return score.score_files(names, config, Path(out), workers_config(count, ray), own, shots=shots)
 
 
 def compare(
@@ -124,6 +130,7 @@ def compare(
     scene: Reading | None = None,
     masks: str | Path | None = None,
     overlays: Overlays = "leave_out",
+    cuts: Cuts = "decline",
     out: str | Path = "comparison",
     workers: int | None = None,
     ray: str | None = None,
@@ -159,6 +166,8 @@ def compare(
             pictures, named as the clips, black where nothing moves. Implies --scene dynamic.
         overlays: What to do with what is burnt in: bars are cut off, and logos, subtitles and watermarks leave the cloud and
             all errors; or keep it all, as the paper does.
+        cuts: What to do with a clip that is cut to another shot: decline it; or keep it, as the paper does. The critic sfm
+            finds cuts itself, and declines them always.
         out: The folder of the results. The same folder again continues where it was.
         workers: Score with that many workers, each with a GPU of its own where there are GPUs. Several need Ray.
         ray: The address of a running Ray cluster, or auto.
@@ -178,8 +187,8 @@ def compare(
     from videogpa.stages import compare as stage
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    _refuse_run_folders(names)
-    config = _score_config(
+    refuse_run_folders(names)
+    config = score_settings(
         critic=critic,
         weights=weights,
         options=options,
@@ -189,8 +198,9 @@ def compare(
         overlap=overlap,
         anchors=anchors,
         lpips_net=lpips_net,
-        scene=_reading(scene, masks),
+        scene=reading_of(scene, masks),
         overlays=overlays,
+        cuts=cuts,
     )
     methods = stage.methods_of(names, base if by_file else None)
     count = 1 if workers is None else workers
@@ -273,51 +283,6 @@ def view(
     given = parse_settings(options) | ({"weights": weights} if weights else {})
     config = score_config(critic=critic, frames=frames, options=given)
     return stage.view(str(clip), config, None if save is None else Path(save))
-
-
-def _score_config(
-    *,
-    critic: str,
-    weights: str | None,
-    options: Settings,
-    paper: bool,
-    frames: int | Literal["all"],
-    window: int,
-    overlap: int,
-    anchors: int,
-    lpips_net: Literal["alex", "vgg"],
-    scene: Reading | None,
-    overlays: Overlays,
-) -> "ScoreConfig":
-    """Return the settings of scoring that the flags of a command ask for; see `score_files` for what they mean."""
-    from videogpa.config import paper_protocol, parse_settings, score_config
-
-    protocol: dict[str, Any] = {
-        "critic": critic, "frames": frames, "lpips_net": lpips_net, "options": {}, "overlays": overlays,
-    }  # fmt: skip
-    if paper:
-        protocol = paper_protocol(critic)
-        if frames != protocol["frames"] and frames != FRAMES:
-            raise InvalidInput(f"the paper judges {protocol['frames']} frames: leave out --paper or --frames {frames}")
-    protocol["options"] |= parse_settings(options) | ({"weights": weights} if weights else {})
-    return score_config(**protocol, window=window, overlap=overlap, anchors=anchors, scene=scene)
-
-
-def _reading(scene: Reading | None, masks: str | Path | None) -> Reading | None:
-    if masks is not None and scene == "static":
-        raise InvalidInput("--masks say what moves, and with --scene static nothing may: leave one of them out")
-    return "dynamic" if masks is not None else scene
-
-
-def _refuse_run_folders(paths: Sequence[str]) -> None:
-    """Refuse run folders among the paths: a run's own critic and settings would silently be replaced by the flags."""
-    for path in paths:
-        if (Path(path) / "recipe.yaml").is_file():
-            raise InvalidInput(
-                f"{path} is a run folder, and `videogpa score` scores files. Score its candidates by its recipe with "
-                f"`videogpa score-run {path}` (and `--set score.critic=NAME` for another critic), or its videos as files with "
-                f"`videogpa score {Path(path) / 'clips'}`"
-            )
 
 
 def list_what(

@@ -173,7 +173,7 @@ def paper_protocol(critic: str) -> dict[str, Any]:
         raise InvalidInput(
             f"the paper did not score with {critic!r}; see docs/how-to/choose-a-critic.md for the critics that it used"
         )
-    return {"critic": critic, "frames": 10, "lpips_net": "vgg", "options": dict(options), "overlays": "keep"}
+    return {"critic": critic, "frames": 10, "lpips_net": "vgg", "options": dict(options), "overlays": "keep", "cuts": "keep"}
 
 
 def parse_settings(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
 from videogpa.config.training import TrainConfig
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Overlays, Reading
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Cuts, Overlays, Reading
 from videogpa.measures import MEASURES
 from videogpa.records import MOST_SCENE_PIXELS, Reliability, Style, check_pixels
 from videogpa.registry import CRITICS, MODELS, check_options
@@ -205,6 +205,8 @@ class ScoreConfig(Config):
 
     overlays: Overlays = "leave_out"
     """Logos, subtitles and watermarks leave the cloud and all errors, and bars are cut off; or `keep`, as in the paper."""
+    cuts: Cuts = "decline"
+    """A clip that is cut to another shot is declined; or `keep`, as in the paper. `sfm` finds cuts itself, from its matches."""
 
     @field_validator("critic")
     @classmethod

@@ -81,7 +81,8 @@ class Critic(Protocol):
     """Interface of the critics, which reconstruct the geometry of a clip. Constructing a critic may load weights.
 
     The arguments of the constructor, all with defaults, are the critic's options in a recipe; an option that names weights is
-    called `weights`. For a critic that the paper scored with, the class attribute `PAPER` holds the paper's options.
+    called `weights`. For a critic that the paper scored with, the class attribute `PAPER` holds the paper's options. A critic
+    that finds cuts itself has the class attribute `FINDS_CUTS = True`: clips are not searched for cuts before it sees them.
     """
 
     CARDS: ClassVar[tuple[Card, ...]]

@@ -120,6 +120,7 @@ class SfmCritic:
     """Cameras and depth of a clip by classical geometry. Takes no weights; see the module for method, cost and limits."""
 
     CARDS: ClassVar = cards.CARDS["sfm"]
+    FINDS_CUTS: ClassVar = True
 
     @property
     def details(self) -> Mapping[str, str]:

@@ -4,7 +4,6 @@ A reward may be satisfied by clips that stand still, are blurred, or turn to car
 score, and a comparison says which of them a gain was paid with (`stages/paired.py`).
 """
 
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from videogpa.scoring.dense_flow import WIDTH as LONG_SIDE
 from videogpa.scoring.dense_flow import DenseFlow, at, grey_frames, moved
-from videogpa.scoring.frames import Video
-from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indices
+from videogpa.scoring.frames import Video, rate_of, read_small
+from videogpa.video import UnreadableVideo, sample_indices
 
 RATE = 8  # frames a second between which VBench measures motion
 MOST_PAIRS = 32  # of frames, evenly spread over the clip: four seconds of it, or a sample of more
@@ -56,14 +55,12 @@ def dynamics_of(video: Video, total: int) -> dict[str, float]:
     Raises:
         UnreadableVideo: If a file cannot be read.
     """
-    rate = probe(video).fps if isinstance(video, Path) else RATE
-    step = min(max(1, round(rate / RATE)), total - 1)
+    step = min(max(1, round(rate_of(video, float(RATE)) / RATE)), total - 1)
     every = range(0, total - step, step)
     starts = [every[index] for index in sample_indices(len(every), min(len(every), MOST_PAIRS))]
     indices = sorted({index for start in starts for index in (start, start + 1, start + step)})
     place = {index: place for place, index in enumerate(indices)}
-    frames = read_frames_at(video, indices, long_side=LONG_SIDE) if isinstance(video, Path) else video[indices]
-    flow = DenseFlow(grey_frames(frames), fine=False)
+    flow = DenseFlow(grey_frames(read_small(video, indices, LONG_SIDE)), fine=False)
     degrees = [_degree(flow, place[start], place[start + step]) for start in starts]
     flickers = [_flicker(flow, place[start], place[start + 1]) for start in starts]
     return {

@@ -1,12 +1,13 @@
 """Reading a clip, a file or a tensor, and choosing the frames that a critic is given."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
 
-from videogpa.critics.base import Critic, CriticInput
+from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
 from videogpa.errors import InvalidInput
 from videogpa.pixels import Frames, as_frames
 from videogpa.records import Scene
@@ -19,20 +20,32 @@ MOST_ASPECT = 16
 STEPS = 6
 """Steps of optical flow from a judged frame to the next: motion of a few pixels each is followed."""
 
-Video = Path | Float[Tensor, "frames 3 height width"]
-"""A file, or a tensor of RGB in [0, 1]."""
 
-Given = str | Path | Frames
-"""A video as users have it: a file, or frames as `videogpa.pixels.as_frames` takes them."""
+@dataclass(frozen=True)
+class Shot:
+    """Consecutive frames of a file, which are scored like a clip of their own."""
+
+    path: Path
+    frames: range
+    """Their indices in the file. The first of them is frame 0 of the clip."""
+
+
+Video = Path | Shot | Float[Tensor, "frames 3 height width"]
+"""A file, a part of one, or a tensor of RGB in [0, 1]."""
+
+Given = str | Path | Shot | Frames
+"""A video as users have it: a file, a part of one, or frames as `videogpa.pixels.as_frames` takes them."""
 
 
 def opened(video: Given) -> Video:
-    """Return a path, or the frames as float32 RGB in [0, 1].
+    """Return a path, the part of a file, or the frames as float32 RGB in [0, 1].
 
     Raises:
         TypeError: If it is neither a path nor frames.
         ValueError: If the frames cannot be used; see `videogpa.pixels.as_frames`.
     """
+    if isinstance(video, Shot):
+        return video
     return Path(video) if isinstance(video, str | Path) else as_frames(video, "the video")
 
 
@@ -41,8 +54,16 @@ def count_frames(video: Video, least: int) -> int:
 
     Raises:
         UnreadableVideo: If a file cannot be read, or has fewer than `least` frames.
+        ReconstructionFailed: If a shot has fewer than `least` frames.
         ValueError: If a tensor has fewer than `least` frames.
     """
+    if isinstance(video, Shot):
+        count_frames(video.path, 1)
+        if len(video.frames) < least:
+            raise ReconstructionFailed(
+                f"the shot has {plural(len(video.frames), 'frame')}, fewer than the {least} to be judged"
+            )
+        return len(video.frames)
     if isinstance(video, Path):
         found = probe(video)
         if found.frames < least:
@@ -104,4 +125,28 @@ def read_at(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 hei
     Raises:
         UnreadableVideo: If a file cannot be read.
     """
-    return read_frames_at(video, indices, scale_down=True) if isinstance(video, Path) else video[list(indices)]
+    source, indices = _in_file(video, indices)
+    return read_frames_at(source, indices, scale_down=True) if isinstance(source, Path) else source[indices]
+
+
+def read_small(video: Video, indices: Sequence[int], long_side: int) -> Float[Tensor, "chosen 3 height width"]:
+    """Return frames of ascending indices, those of files scaled down to a long side of so many pixels as they are decoded.
+
+    Raises:
+        UnreadableVideo: If a file cannot be read.
+    """
+    source, indices = _in_file(video, indices)
+    return read_frames_at(source, indices, long_side=long_side) if isinstance(source, Path) else source[indices]
+
+
+def rate_of(video: Video, otherwise: float) -> float:
+    """Return the frames a second of a file; that of a tensor is not known."""
+    source, _ = _in_file(video, ())
+    return probe(source).fps if isinstance(source, Path) else otherwise
+
+
+def _in_file(video: Video, indices: Sequence[int]) -> tuple[Path | Float[Tensor, "frames 3 height width"], list[int]]:
+    """Return the file or the tensor that holds frames of a video, and their indices there."""
+    if isinstance(video, Shot):
+        return video.path, [video.frames[index] for index in indices]
+    return video, list(indices)

@@ -12,7 +12,7 @@ import torch
 
 from videogpa.config import ScoreConfig, score_config
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
-from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Overlays, Reading
+from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Cuts, Overlays, Reading
 from videogpa.errors import InvalidInput
 from videogpa.reconstruction import Reconstruction
 from videogpa.records import Prompt, Scene, Score
@@ -20,7 +20,8 @@ from videogpa.registry import CRITICS, build
 from videogpa.scoring.appearance import appearance_of
 from videogpa.scoring.burnt_in import BurntIn, find_burnt_in
 from videogpa.scoring.by_regions import Between, score_by_regions
-from videogpa.scoring.frames import Given, Video, count_frames, opened, read_at, read_between, read_clip
+from videogpa.scoring.cuts import find_cuts
+from videogpa.scoring.frames import Given, Shot, Video, count_frames, opened, read_at, read_between, read_clip
 from videogpa.scoring.long_clips import Segments, reconstruct_in_windows, score_segment
 from videogpa.scoring.lpips import Lpips, Net, TooSmall
 from videogpa.scoring.masks import Masks, read_masks
@@ -63,6 +64,8 @@ class Scorer:
             something may move, `"static"` where whatever moves is broken. By default pixels are not named.
         overlays: `"leave_out"` looks for bars and for what is burnt into the picture (logos, subtitles, watermarks), and leaves
             both out of all that is measured; `"keep"` does not, as the paper.
+        cuts: `"decline"` looks for cuts to another shot where the critic does not itself, and scores no clip that has one;
+            `"keep"` does not, as the paper.
 
     Raises:
         ValueError: If a name is unknown or a number impossible.
@@ -85,6 +88,7 @@ class Scorer:
         lpips_net: Net = LPIPS_NET,
         scene: Reading | None = None,
         overlays: Overlays = "leave_out",
+        cuts: Cuts = "decline",
     ) -> None:
         self.config = score_config(
             critic=critic,
@@ -96,6 +100,7 @@ class Scorer:
             lpips_net=lpips_net,
             scene=scene,
             overlays=overlays,
+            cuts=cuts,
         )
         self._critic: Critic | None = build(CRITICS, critic, self.config.options)
         self._lpips: Lpips | None = None
@@ -113,6 +118,7 @@ class Scorer:
             lpips_net=config.lpips_net,
             scene=config.scene,
             overlays=config.overlays,
+            cuts=config.cuts,
         )
 
     def score(self, video: Given, *, masks: Masks | None = None) -> Score:
@@ -159,6 +165,7 @@ class Scorer:
         seen: dict[str, float] = {}  # known before the reconstruction, so that a clip without geometry has it too
         try:
             total, count = self._frames_of(video)
+            self._require_one_shot(video, total, scene)
             if count <= self.config.window:
                 burnt_in, given = self._uncovered(video, total, read_clip(video, total, count, self.critic, scene))
                 critic = burnt_in.seen_by(self.critic)
@@ -249,6 +256,26 @@ class Scorer:
         total = count_frames(video, 2 if frames == "all" else frames)
         return total, total if frames == "all" else frames
 
+    def _require_one_shot(self, video: Video, total: int, scene: Scene | None) -> None:
+        """Look for cuts, unless the critic does so itself or the clip is known to have none.
+
+        Raises:
+            ReconstructionFailed: If there is one.
+        """
+        known = scene is not None or isinstance(video, Shot)
+        if known or self.config.cuts == "keep" or getattr(self.critic, "FINDS_CUTS", False):
+            return
+        try:
+            cuts = find_cuts(video, total)
+        except UnreadableVideo:  # the frames that are judged may be whole
+            return
+        if cuts:
+            frames = f"frame{'s' if len(cuts) > 1 else ''} {' and '.join(map(str, cuts))}"
+            raise ReconstructionFailed(
+                f"a cut at {frames} (of 0 to {total - 1}): next to nothing of the frame before is found there. --shots scores "
+                "each shot by itself"
+            )
+
     def _burnt_in(self, video: Video, total: int, scene: Scene | None, given: CriticInput | None = None) -> BurntIn:
         """Return what is burnt into a clip; nothing in the miniature world, where all is known."""
         nothing = self.config.overlays == "keep" or scene is not None
@@ -285,6 +312,7 @@ def score(
     options: Mapping[str, Any] | None = None,
     scene: Reading | None = None,
     overlays: Overlays = "leave_out",
+    cuts: Cuts = "decline",
 ) -> Score:
     """Score one video. The critic is loaded for this call and freed after it: for many clips, keep a `Scorer`.
 
@@ -300,6 +328,7 @@ def score(
         options: The critic's own options: weights, device, ...
         scene: Name every pixel still, moving, broken or unseen, as in `Scorer`.
         overlays: Whether what is burnt into the picture is left out, as in `Scorer`.
+        cuts: Whether a clip with a cut is declined, as in `Scorer`.
 
     Returns:
         The row that `videogpa score` would write. Look at its `status` first: there are numbers where it is `ok` or `partial`;
@@ -314,7 +343,7 @@ def score(
         >>> row.status, row.loo_error, row.flow  # read a geometry number with its motion
     """
     settings: dict[str, Any] = {"window": window, "overlap": overlap, "lpips_net": lpips_net, "scene": scene}
-    settings["overlays"] = overlays
+    settings |= {"overlays": overlays, "cuts": cuts}
     with Scorer(critic, options=options, frames=frames, **settings) as scorer:
         return scorer.score(video)
 

@@ -7,7 +7,7 @@ gets a row with a status and a reason, whatever happened: one clip never ends th
 import errno
 import logging
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from videogpa.report.player_files import PLAYERS, player_files, player_path, sav
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_masks, find_videos
+from videogpa.stages.shots import Part, find_shots
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest, may_have_passed
@@ -50,6 +51,8 @@ class ScoreJob:
     prompt: Prompt | None = None
     masks: Path | None = None
     """What moves by itself in the clip, where the user says so."""
+    frames: range | None = None
+    """The shot of the video that is the clip; None for all of it."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,10 @@ class _Scorers:
         from videogpa.report.panels import draw_panels
         from videogpa.report.players import write_player
         from videogpa.report.space import make_space
+        from videogpa.scoring.frames import Shot
 
-        scored = self._scorers[job.critic].score_clip(job.video, clip=job.clip, prompt=job.prompt, masks=job.masks)
+        video = job.video if job.frames is None else Shot(job.video, job.frames)
+        scored = self._scorers[job.critic].score_clip(video, clip=job.clip, prompt=job.prompt, masks=job.masks)
         if self._players is not None and scored.reconstruction is not None and scored.render is not None:
             path = player_path(self._players, job.critic, job.clip)
             save_space(path, make_space(scored.reconstruction))
@@ -219,6 +224,8 @@ def score_files(
     out: Path,
     workers: WorkersConfig = ALONE,
     masks: Path | None = None,
+    *,
+    shots: bool = False,
 ) -> list[Score]:
     """Score video files into a folder.
 
@@ -231,11 +238,13 @@ def score_files(
         out: The folder of scores.jsonl, scores.csv, columns.json, report.html and the report's pictures.
         workers: Who scores.
         masks: A folder of masks, of what moves by itself; see `find_masks`.
+        shots: Score each shot of a file that is cut by itself, as the clip FILE#FIRST-LAST.
 
     Returns:
         The rows of `paths`, best first.
 
     Raises:
+        InvalidInput: If there are masks, and each shot is to be scored.
         MissingInput: If a path names nothing.
         RunFolderBusy: If another process writes to the folder.
     """
@@ -243,26 +252,37 @@ def score_files(
     rows = Manifest(
         folder / "scores.jsonl", Score, "critic clip", files=lambda row: _players_of(row, folder), retry=may_have_passed
     )
+    if shots and masks is not None:
+        raise InvalidInput("masks are those of whole clips: leave out --masks or --shots")
     files = _by_name(find_videos(paths))
-    keys = {rows.key_of(critic=config.critic, clip=name): name for name in files}
     weights = weights_identity(config)
     settings = (config, *changed_options(config.critic, config.options), *CRITICS.version_of(config.critic))
     found = {} if masks is None else find_masks(masks, files)
-    own = {name: [clip_fingerprint(mask)] for name, mask in found.items()}
-    wanted = {
-        key: fingerprint(*settings, weights, clip_fingerprint(files[name]), *own.get(name, [])) for key, name in keys.items()
-    }
     task = ScoreTask((config,), out.resolve() / PLAYERS)
 
-    def score(left: list[str]) -> Iterator[Score]:
-        names = [keys[key] for key in left]
-        jobs = [ScoreJob(config.critic, files[name].absolute(), name, masks=found.get(name)) for name in names]
-        return _rows(pool.map(task, jobs, label="score"), len(jobs))
-
     with folder.lock(scores=True), open_pool(workers) as pool:
+        parts = find_shots(files, pool) if shots else {name: (name, None) for name in files}
+        keys = {rows.key_of(critic=config.critic, clip=clip): clip for clip in parts}
+
+        def identity(clip: str) -> str:
+            name, frames = parts[clip]
+            mask = [clip_fingerprint(found[name])] if name in found else []
+            shot = [] if frames is None else [[frames.start, frames.stop]]
+            return fingerprint(*settings, weights, clip_fingerprint(files[name]), *mask, *shot)
+
+        def score(left: list[str]) -> Iterator[Score]:
+            jobs = [_job(config.critic, keys[key], files, parts, found) for key in left]
+            return _rows(pool.map(task, jobs, label="score"), len(jobs))
+
+        wanted = {key: identity(clip) for key, clip in keys.items()}
         scores = ranked(rows.update(wanted, score, keep_others=True))
         _write_results(folder, ranked(rows.rows()))
     return scores
+
+
+def _job(critic: str, clip: str, files: Mapping[str, Path], parts: Mapping[str, Part], masks: Mapping[str, Path]) -> ScoreJob:
+    name, frames = parts[clip]
+    return ScoreJob(critic, files[name].absolute(), clip, masks=masks.get(name), frames=frames)
 
 
 def _by_name(files: Sequence[Path]) -> dict[str, Path]:

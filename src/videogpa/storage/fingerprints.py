@@ -36,7 +36,7 @@ FIRST = {
 """Class -> its settings that are hashed whatever their value. Nothing is added here."""
 
 LATER: dict[str, dict[str, Any]] = {
-    "ScoreConfig": {"scene": None, "overlays": "leave_out"},  # rows of before are the same where nothing is burnt in
+    "ScoreConfig": {"scene": None, "overlays": "leave_out", "cuts": "decline"},  # rows of clips without either are the same
     "PairConfig": {"min_sigma": 1.0, "min_reliability": "low"},  # without effect on rows of before, which have no such columns
     "Prompt": {"reading": None},
     "TimestepsConfig": {"weighting": "none"},
