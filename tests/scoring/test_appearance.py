@@ -10,7 +10,7 @@ from torch import Tensor
 from videogpa.scoring.appearance import appearance_of, colours_of, dynamics_of
 from videogpa.scoring.diversity import diversity_of, vendi_score
 from videogpa.scoring.lpips import Lpips
-from videogpa.video import write_video
+from videogpa.video import read_frames, write_video
 
 HEIGHT = 144  # of the sliding pictures, 256 pixels wide
 
@@ -50,6 +50,13 @@ def test_motion_is_that_of_an_eighth_of_a_second_whatever_the_rate_of_a_file(tmp
 
     found = [dynamics_of(tmp_path / name, count)["dynamic_degree"] for name, count in (("slow.mkv", 7), ("fast.mkv", 13))]
     assert found[0] == pytest.approx(found[1], rel=0.1)
+
+
+def test_a_file_and_its_frames_in_memory_have_the_same_numbers(tmp_path: Path) -> None:
+    large = torch.nn.functional.interpolate(sliding(4, 7), scale_factor=1.7, mode="bilinear").clamp(0, 1)
+    write_video(tmp_path / "large.mp4", large, 8)
+
+    assert dynamics_of(tmp_path / "large.mp4", 7) == dynamics_of(read_frames(tmp_path / "large.mp4"), 7)
 
 
 def test_colours_and_how_they_drift() -> None:

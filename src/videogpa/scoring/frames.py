@@ -12,7 +12,7 @@ from videogpa.errors import InvalidInput
 from videogpa.pixels import Frames, as_frames
 from videogpa.records import Scene
 from videogpa.text_files import plural
-from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indices
+from videogpa.video import UnreadableVideo, probe, read_frames_at, sample_indices, to_long_side
 
 MOST_ASPECT = 16
 """How many times as long as the short side of a frame its long side may be: critics enlarge by the short one."""
@@ -129,14 +129,16 @@ def read_at(video: Video, indices: Sequence[int]) -> Float[Tensor, "chosen 3 hei
     return read_frames_at(source, indices, scale_down=True) if isinstance(source, Path) else source[indices]
 
 
-def read_small(video: Video, indices: Sequence[int], long_side: int) -> Float[Tensor, "chosen 3 height width"]:
-    """Return frames of ascending indices, those of files scaled down to a long side of so many pixels as they are decoded.
+def read_small(video: Video, indices: Sequence[int], long_side: int) -> Float[Tensor, "chosen 3 small_height small_width"]:
+    """Return frames of ascending indices with a long side of so many pixels or fewer; those of files are never all large.
 
     Raises:
         UnreadableVideo: If a file cannot be read.
     """
     source, indices = _in_file(video, indices)
-    return read_frames_at(source, indices, long_side=long_side) if isinstance(source, Path) else source[indices]
+    if isinstance(source, Path):
+        return read_frames_at(source, indices, long_side=long_side)
+    return to_long_side(source[indices], long_side)
 
 
 def rate_of(video: Video, otherwise: float) -> float:

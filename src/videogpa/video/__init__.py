@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from videogpa.video.reading import probe as probe
     from videogpa.video.reading import read_frames as read_frames
     from videogpa.video.reading import read_frames_at as read_frames_at
+    from videogpa.video.reading import to_long_side as to_long_side
     from videogpa.video.sampling import sample_indices as sample_indices
     from videogpa.video.writing import write_video as write_video
 
@@ -31,6 +32,7 @@ _HOMES = {
     "read_frames_at": "reading",
     "read_image": "pictures",
     "sample_indices": "sampling",
+    "to_long_side": "reading",
     "write_image": "pictures",
     "write_video": "writing",
 }

@@ -268,14 +268,29 @@ def scaled_down(picture: Tensor) -> Tensor:
     return _scaled(picture, max(int(width * scale), 1), max(int(height * scale), 1))
 
 
+def to_long_side(
+    frames: Float[Tensor, "frames 3 height width"], side: int
+) -> Float[Tensor, "frames 3 small_height small_width"]:
+    """Return frames in memory as `read_frames_at` with `long_side` reads those of a file, to the bit if they were bytes."""
+    height, width = frames.shape[2:]
+    if max(height, width) <= side:
+        return frames
+    return torch.stack([_scaled(255 * frame.cpu(), *_small_size(side, height, width), largest=255.0) for frame in frames]) / 255
+
+
 def _to_long_side(side: int, picture: Tensor) -> Tensor:
     height, width = picture.shape[1:]
+    return _scaled(picture, *_small_size(side, height, width)) if max(height, width) > side else picture
+
+
+def _small_size(side: int, height: int, width: int) -> tuple[int, int]:
+    """Return width and height."""
     scale = side / max(height, width)
-    return _scaled(picture, max(round(width * scale), 1), max(round(height * scale), 1)) if scale < 1 else picture
+    return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
-    size = width, height
-    planes = [cv2.resize(plane.numpy().astype(np.float32), size, interpolation=cv2.INTER_AREA) for plane in picture]
-    largest = 1.0 if picture.is_floating_point() else 255.0
+def _scaled(picture: Tensor, width: int, height: int, *, largest: float | None = None) -> Tensor:
+    planes = [cv2.resize(plane.numpy().astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) for plane in picture]
+    if largest is None:
+        largest = 1.0 if picture.is_floating_point() else 255.0
     return torch.from_numpy(np.stack(planes)).clamp_(0, largest)  # sums of weights may exceed 1 by rounding
