@@ -173,14 +173,16 @@ def test_a_table_names_clips_as_scores_csv_does(tmp_path: Path) -> None:
 
 
 def test_compare_has_the_flags_of_score_with_the_same_defaults_and_words():
-    """Also those that `score` will have: what decides a score can be said wherever clips are scored."""
+    """Also those that `score` will have: what decides a score can be said wherever clips are scored.
+
+    `shots` decides which rows a file has: the shots of two methods' clips are cut at different frames, and have no partners.
+    """
+    others = ("paths", "out", "shots")
 
     def flags(function: Callable[..., object]) -> dict[str, tuple[object, object, str]]:
         said = dict(re.findall(r"^        (\w+): (.*?)(?=^        \w+: |\n\n)", function.__doc__, re.DOTALL | re.MULTILINE))
         given = inspect.signature(function).parameters.values()
-        return {
-            each.name: (each.default, each.annotation, said[each.name]) for each in given if each.name not in ("paths", "out")
-        }
+        return {each.name: (each.default, each.annotation, said[each.name]) for each in given if each.name not in others}
 
     assert flags(commands.score_files).items() <= flags(commands.compare).items()
     assert len(flags(commands.score_files)) >= 11
