@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from small_runs import OVERRIDES, content, same
+from videogpa.storage.run_folder import FILES, FOLDERS
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +66,12 @@ def test_the_loop_leaves_the_run_folder_that_the_documentation_promises(uninterr
     assert findings["changes"]["loo_error"]["n"] == 2
 
 
+def test_links_are_refused_under_every_name_that_a_run_writes(uninterrupted: Path) -> None:
+    parts = [uninterrupted, *(uninterrupted / "evaluation").iterdir()]
+    assert len(parts) == 3
+    assert {path.name for part in parts for path in part.iterdir()} <= {*FOLDERS, *FILES}
+
+
 def test_a_finished_run_does_nothing_again(uninterrupted: Path) -> None:
     made_anew = {".lock", ".videogpa", "report.html", "evaluation.json"}  # quick, and the same each time
     stamps = {p: p.stat().st_mtime_ns for p in uninterrupted.rglob("*") if p.is_file() and p.name not in made_anew}
@@ -88,6 +95,7 @@ def test_the_best_candidates_are_kept(uninterrupted: Path, tmp_path: Path) -> No
     assert len(by_prompt) == 3
     for prompt, scored in by_prompt.items():
         _, best = min(scored)
+        assert {path.name for path in run.iterdir()} <= {*FOLDERS, *FILES}
         assert (run / f"best/{prompt}.mp4").read_bytes() == (run / f"clips/{best}.mp4").read_bytes()
 
 

@@ -46,7 +46,7 @@ def test_a_run_is_no_folder_of_scores_and_the_other_way_round(tmp_path: Path) ->
         attempt("run folder: --out", lambda at=folder, same=first: lock(at, same), expect="right result")
 
 
-@pytest.mark.parametrize("name", [".lock", "clips", "clips/p", "clips.jsonl", "recipe.yaml"])
+@pytest.mark.parametrize("name", [".lock", "clips", "clips/p", "clips.jsonl", "recipe.yaml", "best", "diversity.jsonl"])
 def test_a_link_that_leads_out_of_a_run_is_refused_and_nothing_is_written_there(name: str, tmp_path: Path) -> None:
     run, outside = tmp_path / "run", tmp_path / "outside"
     lock(run, False)

@@ -127,6 +127,19 @@ def test_a_study_is_served_once_and_a_port_that_is_taken_is_said(served: tuple[P
         pass
 
 
+@pytest.mark.parametrize("name", [".lock", "answers", "page/study.html"])
+def test_a_link_that_leads_out_of_a_study_is_refused_and_nothing_is_read_or_written_there(
+    name: str, study: Path, tmp_path: Path
+):
+    folder, outside = Path(shutil.copytree(study, tmp_path / "study")), tmp_path / "outside"
+    outside.write_text("private")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(outside)
+    with pytest.raises(InvalidInput, match="is a link that leads out of the study folder"), open_server(folder, 0):
+        pass
+    assert outside.read_text() == "private"
+
+
 def start(folder: Path, port: int) -> "subprocess.Popen[bytes]":
     code = f"from pathlib import Path; from videogpa.study.serve import serve; serve(Path({str(folder)!r}), {port})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)

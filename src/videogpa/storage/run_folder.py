@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ LOCK = ".lock"
 OWNER = ".videogpa"
 """Marks a folder as one of this program's, and says which process worked in it last."""
 
-FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "strips", "players", "replaced")
+FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "best", "strips", "players", "replaced")
 """The folders in a run folder, or a folder of scores, that the program writes into."""
-MANIFESTS = ("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl")
-_FILES = (
+MANIFESTS = ("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl", "diversity.jsonl")
+FILES = (
     *MANIFESTS,
     "recipe.yaml",
     "evaluation.json",
@@ -32,12 +32,34 @@ _FILES = (
     LOCK,
     OWNER,
 )
+"""The files that the program writes into one."""
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of file managers: a folder with these alone is empty
 _RUN, _SCORES = "run folder", "folder of scores"
 
 
 class RunFolderBusy(UserError):  # noqa: N818 - the name of a state
     """Another process works in the folder."""
+
+
+def refuse_links(paths: Iterable[Path], folder: Path, kind: str, hint: str = "") -> None:
+    """Refuse links that lead out of a folder.
+
+    Args:
+        paths: What is in it.
+        folder: The folder.
+        kind: What it is the folder of, for the message.
+        hint: What else the message says.
+
+    Raises:
+        InvalidInput: If there is such a link.
+    """
+    root = folder.resolve()
+    for path in paths:
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise InvalidInput(
+                f"{path} is a link that leads out of the {kind} folder, to {path.resolve()}: nothing is read or written "
+                f"there. Remove it{hint}."
+            )
 
 
 class RunFolder:
@@ -164,17 +186,11 @@ class RunFolder:
         Raises:
             InvalidInput: If there is such a link.
         """
-        root = self.path.resolve()
-        for path in self._own_paths():
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise InvalidInput(
-                    f"{path} is a link that leads out of the run folder, to {path.resolve()}: nothing is read or written "
-                    "there. Remove it; a run on another disk has its whole folder there (--out)."
-                )
+        refuse_links(self._own_paths(), self.path, "run", "; a run on another disk has its whole folder there (--out)")
 
     def _own_paths(self) -> Iterator[Path]:
         """Yield what is in the folder under names of the program, and all below; no folder that has a lock of its own."""
-        left = [path for path in self.path.iterdir() if path.name in (*FOLDERS, *_FILES) or is_temporary(path)]
+        left = [path for path in self.path.iterdir() if path.name in (*FOLDERS, *FILES) or is_temporary(path)]
         while left:
             path = left.pop()
             if path.is_dir() and not path.is_symlink() and not is_temporary(path) and not (path / LOCK).exists():

@@ -19,7 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from videogpa.errors import InvalidInput, MissingInput, UserError
-from videogpa.storage.files import is_leftover, remove, write_text
+from videogpa.storage.files import is_leftover, remove, require_regular, write_text
+from videogpa.storage.run_folder import LOCK, refuse_links
 from videogpa.study.answers import check_answers, parse_json, read_answers, read_key
 from videogpa.study.records import ANSWERS, INDEX, MEDIA, PAGE, Answers, Key
 from videogpa.text_files import shown
@@ -215,13 +216,15 @@ def open_server(folder: Path, port: int = PORT) -> Iterator[_Server]:
 
     Raises:
         MissingInput: If there is no study.
-        InvalidInput: If the port is taken, or answers in the folder are damaged.
+        InvalidInput: If the port is taken, answers in the folder are damaged, or links in it lead out of it.
         UserError: If the study is being served already.
     """
     if not (folder / PAGE / INDEX).is_file():
         raise MissingInput(f"{shown(folder)} is no study: `videogpa study make` makes one, and serve is given its folder")
+    refuse_links(folder.rglob("*"), folder, "study")
+    require_regular(folder / LOCK)
     collection = Collection(folder)
-    lock = FileLock(str(folder / ".lock"))
+    lock = FileLock(str(folder / LOCK))
     try:
         lock.acquire(timeout=0)
     except Timeout:
