@@ -29,8 +29,7 @@ def krippendorff_alpha(answers: Int[Tensor, "items raters"]) -> float:
     Returns:
         At most 1; nan if no item has two answers, or all answers are the same.
     """
-    kinds = int(answers.max()) + 1 if answers.numel() else 0
-    counts = torch.stack([(answers == kind).sum(1) for kind in range(kinds)], 1).double() if kinds else torch.zeros(0, 1)
+    counts = _counts(answers)
     counts = counts[counts.sum(1) >= 2]
     per_item, per_kind = counts.sum(1), counts.sum(0)
     total = per_kind.sum()
@@ -48,10 +47,15 @@ def pairwise_agreement(answers: Int[Tensor, "items raters"]) -> float:
     Returns:
         The share, in [0, 1]; nan if no item has two answers.
     """
-    kinds = range(int(answers.max()) + 1 if answers.numel() else 0)
-    counts = torch.stack([(answers == kind).sum(1) for kind in kinds], 1).double() if kinds else torch.zeros(0, 1)
+    counts = _counts(answers)
     same, pairs = (counts * (counts - 1)).sum(), (counts.sum(1) * (counts.sum(1) - 1)).sum()
     return float(same / pairs) if pairs > 0 else math.nan
+
+
+def _counts(answers: Int[Tensor, "items raters"]) -> Float[Tensor, "items kinds"]:
+    """Return how many raters gave each answer to each item."""
+    kinds = torch.arange(int(answers.max()) + 1 if answers.numel() else 1)
+    return (answers[:, :, None] == kinds).sum(1).double()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def read_masks(masks: Masks, total: int, indices: Sequence[int]) -> Bool[Tensor,
         try:
             return _moving(_from_file(path, total, indices))
         except (ValueError, UnreadableImage) as error:
-            raise UnreadableVideo(path, f"these masks cannot be used: {error}") from None
+            raise UnreadableVideo(path, f"these masks cannot be used: {str(error).removeprefix(f'{path}: ')}") from None
         except UnreadableVideo as error:
             raise UnreadableVideo(path, f"these masks cannot be read: {error.reason}") from None
     given = as_frames(masks, "the masks")

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 
 from videogpa.parallel import parallel_map
-from videogpa.scoring.dense_flow import Flow, Map, grey_frames
+from videogpa.scoring.dense_flow import WIDTH, DenseFlow, Map, grey_frames
 
 SEARCHED = 25
 """Frames that are searched, evenly spread over the clip: as many as `sfm` reads to judge 10."""
@@ -152,11 +152,10 @@ class _Edges:
 
     @cached_property
     def _speeds(self) -> Float32[np.ndarray, "frames height width"]:
-        method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        scale = min(1.0, 256 / max(self.shape))
+        scale = min(1.0, WIDTH / max(self.shape))
         small = [cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for grey in self._grey]
-        fields: list[Flow] = [np.asarray(method.calc(a, b, None)) for a, b in pairwise(small)]
-        lengths = [np.linalg.norm(field, axis=-1) / scale for field in fields]
+        flow = DenseFlow(small, fine=False)
+        lengths = [np.linalg.norm(flow.between(a, b), axis=-1) / scale for a, b in pairwise(range(len(small)))]
         size = self.shape[1], self.shape[0]
         return np.stack([cv2.resize(length, size) for length in [*lengths, lengths[-1]]])
 

@@ -107,8 +107,8 @@ def name_regions(
     if masks is None:
         differing = _differing(small, _resized(render, *size), flow, judged)
         masks = _confirmed(moving_regions(small, flow, judged, off_lines), differing)
-    moving = float(np.mean(masks))
-    _require_still(1 - moving, {"moving_share": moving})  # else nothing may be left to render
+    if dynamic:  # else nothing may be left to render
+        _require_still(1 - float(np.mean(masks)), {"moving_share": float(np.mean(masks))})
     names = _named(small, flow, judged, masks)
     if not dynamic:
         names[names == MOVING] = BROKEN

@@ -28,7 +28,7 @@ from videogpa.scoring.masks import Masks, read_masks
 from videogpa.scoring.optical_flow import mean_flow
 from videogpa.scoring.regions import Regions
 from videogpa.scoring.reprojection import Render
-from videogpa.scoring.scores import score_reconstruction
+from videogpa.scoring.scores import Scores, score_reconstruction
 from videogpa.temporary import temporary_folder
 from videogpa.video import UnreadableVideo, sample_indices
 
@@ -160,45 +160,52 @@ class Scorer:
         if masks is not None and reading != "dynamic":
             raise InvalidInput("masks say what moves by itself: they are for a scorer with scene='dynamic'")
         video, scene = opened(video), prompt.scene if prompt else None
-        regions: Regions | None = None
-        burnt_in = BurntIn()
-        seen: dict[str, float] = {}  # known before the reconstruction, so that a clip without geometry has it too
+        known: dict[str, float] = {}  # before the reconstruction, so that a clip without geometry has it too
         try:
-            total, count = self._frames_of(video)
-            self._require_one_shot(video, total, scene)
-            if count <= self.config.window:
-                burnt_in, given = self._uncovered(video, total, read_clip(video, total, count, self.critic, scene))
-                critic = burnt_in.seen_by(self.critic)
-                seen = _motion(mean_flow(given.judged_frames)) | appearance_of(video, total, given.judged_frames)
-                if reading is None:
-                    scores = score_reconstruction(critic.reconstruct(given), self.lpips)
-                else:
-                    frames, indices = read_between(video, total, given)
-                    known = None if masks is None else burnt_in.without_bars(read_masks(masks, total, indices))
-                    between = Between(burnt_in.bars.cut(frames), indices, known)
-                    scores, regions = score_by_regions(critic, given, between, self.lpips, dynamic=reading == "dynamic")
-            elif masks is not None:
-                raise ReconstructionFailed(
-                    f"masks are used for clips of up to {self.config.window} judged frames (`window`); this one has {count}"
-                )
-            else:
-                burnt_in = self._burnt_in(video, total, scene)
-                shown = read_at(video, sample_indices(total, min(total, SHOWN)))
-                seen = appearance_of(video, total, burnt_in.bars.cut(shown))
-                with temporary_folder() as folder:
-                    segments = self._in_windows(video, sample_indices(total, count), scene, burnt_in, folder)
-                    seen |= _motion(segments.flow)
-                    scores = score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
+            scores, regions = self._measure(video, scene, reading, masks, known)
         except UnreadableVideo as error:
             return ScoredClip(self._row(clip, status="unreadable", reason=error.reason))
         except TooSmall as error:
-            return ScoredClip(self._row(clip, status="failed", reason=str(error), **seen, **burnt_in.columns))
+            return ScoredClip(self._row(clip, status="failed", reason=str(error), **known))
         except ReconstructionFailed as failure:
-            measured = {**seen, "status": failure.status, "reason": failure.reason, **failure.measures, **burnt_in.columns}
+            measured = {**known, "status": failure.status, "reason": failure.reason, **failure.measures}
             return ScoredClip(self._row(clip, seconds=time.perf_counter() - started, **measured))
-        columns = {**seen, **scores.columns(), **burnt_in.columns, **(regions.columns() if regions else {})}
+        columns = {**known, **scores.columns(), **(regions.columns() if regions else {})}
         row = self._row(clip, lpips_net=self.config.lpips_net, seconds=time.perf_counter() - started, **columns)
         return ScoredClip(row, scores.shown, scores.render, regions)
+
+    def _measure(
+        self, video: Video, scene: Scene | None, reading: Reading | None, masks: Masks | None, known: dict[str, float]
+    ) -> tuple[Scores, Regions | None]:
+        """Score a clip, and name its pixels if that is asked for; what needs no geometry goes into `known`."""
+        total, count = self._frames_of(video)
+        self._require_one_shot(video, total, scene)
+        if count > self.config.window:
+            if masks is not None:
+                raise ReconstructionFailed(
+                    f"masks are used for clips of up to {self.config.window} judged frames (`window`); this one has {count}"
+                )
+            return self._measure_long(video, total, count, scene, known), None
+        burnt_in, given = self._uncovered(video, total, read_clip(video, total, count, self.critic, scene))
+        known |= burnt_in.columns | _motion(mean_flow(given.judged_frames))
+        known |= appearance_of(video, total, given.judged_frames)
+        critic = burnt_in.seen_by(self.critic)
+        if reading is None:
+            return score_reconstruction(critic.reconstruct(given), self.lpips), None
+        frames, indices = read_between(video, total, given)
+        own = None if masks is None else burnt_in.without_bars(read_masks(masks, total, indices))
+        between = Between(burnt_in.bars.cut(frames), indices, own)
+        return score_by_regions(critic, given, between, self.lpips, dynamic=reading == "dynamic")
+
+    def _measure_long(self, video: Video, total: int, count: int, scene: Scene | None, known: dict[str, float]) -> Scores:
+        """Score a clip of more frames than a window; see `_measure`."""
+        burnt_in = self._burnt_in(video, total, scene)
+        shown = read_at(video, sample_indices(total, min(total, SHOWN)))
+        known |= burnt_in.columns | appearance_of(video, total, burnt_in.bars.cut(shown))
+        with temporary_folder() as folder:
+            segments = self._in_windows(video, sample_indices(total, count), scene, burnt_in, folder)
+            known |= _motion(segments.flow)
+            return score_segment(segments, self.lpips, frames=count, anchors=self.config.anchors, shown=SHOWN)
 
     def reconstruct(self, video: Given, *, prompt: Prompt | None = None) -> Reconstruction:
         """Reconstruct the judged frames of one video in one pass; all of them are held in memory.

@@ -66,13 +66,13 @@ def find_masks(folder: Path, clips: Mapping[str, Path]) -> dict[str, Path]:
         raise MissingInput(f"no folder of masks at {shown(folder)}")
     masks: dict[tuple[str, ...], Path] = {}
     for path in sorted(_walked(folder, pictures=True)):
-        place = _place(path, folder)
+        place = _parts(path)[len(folder.parts) :]
         if place in masks:
             raise InvalidInput(f"{shown(masks[place])} and {shown(path)} are both masks of one clip: remove one")
         masks[place] = path
     found = {}
     for name, clip in clips.items():
-        place = _place(clip.absolute(), Path("/"))
+        place = _parts(clip.absolute())
         tails = [place[start:] for start in range(len(place))]
         mask = next((masks[tail] for tail in tails if tail in masks), None)
         if mask is not None:
@@ -92,10 +92,9 @@ def find_masks(folder: Path, clips: Mapping[str, Path]) -> dict[str, Path]:
     return found
 
 
-def _place(path: Path, folder: Path) -> tuple[str, ...]:
-    """Return the parts of a path below a folder, the last without its ending."""
-    inside = path.relative_to(folder)
-    return inside.parts if path.is_dir() else inside.with_suffix("").parts
+def _parts(path: Path) -> tuple[str, ...]:
+    """Return the parts of a path, the last without its ending if it is that of a file."""
+    return path.parts if path.is_dir() else path.with_suffix("").parts
 
 
 def clip_fingerprint(path: Path) -> str:

@@ -132,7 +132,8 @@ The training has to show that it keeps the motion: an interval too wide to exclu
 
 QUALITY = {"sharpness": 0.05, "flicker": 0.05, "saturation": 0.1, "exposure": 0.1}
 """Measure of what clips look like -> by what share of the base model's mean it may get worse, and beyond its interval, before a
-gain does not count. Of colours and brightness every change counts: rewards have been satisfied by cartoon colours."""
+gain does not count. Ours, as wide as that of motion, and twice that for what has no better direction: of colours and brightness
+every change counts, since rewards have been satisfied by cartoon colours."""
 
 DIVERSITY, DIVERSITY_LOST = "diversity", 0.05
 """How much the clips of one prompt differ, and by what share it may fall: alignment may narrow what a model makes."""

@@ -81,26 +81,12 @@ class Findings(_Frozen):
     """Best first."""
 
 
-class RaterFindings(_Frozen):
-    """A rater's attention and agreement with oneself: see `videogpa.study.votes.Rater`."""
-
-    rater: str
-    pairs: int
-    checks: int
-    right: int
-    seen: float
-    repeated: int
-    same: int
-    left: float | None
-    left_out: str | None
-
-
 class Results(_Frozen):
     """What results.json holds."""
 
     study: str
     arms: tuple[str, ...]
-    raters: tuple[RaterFindings, ...]
+    raters: tuple[Rater, ...]
     findings: dict[str, Findings]
     """By the question's name."""
 
@@ -124,22 +110,8 @@ def evaluate(key: Key, answers: Sequence[Answers], scores: Scores) -> Results:
     return Results(
         study=key.study,
         arms=key.arms,
-        raters=tuple(map(_rater, raters.values())),
+        raters=tuple(raters.values()),
         findings={name: _findings(key, votes_of(key, counting, name), name, scores) for name in QUESTIONS},
-    )
-
-
-def _rater(rater: Rater) -> RaterFindings:
-    return RaterFindings(
-        rater=rater.code,
-        pairs=rater.pairs,
-        checks=rater.checks,
-        right=rater.right,
-        seen=rater.seen,
-        repeated=rater.repeated,
-        same=rater.same,
-        left=rater.left,
-        left_out=rater.left_out,
     )
 
 

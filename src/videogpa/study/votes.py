@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
+from pydantic import BaseModel, ConfigDict, computed_field
 from torch import Tensor
 
 from videogpa.study.records import QUESTIONS, SCRAMBLED, Answer, Answers, Item, Key, Trial
@@ -31,11 +32,12 @@ class Vote:
     """`FIRST`, `SECOND` or `TIE`."""
 
 
-@dataclass(frozen=True)
-class Rater:
+class Rater(BaseModel):
     """How attentively a rater answered, and whether the answers count."""
 
-    code: str
+    model_config = ConfigDict(frozen=True)
+
+    rater: str
     pairs: int
     checks: int
     """Questions about scrambled clips."""
@@ -50,6 +52,7 @@ class Rater:
     left: float | None
     """The share of `left` among answers that are no ties; it should be near one half. None if all are ties."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def left_out(self) -> str | None:
         """Why the answers do not count; None if they do."""
@@ -89,7 +92,7 @@ def rater_of(key: Key, answers: Answers) -> Rater:
                 before[trial.item, question] = chosen
                 sides += [answer.choices[question]] if chosen is not None else []
     return Rater(
-        code=answers.rater,
+        rater=answers.rater,
         pairs=len(trials),
         checks=len(checks),
         right=sum(checks),
