@@ -13,7 +13,7 @@ _Place = tuple[str, ...]  # the keys on the way to a setting; `*` for any
 
 ALWAYS: tuple[_Place, ...] = (
     *(("prompts", "file"), ("prompts", "images"), ("prompts", "run")),
-    *(("generate", "adapter"), ("evaluate", "adapter")),
+    *(("generate", "adapter"), ("train", "initial_adapter"), ("evaluate", "adapter")),
 )
 """Settings that are paths."""
 

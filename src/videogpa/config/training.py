@@ -1,5 +1,6 @@
 """The settings of training. "Paper" is arXiv 2601.23286; each docstring gives the source of a default."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -56,6 +57,12 @@ class TrainConfig(Config):
     """Rank of the LoRA. Paper: 64."""
     lora_alpha: Positive = 128
     """Scale of the LoRA: its update is multiplied by alpha / rank. Paper: 128."""
+    initial_adapter: Path | None = None
+    """Train on from this LoRA, of the same rank and alpha, in place of a new one: a folder or a file, as for
+    `generate.adapter`. The adapter that is trained then holds both, and belongs to the same model."""
+    reference: Literal["previous", "base"] = "previous"
+    """With `initial_adapter`, the reference of DPO: the policy that training starts from (as SPIN-Diffusion and other iterative
+    methods), or the model without a LoRA. Without `initial_adapter` the two are one."""
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Dtype of the frozen weights while training; null: that of `model.dtype`. Clips and latents do not depend on it."""
     seed: Seed = 0

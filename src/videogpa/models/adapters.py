@@ -7,7 +7,7 @@ that the pipeline that holds the transformer uses it too.
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.weight_files import read_tensors
 
 _NAMED = 4  # keys in an error message
+_START = "start"  # the name of the frozen copy of the adapter that training started from
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,59 @@ def new_adapter(transformer: Module, *, targets: Sequence[str], rank: int, alpha
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return _put_on(transformer, config)
+
+
+def continued_adapter(
+    transformer: Module, path: Path, *, targets: Sequence[str], rank: int, alpha: int, keep_start: bool
+) -> PeftModel:
+    """Insert an adapter that trains on from one that is there: the same weights, in float32 and trainable.
+
+    Args:
+        transformer: The network that gets the adapter, in place.
+        path: The adapter to go on from, a folder or a file in any of the formats of `lora_files`.
+        targets: Name endings of the linear layers that are adapted; the adapter must adapt these and no others.
+        rank: The rank that all of its matrices must have.
+        alpha: The numerator of the scale alpha / r that it must have.
+        keep_start: Whether a frozen copy of the start is kept, for `reference_of`.
+
+    Returns:
+        PEFT's model around the transformer.
+
+    Raises:
+        MissingInput: If the adapter is missing.
+        InvalidInput: If it does not fit the transformer, or has other layers, ranks or strengths than are trained.
+    """
+    start = read_layers(open_adapter(path), transformer)
+    adapter = new_adapter(transformer, targets=targets, rank=rank, alpha=alpha, seed=0)
+    adapted_layers = {name: layer for name, layer in transformer.named_modules() if isinstance(layer, PeftLayer)}
+    _check_continued(start, adapted_layers.keys(), path, rank=rank, alpha=alpha)
+    for name, layer in adapted_layers.items():
+        layer.lora_A["default"].weight.data.copy_(start[name].down)
+        layer.lora_B["default"].weight.data.copy_(start[name].up)
+    if keep_start:
+        with torch.random.fork_rng():
+            adapter.add_adapter(_START, adapter.peft_config["default"])
+        for layer in adapted_layers.values():
+            for halves in (layer.lora_A, layer.lora_B):
+                halves[_START] = _in_dtype_of_input(halves["default"].weight.detach().clone())
+    return adapter
+
+
+@contextmanager
+def reference_of(adapter: PeftModel) -> Iterator[None]:
+    """Make the network the reference for the duration of the `with` block; nothing may be backpropagated through it.
+
+    That is the model with the adapter that training started from, if `continued_adapter` kept it, else without any.
+    """
+    if _START not in adapter.peft_config:
+        with adapter.disable_adapter():
+            yield
+        return
+    adapter.base_model.set_adapter(_START, inference_mode=True)
+    try:
+        yield
+    finally:
+        adapter.base_model.set_adapter("default")
 
 
 def save_adapter(adapter: PeftModel, folder: Path) -> None:
@@ -181,6 +235,27 @@ def _in_dtype_of_input(weight: Tensor) -> Linear:
     layer = _InDtypeOfInput(weight.shape[1], weight.shape[0], bias=False, device="meta")
     layer.weight = weight if isinstance(weight, Parameter) else Parameter(weight, requires_grad=False)
     return layer
+
+
+def _check_continued(start: Mapping[str, LoraLayer], trained: Collection[str], path: Path, *, rank: int, alpha: int) -> None:
+    """Refuse an adapter with other layers, ranks or strengths than those that are trained."""
+    other = [*sorted(start.keys() - set(trained)), *sorted(set(trained) - start.keys())]
+    if other:
+        raise InvalidInput(
+            f"training cannot go on from the adapter at {path}: {len(other)} layers are adapted by it and not trained, or "
+            f"trained and not adapted by it ({_some(other)})"
+        )
+    ranks, strengths = ({f"{number:g}" for number in numbers} for numbers in _sizes(start))
+    if ranks != {f"{rank:g}"} or strengths != {f"{alpha / rank:g}"}:
+        raise InvalidInput(
+            f"training cannot go on from the adapter at {path}: it has rank {', '.join(sorted(ranks))} and strength (alpha / "
+            f"rank) {', '.join(sorted(strengths))}, where train.lora_rank is {rank} and train.lora_alpha is {alpha}, which is "
+            f"strength {alpha / rank:g}"
+        )
+
+
+def _sizes(layers: Mapping[str, LoraLayer]) -> tuple[list[int], list[float]]:
+    return [len(layer.down) for layer in layers.values()], [layer.strength for layer in layers.values()]
 
 
 def _read(folder: Path) -> dict[str, Tensor]:

@@ -138,9 +138,12 @@ def training_panels(metrics: Path, settings: TrainConfig) -> list[Panel]:
 def _loss_at_reference(rows: list[dict[str, Any]], settings: TrainConfig) -> float | None:
     """Return the loss of a policy that equals its reference; where it depends on the data, that of the held-out pairs, if any.
 
-    Before the first step the policy is its reference, and the held-out pairs are always measured with the same noise.
+    Before the first step the policy is its reference, and the held-out pairs are always measured with the same noise. It is not
+    where training goes on from an adapter and the reference is the base.
     """
     known = loss_at_reference(settings)
+    if settings.initial_adapter is not None and settings.reference == "base":
+        return known
     measured = (row["loss"] for row in rows if row["split"] == "held_out" and row["step"] == 0)
     return next(measured, None) if known is None else known
 

@@ -9,7 +9,7 @@ import logging
 from pathlib import Path
 
 from videogpa import processes
-from videogpa.config import ModelConfig, Recipe
+from videogpa.config import ModelConfig, Recipe, TrainConfig
 from videogpa.devices import pick_device
 from videogpa.models.base import TRAINED_PARTS
 from videogpa.models.loading import in_use, load_model, model_identities
@@ -53,11 +53,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     if found is not None and found.same(wanted) and found.is_finished(folder):
         return adapter
     require_whole(pairs, folder)
-    if recipe.generate.adapter is not None:
-        _log.warning(
-            "candidates were made with generate.adapter, which training does not know: it begins at the model without it, and "
-            "that is the reference. For a second round, merge the adapter into the model: docs/how-to/second-round.md"
-        )
+    _warn_of_other_candidates(recipe)
     trackers = monitor.choose_trackers(recipe.train)
     remedies = memory.remedies(recipe.train, _trained_model(recipe).dtype)
     with memory.explain_oom(remedies):
@@ -71,6 +67,16 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
     if processes.is_main_process():
         state.write(folder, wanted.model_copy(update={"adapter": path_fingerprint(adapter)}))
     return adapter
+
+
+def _warn_of_other_candidates(recipe: Recipe) -> None:
+    """Say that the candidates are not of the policy that training begins with, if that is so."""
+    given, initial = recipe.generate.adapter, recipe.train.initial_adapter
+    if given is not None and initial is None:
+        _log.warning(
+            "candidates were made with generate.adapter, and training begins at the model without it, which is its reference. "
+            "For a second round, set train.initial_adapter to the same LoRA: docs/how-to/second-round.md"
+        )
 
 
 def _find(folder: RunFolder, wanted: TrainingState, before: str) -> TrainingState | None:
@@ -199,17 +205,28 @@ def _describe(recipe: Recipe, pairs: list[EncodedPair], model: str) -> tuple[Tra
         The state of such a training before its first step, and the fingerprint that version 0.1 gave it.
     """
     data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
-    config = recipe.train
+    config, start = recipe.train, _start(recipe.train)
     step = processes.world_size() * config.batch_size * config.gradient_accumulation_steps
-    settings = hashed(config, exclude={*_NO_EFFECT, "dtype"})
+    no_effect = {*_NO_EFFECT, "dtype", "initial_adapter", *(() if start else ("reference",))}
+    settings = hashed(config, exclude=no_effect)
     before = fingerprint("train", (settings, recipe.model.expert), step, model, data)
     steps = settings.pop("steps")
-    made_from = fingerprint("train", (settings, recipe.model.expert), step, model, data)
+    made_from = fingerprint("train", (settings, recipe.model.expert), step, model, data, *start.values())
     decided_by = {
         **state.flat(settings, "train"),
         "model.expert": recipe.model.expert,
         state.PAIRS_PER_STEP: step,
         state.MODEL: model,
         state.PAIRS: fingerprint(data),
+        **start,
     }
     return TrainingState(fingerprint=made_from, steps=steps, decided_by=decided_by), before
+
+
+def _start(config: TrainConfig) -> dict[str, str]:
+    """Return the fingerprint of the adapter that training goes on from, if any, under its name in `decided_by`."""
+    if config.initial_adapter is None:
+        return {}
+    from videogpa.models.adapters import adapter_fingerprint  # imported here because it imports peft
+
+    return {state.START: adapter_fingerprint(config.initial_adapter)}

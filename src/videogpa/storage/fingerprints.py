@@ -39,6 +39,7 @@ LATER: dict[str, dict[str, Any]] = {
     "ScoreConfig": {"scene": None, "overlays": "leave_out", "cuts": "decline"},  # rows of clips without either are the same
     "PairConfig": {"min_sigma": 1.0, "min_reliability": "low"},  # without effect on rows of before, which have no such columns
     "Prompt": {"reading": None},
+    "TrainConfig": {"initial_adapter": None, "reference": "previous"},
     "TimestepsConfig": {"weighting": "none"},
     "Scene": {"hard": None},
     "Sampling": {"negative_prompt": "", "guidance_scale_2": None, "flow_shift": None},

@@ -1,7 +1,7 @@
 """The forward and backward passes of a batch: `joint`, and `loser_first` with half the activations in memory.
 
-Policy and reference are one network: the reference is the policy with its adapter off. First the two ways to the gradients,
-then the errors that both start from.
+Policy and reference are one network: the reference is the policy with its adapter off, or with a frozen copy of the one that
+training started from. First the two ways to the gradients, then the errors that both start from.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +16,7 @@ from torch.nn import Parameter
 from videogpa.config import TrainConfig
 from videogpa.maths.dpo import denoising_errors
 from videogpa.maths.latents import static_penalty
+from videogpa.models.adapters import reference_of
 from videogpa.models.base import VideoModel
 from videogpa.training.data import Batch
 from videogpa.training.losses import ErrorName, Errors, LossOutput, loss_of, needs_reference
@@ -31,7 +32,7 @@ def joint(
 
     Args:
         model: The video model, whose transformer carries the adapter.
-        adapter: The adapter that is trained. It is switched off for the reference.
+        adapter: The adapter that is trained. For the reference it is switched off, or to its start (`reference_of`).
         batch: Pairs with their noise and timesteps.
         settings: `loss`, `beta`, `sft_weight` and `static_weight` are read.
         backpropagate: Called once, with the mean loss of the pairs.
@@ -121,7 +122,7 @@ def surrogate_loss(slopes: Errors, errors: Errors) -> Float[Tensor, ""]:
 
 def reference_errors(model: VideoModel, adapter: PeftModel, batch: Batch, *, joint: bool) -> Errors:
     """Return the reference's errors on winners and losers, from one forward pass or (not `joint`) from two."""
-    with torch.no_grad(), adapter.disable_adapter():
+    with torch.no_grad(), reference_of(adapter):
         if joint:
             errors = joint_errors(model, batch, static=False)
         else:

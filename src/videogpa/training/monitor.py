@@ -126,4 +126,4 @@ def send_to_trackers(accelerator: Accelerator, row: MetricsRow) -> None:
 def _flat(config: TrainConfig) -> dict[str, float | int | str]:
     """Return the settings as tensorboard takes them: numbers and strings, without nesting."""
     timesteps = {f"timesteps_{name}": value for name, value in config.timesteps.model_dump().items()}
-    return {**config.model_dump(exclude={"timesteps", "trackers"}, exclude_none=True), **timesteps}
+    return {**config.model_dump(mode="json", exclude={"timesteps", "trackers"}, exclude_none=True), **timesteps}

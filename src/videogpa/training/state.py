@@ -17,8 +17,8 @@ from videogpa.training.trainer import learning_rate
 
 _log = logging.getLogger(__name__)
 
-MODEL, PAIRS, PAIRS_PER_STEP = "model", "pairs", "pairs per step"
-"""What decides a training besides its settings: hashes of weights and latents, and a number."""
+MODEL, PAIRS, PAIRS_PER_STEP, START = "model", "pairs", "pairs per step", "initial adapter"
+"""What decides a training besides its settings: hashes of weights and latents, a number, and a hash of where it begins."""
 
 
 class TrainingState(BaseModel):
@@ -86,6 +86,8 @@ def _difference(name: str, was: JsonValue, now: JsonValue) -> str:
         return "the model, its dtype or its weights have changed"
     if name == PAIRS:
         return "the pairs or their latents have changed"
+    if name == START:
+        return "the adapter that it goes on from has changed"
     shown = (f"{json.dumps(value) if value is not None else 'the default'}" for value in (now, was))
     return "{} is {} and was {}".format(name, *shown)
 

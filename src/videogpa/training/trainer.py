@@ -8,11 +8,12 @@ from typing import Literal
 
 import torch
 from accelerate import Accelerator
+from peft import PeftModel
 from rich.markup import escape
 
 from videogpa import processes
 from videogpa.config import TrainConfig
-from videogpa.models.adapters import new_adapter, save_adapter
+from videogpa.models.adapters import continued_adapter, new_adapter, save_adapter
 from videogpa.models.base import Activations, VideoModel
 from videogpa.models.exports import export_adapter
 from videogpa.storage.files import atomic_folder
@@ -20,6 +21,7 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.training import backward, checkpoints, memory, monitor
 from videogpa.training.data import Batches, EncodedPair
 from videogpa.training.distributed import average_gradients, average_numbers, broadcast, positions
+from videogpa.training.losses import needs_reference
 from videogpa.training.memory import Remedy
 from videogpa.training.metrics import MetricsRow, metrics
 from videogpa.training.monitor import TrainingMonitor, require_number
@@ -29,7 +31,7 @@ from videogpa.workers import progress
 
 
 class Trainer:
-    """Trains a fresh adapter of a model, or goes on from the last checkpoint in `<folder>/train`.
+    """Trains a fresh adapter of a model or `train.initial_adapter`, or goes on from the last checkpoint in `<folder>/train`.
 
     Of several processes that train as one, the main process alone writes.
     """
@@ -59,7 +61,8 @@ class Trainer:
             remedies: What to advise when the memory does not suffice.
 
         Raises:
-            UserError: If the settings ask for an optimizer that cannot be used here.
+            UserError: If the settings ask for an optimizer that cannot be used here, or training cannot go on from
+                `initial_adapter`.
         """
         self.config = config
         self.model = model
@@ -67,9 +70,7 @@ class Trainer:
         self.fingerprint = fingerprint
         self.accelerator = accelerator
         self.remedies = remedies
-        self.adapter = new_adapter(
-            model.transformer, targets=model.lora_targets, rank=config.lora_rank, alpha=config.lora_alpha, seed=config.seed
-        )
+        self.adapter = _adapter(config, model)
         if config.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         self.trained = [parameter for parameter in self.adapter.parameters() if parameter.requires_grad]
@@ -221,6 +222,15 @@ class Trainer:
     @property
     def _checkpoints(self) -> Path:
         return self.folder / "train" / "checkpoints"
+
+
+def _adapter(config: TrainConfig, model: VideoModel) -> PeftModel:
+    """Put the adapter that is to be trained into the model's transformer."""
+    network, targets, rank, alpha = model.transformer, model.lora_targets, config.lora_rank, config.lora_alpha
+    if config.initial_adapter is None:
+        return new_adapter(network, targets=targets, rank=rank, alpha=alpha, seed=config.seed)
+    keep = config.reference == "previous" and needs_reference(config.loss)
+    return continued_adapter(network, config.initial_adapter, targets=targets, rank=rank, alpha=alpha, keep_start=keep)
 
 
 def _summary(row: MetricsRow) -> str:
