@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from videogpa.maths.dpo import denoising_errors, dpo_logits, dpo_loss, implicit_accuracy, improvement
+from videogpa.maths.dpo import (
+    denoising_errors,
+    dpo_logits,
+    dpo_loss,
+    implicit_accuracy,
+    improvement,
+    mean_square,
+    overlap,
+    safe_share,
+)
 
 
 def logits_of(policy_winner, policy_loser, reference_winner, reference_loser, beta=2000.0):
@@ -77,3 +86,26 @@ def test_denoising_errors_of_half_precision_are_summed_in_float32():
     errors = denoising_errors(prediction, torch.zeros_like(prediction))
     assert errors.dtype == torch.float32
     assert errors.item() == pytest.approx(1.0)
+
+
+def test_the_share_of_the_loser_by_hand():
+    # |g_w|² = 5, g_w·g_l = 4 and -2 and 20: with mu = 0.6 the shares are 2 / 4, all, and 2 / 20
+    winner = torch.tensor([[1.0, 2.0]] * 3)
+    loser = torch.tensor([[0.0, 2.0], [0.0, -1.0], [4.0, 8.0]])
+    share = safe_share(mean_square(winner), overlap(winner, loser), mu=0.6)
+    assert_close(share, torch.tensor([0.5, 1.0, 0.1]))
+    assert_close(safe_share(mean_square(winner), overlap(winner, loser), mu=1.0), torch.tensor([0.0, 1.0, 0.0]))
+
+
+@pytest.mark.parametrize("mu", [0.0, 0.3, 0.9])
+def test_a_step_with_that_share_lowers_the_winners_error_by_the_part_that_is_promised(mu):
+    """A step in the output against g_w - share g_l: the error on the winner falls by mu |g_w|² at least, to first order."""
+    generator = torch.Generator().manual_seed(0)
+    winner, loser = torch.randn(2, 200, 12, generator=generator).double()
+    loser = loser + 2 * winner  # most of them point the same way
+    share = safe_share(mean_square(winner), overlap(winner, loser), mu=mu)
+    step = 1e-6 * (winner - share[:, None] * loser)
+    fallen = (mean_square(winner) - mean_square(winner - step)) / (2e-6 * mean_square(winner))
+    assert fallen.min() >= mu - 1e-5
+    unsafe = mean_square(winner) - mean_square(winner - 1e-6 * (winner - loser))
+    assert (unsafe < 0).float().mean() > 0.9  # what the share prevents

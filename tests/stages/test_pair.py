@@ -42,6 +42,15 @@ def test_best_against_worst() -> None:
     assert (row.winner_score, row.loser_score, row.spread) == (0.1, 0.5, row.gap)
 
 
+def test_every_two_candidates_of_a_group_can_be_pairs() -> None:
+    candidates = [score("a", 0.3), score("b", 0.1), score("c", 0.5), score("frozen", 0.0, flow=0.1)]
+    config = PairConfig(clips_once=False, per_group=6, min_gap=0.15)
+    rows = choose_pairs("p", candidates, config)
+    assert [(row.winner, row.loser) for row in rows] == [("b", "c"), ("a", "c"), ("b", "a")]
+    assert [row.rank for row in rows] == [0, 1, 2]
+    assert [(row.winner, row.loser) for row in choose_pairs("p", candidates, PairConfig(per_group=6))] == [("b", "c")]
+
+
 def test_higher_is_better_where_the_measure_says_so() -> None:
     rows = [Score(clip=c, critic="x", status="ok", psnr=v, flow=1) for c, v in (("a", 10.0), ("b", 20.0))]
     assert choose_pair(rows, PairConfig(measure="psnr")).winner == "b"

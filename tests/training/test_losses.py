@@ -76,12 +76,15 @@ def test_the_losses_by_hand(loss: str, static: float, run: RunFolder, model: Vid
     reference = load_model(RECIPE.model, run, parts=("transformer",))
 
     def error(network: VideoModel, clean: torch.Tensor) -> torch.Tensor:
+        return residual(network, clean).square().mean()
+
+    def residual(network: VideoModel, clean: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             prediction, target = network.prediction_and_target(clean, batch.noise, batch.timesteps, batch.conditions)
-        return (prediction - target).square().mean()
+        return prediction - target
 
     adapter = spoilt(model)
-    settings = TrainConfig(loss=loss, beta=30.0, sft_weight=2.0, static_weight=static)
+    settings = TrainConfig(loss=loss, beta=30.0, sft_weight=2.0, static_weight=static, dpop_lambda=4.0, linear_eta=0.2)
     losses: list[torch.Tensor] = []
     logged = joint(model, adapter, batch, settings, losses.append)
     winner = error(model, batch.winner)
@@ -96,8 +99,16 @@ def test_the_losses_by_hand(loss: str, static: float, run: RunFolder, model: Vid
     steps = sum((b - a).square().mean() for a, b in pairwise(clean)) / (len(clean) - 1)
     margin = 0.5 * 30.0 * (winner_gain - loser_gain)
     dpo = -torch.log(torch.sigmoid(margin))
-    expected = {"dpo": dpo, "sft": winner, "dpo+sft": dpo + 2 * winner}[loss] - static * (0.7 * variance + 0.3 * steps)
-    assert abs(winner_gain) > 1e-4
+    values = {
+        "sft": winner,
+        "dpo": dpo,
+        "sdpo": dpo,  # its gradient differs
+        "dpop": -torch.log(torch.sigmoid(margin - 0.5 * 30.0 * 4.0 * max(-winner_gain, torch.tensor(0.0)))),
+        "linear": math.log(2) - margin * min(max(0.5 - 0.4 * margin, torch.tensor(0.2)), torch.tensor(0.8)),
+    }
+    preference, _, winners = loss.partition("+")
+    expected = values[preference] + (2 * winner if winners else 0) - static * (0.7 * variance + 0.3 * steps)
+    assert winner_gain < -1e-4  # so that dpop punishes
     assert_close(losses[0].detach(), expected, rtol=1e-5, atol=1e-6)
     assert logged["loss"] == pytest.approx(float(expected), rel=1e-5)
     compared = () if loss == "sft" else ("winner_gain", "loser_gain", "accuracy", "margin")
@@ -143,6 +154,32 @@ def test_a_weight_multiplies_the_loss_of_its_pair_and_its_gradients(
     assert weighted == pytest.approx(by_hand, rel=1e-4)
     for name, gradient in expected.items():
         assert_close(given[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+def test_the_safe_loss_takes_the_loser_s_gradient_by_its_share(run: RunFolder, model: VideoModel) -> None:
+    """The gradient is linear in the share: that of the winner's term (mu = 1, share 0) plus share times that of the loser's."""
+    batch = batch_at(run, model, 7)
+
+    def found(loss: str, mu: float) -> dict[str, torch.Tensor]:
+        adapter = spoilt(model)
+        joint(model, adapter, batch, TrainConfig.model_validate({"loss": loss, "beta": 30.0, "sdpo_mu": mu}), take)
+        made = gradients(adapter)
+        adapter.unload()
+        return made
+
+    adapter = spoilt(model)
+    with torch.no_grad():
+        winner, loser = (
+            torch.sub(*model.prediction_and_target(clean, batch.noise, batch.timesteps, batch.conditions))
+            for clean in (batch.winner, batch.loser)
+        )
+    adapter.unload()
+    share = 0.1 * float(winner.square().mean() / (winner * loser).mean())
+    assert 0 < share < 1
+    whole, winners_alone, shared = found("dpo", 0.0), found("sdpo", 1.0), found("sdpo", 0.9)
+    for name, gradient in shared.items():
+        expected = winners_alone[name] + share * (whole[name] - winners_alone[name])
+        assert_close(gradient, expected, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
 
 
 def test_in_turn_keeps_the_activations_of_one_side(run: RunFolder, model: VideoModel) -> None:

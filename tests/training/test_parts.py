@@ -1,6 +1,7 @@
 """The parts of the trainer: sampler, noise, schedule, loss, checkpoints."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from videogpa.models.base import VideoModel
 from videogpa.models.loading import load_model
 from videogpa.models.toys import cogvideox as toy_cogvideox
 from videogpa.records import Latents
+from videogpa.storage import manifests
+from videogpa.storage.files import write_text
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import checkpoints
 from videogpa.training.data import Batches, EncodedPair, hold_out, pair_index, read_pairs
@@ -66,6 +69,22 @@ def test_fixed_batches_are_fixed(run: RunFolder, model: VideoModel) -> None:
     assert torch.equal(one.winner, other.winner)
     assert not torch.equal(one.noise, other.noise)
     assert (one.timesteps.tolist(), other.timesteps.tolist()) == ([250], [750])
+
+
+def test_a_pair_counts_by_how_sure_its_order_is(run: RunFolder, model: VideoModel, tmp_path: Path) -> None:
+    """A gap of no standard error counts nothing, of one .683, of two .954, and an unknown one fully."""
+    folder = RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+    rows = [row for row in manifests.pairs(folder).rows() if row.winner is not None]
+    sigmas = [0.0, 1.0, 2.0, None]
+    pairs = [rows[0].model_copy(update={"sigmas": value, "rank": rank}) for rank, value in enumerate(sigmas)]
+    write_text(folder / "pairs.jsonl", "".join(row.model_dump_json() + "\n" for row in pairs))
+    found = read_pairs(folder, "confidence")
+    assert [pair.weight for pair in found] == pytest.approx([0.0, 0.6827, 0.9545, 1.0], abs=1e-4)
+    assert {pair.weight for pair in read_pairs(folder)} == {1.0}
+    weights = Batches(found, folder, model, CPU, TimestepsConfig(), seed=0).at(range(4)).weights
+    assert weights is not None
+    assert sorted(weights.tolist()) == pytest.approx([0.0, 0.6827, 0.9545, 1.0], abs=1e-4)
+    assert batches_of(run, model).at(range(4)).weights is None
 
 
 def test_timesteps_are_uniform_and_noise_is_normal(run: RunFolder, model: VideoModel) -> None:

@@ -15,7 +15,7 @@ from videogpa.stages import train
 from videogpa.stages.report import training_panels
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training.data import Batches, hold_out, read_pairs
-from videogpa.training.losses import LOSSES, loss_at_reference
+from videogpa.training.losses import PREFERENCES, loss_at_reference
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +55,11 @@ def error_of_the_base_model(recipe: Recipe, folder: RunFolder) -> float:
     return sum(errors) / len(errors)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["dpo", "sft", "dpo+sft", "sdpo+sft", "linear"])
 def test_the_line_is_the_loss_of_the_base_model(loss: str, folder: RunFolder) -> None:
     recipe = recipe_of(loss=loss, sft_weight=3.0)
     error = error_of_the_base_model(recipe, folder)
-    expected = {"dpo": math.log(2), "sft": error, "dpo+sft": math.log(2) + 3 * error}[loss]
+    expected = error if loss == "sft" else math.log(2) + (3 * error if loss.endswith("+sft") else 0)
     assert line(recipe, folder) == pytest.approx(expected, rel=1e-5)
 
 
@@ -70,7 +70,14 @@ def test_without_held_out_pairs_there_is_a_line_only_where_the_loss_alone_gives_
     assert line(recipe_of(loss=loss, held_out=0.0), folder) == (expected and pytest.approx(expected))
 
 
+@pytest.mark.parametrize("loss", PREFERENCES)
+def test_every_preference_begins_at_log_2(loss: str) -> None:
+    assert loss_at_reference(TrainConfig.model_validate({"loss": loss})) == pytest.approx(math.log(2))
+    assert loss_at_reference(TrainConfig.model_validate({"loss": f"{loss}+sft"})) is None
+
+
 def test_the_static_penalty_depends_on_the_data() -> None:
     assert loss_at_reference(TrainConfig(loss="dpo", beta=5000.0)) == pytest.approx(math.log(2))
     assert loss_at_reference(TrainConfig(loss="dpo", static_weight=0.1)) is None
     assert loss_at_reference(TrainConfig(loss="dpo", timesteps={"weighting": "bell"})) is None
+    assert loss_at_reference(TrainConfig(loss="dpo", pair_weighting="confidence")) is None

@@ -250,7 +250,10 @@ class PairConfig(Config):
     """Least motion of a winner, as a share of its loser's: geometry alone favours frozen clips. With `score.scene` it holds for
     the camera's and the subjects' motion too, each for itself. Paper: 0, no such condition."""
     per_group: Positive = 1
-    """Most pairs of a group, widest gap first, no clip in two of them."""
+    """Most pairs of a group, widest gap first."""
+    clips_once: bool = True
+    """Whether a clip is in one pair at most. With false and a large `per_group`, every two candidates that may be compared
+    are a pair, as in the likelihood of a ranking."""
 
     @field_validator("measure")
     @classmethod

@@ -27,12 +27,22 @@ class TimestepsConfig(Config):
 class TrainConfig(Config):
     """LoRA fine-tuning on preference pairs."""
 
-    loss: Literal["dpo", "sft", "dpo+sft"] = "dpo+sft"
-    """The loss. Paper: dpo, under which the policy may denoise winners worse too; dpo+sft adds the winner's error."""
+    loss: Literal["dpo", "sdpo", "dpop", "linear", "sft", "dpo+sft", "sdpo+sft", "dpop+sft", "linear+sft"] = "dpo+sft"
+    """The loss. Paper: dpo, under which the policy may denoise winners worse too. sdpo scales losers down so that winners do
+    not get worse, dpop punishes it, linear goes on with what is learned; `+sft` adds the winner's error."""
     beta: Annotated[float, Field(gt=0)] = 500.0
     """Strength of the preference, in Diffusion-DPO's convention. 500: Epipolar-DPO; the paper's code: 2, a near-linear loss."""
     sft_weight: Annotated[float, Field(gt=0)] = 50.0
-    """Weight of the winner's error in dpo+sft. Ours; the DPO term's own weight on it is beta / 4 = 125 at first."""
+    """Weight of the winner's error in losses with `+sft`. Ours; the DPO term's own weight on it is beta / 4 = 125 at first."""
+    sdpo_mu: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Which part of a step's gain on the winner sdpo keeps; at 1 it ignores most losers. Its authors: 0.6 and 0.9."""
+    dpop_lambda: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of dpop's penalty, in units of the winner's gain in the logit. Ours; for language models its authors take 50."""
+    linear_eta: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Least weight of a pair in linear, however well it is learned; the most is 1 less it. Ours."""
+    pair_weighting: Literal["none", "confidence"] = "none"
+    """Weight of a pair's loss: none (paper), or by how sure its order is, the probability that the winner is the better clip
+    minus that of the reverse, given the standard errors of both scores. Ours."""
     static_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of Epipolar-DPO's penalty on static clips. 0 is also that code's default."""
     timesteps: TimestepsConfig = TimestepsConfig()

@@ -7,6 +7,7 @@ The inputs are denoising errors, one per pair, as `denoising_errors` returns the
 reference, on winner and loser) must come from the same timestep and the same noise.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -23,7 +24,24 @@ def denoising_errors(
         prediction: The model's output.
         target: The training target of the same shape, for instance that of `videogpa.maths.diffusion.velocity_target`.
     """
-    return (prediction.float() - target.float()).square().flatten(1).mean(1)
+    return mean_square(residuals(prediction, target))
+
+
+def residuals(
+    prediction: Float[Tensor, " batch *axes"], target: Float[Tensor, " batch *axes"]
+) -> Float[Tensor, " batch *axes"]:
+    """Return prediction - target in float32; the gradient of a denoising error by the prediction is a multiple of it."""
+    return prediction.float() - target.float()
+
+
+def mean_square(residual: Float[Tensor, " batch *axes"]) -> Float[Tensor, " batch"]:
+    """Return the mean square over all axes but the batch's: the denoising error that belongs to a residual."""
+    return residual.square().flatten(1).mean(1)
+
+
+def overlap(winner: Float[Tensor, " pairs *axes"], loser: Float[Tensor, " pairs *axes"]) -> Float[Tensor, " pairs"]:
+    """Return the mean product of the residuals on winner and loser, without gradients: see `safe_share`."""
+    return (winner.detach() * loser.detach()).flatten(1).mean(1)
 
 
 def improvement(policy: Float[Tensor, " pairs"], reference: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
@@ -100,3 +118,29 @@ def implicit_accuracy(logits: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
         The share, in [0, 1].
     """
     return (0.5 * (1 + logits.sign())).mean()
+
+
+def safe_share(winner: Float[Tensor, " pairs"], overlap: Float[Tensor, " pairs"], *, mu: float) -> Float[Tensor, " pairs"]:
+    """Return by how much the loser's gradient may count for the winner's error to fall, to first order in the output.
+
+    A step of DPO moves the predictions against g_w - s g_l, with g_w and g_l the gradients of the errors on winner and loser by
+    the prediction, and s the share. The winner's error then falls by |g_w|² - s g_w·g_l, which is at least mu |g_w|² for
+    s = (1 - mu) |g_w|² / g_w·g_l. The gradients are the residuals times the same factor, so that |g_w|² is to g_w·g_l as the
+    winner's error is to the overlap. Fu et al. 2025, "Diffusion-SDPO", https://arxiv.org/abs/2511.03317; their code takes one
+    share for all pairs of a batch, here each pair has its own.
+
+    Args:
+        winner: The policy's denoising errors on the winners.
+        overlap: The mean products of its residuals on winners and losers.
+        mu: Which part of the winner's own progress is kept, in [0, 1]; at 1 losers whose residual points the same way are
+            ignored.
+
+    Returns:
+        Shares in [0, 1], without gradients; 1 where the residuals do not point the same way.
+
+    Example:
+        >>> safe_share(torch.tensor([1.0, 1.0]), torch.tensor([0.8, -0.5]), mu=0.6)
+        tensor([0.5000, 1.0000])
+    """
+    share = (1 - mu) * winner.detach() / overlap.detach()
+    return torch.where(overlap > 0, share, 1.0).clamp(0, 1)

@@ -78,7 +78,8 @@ Match = tuple[Score, Score]
 def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -> list[Pair]:
     """Choose the preference pairs of one prompt's candidates.
 
-    A clip is in one pair at most. Ties are broken by the order of the candidates, so that equal scores give equal pairs.
+    With `config.clips_once` a clip is in one pair at most. Ties are broken by the order of the candidates, so that equal scores
+    give equal pairs.
 
     Args:
         prompt: The id of the prompt.
@@ -108,7 +109,9 @@ def choose_pairs(prompt: str, candidates: Sequence[Score], config: PairConfig) -
         return [Pair(prompt=prompt, spread=spread, dropped=FEW_MOVING)]
     matches = [(winner, loser) for winner, loser in permutations(moving, 2) if _good(winner, config)]
     matched = [match for match in matches if _keeps_motion(match, config)]
-    sure = _disjoint(sorted((m for m in matched if _sure(m, config)), key=lambda m: -_gap(m, config)))
+    sure = sorted((m for m in matched if _sure(m, config)), key=lambda m: -_gap(m, config))
+    if config.clips_once:
+        sure = _disjoint(sure)
     if sure:
         return [_pair(prompt, rank, match, spread, config) for rank, match in enumerate(sure[: config.per_group])]
     gap = max((_gap(match, config) for match in matched), default=None)

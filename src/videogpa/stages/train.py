@@ -46,7 +46,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         UserError: If there is no pair to train on, the settings ask for what is not installed, the loss is NaN or infinite, or
             the memory does not suffice.
     """
-    pairs = read_pairs(folder)
+    pairs = read_pairs(folder, recipe.train.pair_weighting)
     wanted, before = _wanted(recipe, folder, pairs)
     found = _find(folder, wanted, before)
     adapter = folder / "adapter"
@@ -204,7 +204,9 @@ def _describe(recipe: Recipe, pairs: list[EncodedPair], model: str) -> tuple[Tra
     Returns:
         The state of such a training before its first step, and the fingerprint that version 0.1 gave it.
     """
-    data = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
+    data: list[tuple[object, ...]] = [(pair.winner.fingerprint, pair.loser.fingerprint) for pair in pairs]
+    if recipe.train.pair_weighting != "none":
+        data = [(*names, pair.weight) for names, pair in zip(data, pairs, strict=True)]
     config, start = recipe.train, _start(recipe.train)
     step = processes.world_size() * config.batch_size * config.gradient_accumulation_steps
     no_effect = {*_NO_EFFECT, "dtype", "initial_adapter", *(() if start else ("reference",))}

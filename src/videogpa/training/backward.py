@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from videogpa.config import TrainConfig
-from videogpa.maths.dpo import denoising_errors
+from videogpa.maths.dpo import mean_square, overlap, residuals
 from videogpa.maths.latents import static_penalty
 from videogpa.models.adapters import reference_of
 from videogpa.models.base import VideoModel
@@ -34,7 +34,7 @@ def joint(
         model: The video model, whose transformer carries the adapter.
         adapter: The adapter that is trained. For the reference it is switched off, or to its start (`reference_of`).
         batch: Pairs with their noise and timesteps.
-        settings: `loss`, `beta`, `sft_weight` and `static_weight` are read.
+        settings: The loss, with its settings.
         backpropagate: Called once, with the mean loss of the pairs.
 
     Returns:
@@ -85,10 +85,11 @@ def _loser_first(
     trained = [parameter for parameter in adapter.parameters() if parameter.requires_grad]
     earlier = [parameter.grad for parameter in trained]  # of the pairs before, not to be rescaled
     adapter.zero_grad()
-    loser = loser_errors(model, pair)
-    backpropagate(settings.beta * loser["policy_loser"].sum())
-    loser = {name: error.detach() for name, error in loser.items()}  # the backward pass has freed its graph
-    winner = winner_errors(model, pair, static=settings.static_weight > 0)
+    lost = _residual(model, pair, pair.loser)
+    backpropagate(settings.beta * mean_square(lost).sum())
+    lost = lost.detach()  # the backward pass has freed its graph
+    winner, won = _winner(model, pair, static=settings.static_weight > 0)
+    loser: Errors = {"policy_loser": mean_square(lost), "overlap": overlap(won, lost)}
     slopes, output = _slopes({**reference, **winner, **loser}, settings, pair.weights)
     _rescale(trained, float(slopes["policy_loser"]) / settings.beta, earlier)
     backpropagate(surrogate_loss(slopes, winner))
@@ -99,7 +100,7 @@ def _slopes(errors: Errors, settings: TrainConfig, weights: Tensor | None) -> tu
     """Return the derivative of the loss by each of the policy's errors, and the loss."""
     leaves: dict[ErrorName, Tensor] = {name: error.detach().requires_grad_() for name, error in errors.items()}
     output = loss_of(leaves, settings, weights)
-    policys: list[ErrorName] = [name for name in leaves if not name.startswith("reference")]
+    policys: list[ErrorName] = [name for name in leaves if name in ("policy_winner", "policy_loser", "static")]
     slopes = torch.autograd.grad(output.loss, [leaves[name] for name in policys])
     return dict(zip(policys, slopes, strict=True)), output
 
@@ -123,10 +124,7 @@ def surrogate_loss(slopes: Errors, errors: Errors) -> Float[Tensor, ""]:
 def reference_errors(model: VideoModel, adapter: PeftModel, batch: Batch, *, joint: bool) -> Errors:
     """Return the reference's errors on winners and losers, from one forward pass or (not `joint`) from two."""
     with torch.no_grad(), reference_of(adapter):
-        if joint:
-            errors = joint_errors(model, batch, static=False)
-        else:
-            errors = {**winner_errors(model, batch, static=False), **loser_errors(model, batch)}
+        errors = (joint_errors if joint else separate_errors)(model, batch, static=False)
     return {"reference_winner": errors["policy_winner"], "reference_loser": errors["policy_loser"]}
 
 
@@ -138,22 +136,33 @@ def joint_errors(model: VideoModel, batch: Batch, *, static: bool) -> Errors:
         torch.cat([batch.timesteps, batch.timesteps]),
         _twice(batch.conditions),
     )
-    winner, loser = denoising_errors(prediction, target).chunk(2)
+    won, lost = residuals(prediction, target).chunk(2)
     penalty = _penalty(model, batch, prediction.chunk(2)[0]) if static else {}
-    return {"policy_winner": winner, "policy_loser": loser, **penalty}
+    return {"policy_winner": mean_square(won), "policy_loser": mean_square(lost), "overlap": overlap(won, lost), **penalty}
 
 
 def winner_errors(model: VideoModel, batch: Batch, *, static: bool) -> Errors:
     """Return the policy's error on the winners, and the static penalty if `static`."""
+    return _winner(model, batch, static=static)[0]
+
+
+def separate_errors(model: VideoModel, batch: Batch, *, static: bool) -> Errors:
+    """Return the same as `joint_errors` from two forward passes."""
+    winner, won = _winner(model, batch, static=static)
+    lost = _residual(model, batch, batch.loser)
+    return {**winner, "policy_loser": mean_square(lost), "overlap": overlap(won, lost)}
+
+
+def _winner(model: VideoModel, batch: Batch, *, static: bool) -> tuple[Errors, Tensor]:
+    """Return the error on the winners, with the penalty if it is wanted, and the residual."""
     prediction, target = model.prediction_and_target(batch.winner, batch.noise, batch.timesteps, batch.conditions)
+    won = residuals(prediction, target)
     penalty = _penalty(model, batch, prediction) if static else {}
-    return {"policy_winner": denoising_errors(prediction, target), **penalty}
+    return {"policy_winner": mean_square(won), **penalty}, won
 
 
-def loser_errors(model: VideoModel, batch: Batch) -> Errors:
-    """Return the policy's error on the losers."""
-    prediction, target = model.prediction_and_target(batch.loser, batch.noise, batch.timesteps, batch.conditions)
-    return {"policy_loser": denoising_errors(prediction, target)}
+def _residual(model: VideoModel, batch: Batch, clean: Tensor) -> Tensor:
+    return residuals(*model.prediction_and_target(clean, batch.noise, batch.timesteps, batch.conditions))
 
 
 def _penalty(model: VideoModel, batch: Batch, prediction: Tensor) -> Errors:

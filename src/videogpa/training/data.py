@@ -4,8 +4,10 @@ What a step sees follows from the seed and the step alone, so that a training is
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -15,12 +17,14 @@ from videogpa.config import TimestepsConfig
 from videogpa.errors import InvalidInput, MissingInput, UserError
 from videogpa.maths.diffusion import bell_weights, logit_normal, shifted
 from videogpa.models.base import VideoModel
-from videogpa.records import Latents
+from videogpa.records import Latents, Pair
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.storage.tensors import damage, read_tensors
 
 _NAMED = 3  # files in a message
+
+PairWeighting = Literal["none", "confidence"]
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,22 @@ class EncodedPair:
 
     winner: Latents
     loser: Latents
+    weight: float = 1.0
+    """The weight of its loss."""
 
 
-def read_pairs(folder: RunFolder) -> list[EncodedPair]:
+def read_pairs(folder: RunFolder, weighting: PairWeighting = "none") -> list[EncodedPair]:
     """Return the pairs of a run folder, in the order of pairs.jsonl.
+
+    Args:
+        folder: The run folder.
+        weighting: What gives the weights of the pairs: `train.pair_weighting`.
 
     Raises:
         UserError: If there is none, or one is not encoded; the message says why and what to change.
     """
     rows = manifests.pairs(folder).rows()
-    found = [(pair.winner, pair.loser) for pair in rows if pair.winner is not None and pair.loser is not None]
+    found = [(pair.winner, pair.loser, pair) for pair in rows if pair.winner is not None and pair.loser is not None]
     if not found:
         reasons = [str(pair.dropped) for pair in rows]
         counts = "; ".join(f"{reasons.count(reason)} x {reason}" for reason in dict.fromkeys(reasons)) or "no group at all"
@@ -47,10 +57,17 @@ def read_pairs(folder: RunFolder) -> list[EncodedPair]:
             "generate.candidates, or give more prompts."
         )
     latents = {row.clip: row for row in manifests.latents(folder).rows()}
-    missing = [name for pair in found for name in pair if name not in latents]
+    missing = [name for winner, loser, _ in found for name in (winner, loser) if name not in latents]
     if missing:
         raise MissingInput(f"these paired clips are not encoded: {', '.join(missing[:5])}. Run `videogpa encode` first.")
-    return [EncodedPair(latents[winner], latents[loser]) for winner, loser in found]
+    return [EncodedPair(latents[winner], latents[loser], _weight(pair, weighting)) for winner, loser, pair in found]
+
+
+def _weight(pair: Pair, weighting: PairWeighting) -> float:
+    """Return the weight of a pair. With normal errors of the scores, P(better) - P(worse) is erf(gap / standard error / √2)."""
+    if weighting == "none" or pair.sigmas is None:
+        return 1.0
+    return math.erf(pair.sigmas / math.sqrt(2))
 
 
 def hold_out(pairs: Sequence[EncodedPair], share: float, seed: int) -> tuple[list[EncodedPair], list[EncodedPair]]:
@@ -146,7 +163,7 @@ class Batches:
             noise=torch.stack(noise).to(self.device),
             timesteps=self.model.timesteps_at(levels).to(self.device),
             conditions={name: torch.stack([c[name] for c in conditions]).to(self.device) for name in conditions[0]},
-            weights=self._weights(levels),
+            weights=self._weights(levels, chosen),
         )
 
     def _levels(self, quantiles: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"]:
@@ -157,10 +174,13 @@ class Batches:
             levels = logit_normal(quantiles, mean=recipe.logit_mean, std=recipe.logit_std)
         return shifted(levels, recipe.shift)
 
-    def _weights(self, levels: Float[Tensor, " pairs"]) -> Float[Tensor, " pairs"] | None:
-        if self.timesteps.weighting == "none":
+    def _weights(self, levels: Float[Tensor, " pairs"], chosen: Sequence[EncodedPair]) -> Float[Tensor, " pairs"] | None:
+        by_pair = torch.tensor([pair.weight for pair in chosen])
+        if self.timesteps.weighting != "none":
+            by_pair = by_pair * bell_weights(levels, shift=self.timesteps.shift)
+        elif bool((by_pair == 1).all()):
             return None
-        return bell_weights(levels, shift=self.timesteps.shift).to(self.device)
+        return by_pair.to(self.device)
 
 
 def pair_index(position: int, pairs: int, seed: int) -> int:

@@ -14,14 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from videogpa.config import TrainConfig
-from videogpa.maths.dpo import dpo_logits, dpo_loss, implicit_accuracy, improvement
+from videogpa.maths.dpo import dpo_logits, dpo_loss, implicit_accuracy, improvement, safe_share
 
-ErrorName = Literal["policy_winner", "policy_loser", "reference_winner", "reference_loser", "static"]
+ErrorName = Literal["policy_winner", "policy_loser", "reference_winner", "reference_loser", "static", "overlap"]
 
 Errors = Mapping[ErrorName, Float[Tensor, " pairs"]]
-"""One number per pair: the denoising errors of policy and reference on winner and loser (`videogpa.maths.dpo`), and `static`,
-the static penalty of the clean winner that the policy predicts (`videogpa.maths.latents`). All of a pair come from the same
-noise and timestep. Only those that a loss needs have to be there."""
+"""One number per pair: the denoising errors of policy and reference on winner and loser (`videogpa.maths.dpo`); `static`, the
+static penalty of the clean winner that the policy predicts (`videogpa.maths.latents`); and `overlap`, the mean product of the
+policy's residuals (prediction - target) on winner and loser, without gradients. All of a pair come from the same noise and
+timestep. Only those that a loss needs have to be there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +75,60 @@ def sft(errors: Errors, settings: TrainConfig) -> LossOutput:
     return _output(errors["policy_winner"].mean(), errors, settings)
 
 
-def dpo_and_sft(errors: Errors, settings: TrainConfig) -> LossOutput:
-    """Return `dpo` + `settings.sft_weight` * the policy's error on the winners, which keeps that error from growing.
+def sdpo(errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Return the `dpo` loss with the loser's gradient scaled down so that no step makes the winner worse, to first order.
 
-    As Reg-DPO, https://arxiv.org/abs/2511.01450. Needs all four denoising errors.
+    Diffusion-SDPO, Fu et al. 2025, https://arxiv.org/abs/2511.03317: `videogpa.maths.dpo.safe_share`. The loss has the value of
+    `dpo`. Needs all four denoising errors and `overlap`; reads `settings.beta` and `settings.sdpo_mu`.
     """
-    loss = dpo_loss(_logits(errors, settings.beta)) + settings.sft_weight * errors["policy_winner"].mean()
-    return _output(loss, errors, settings)
+    share = safe_share(errors["policy_winner"], errors["overlap"], mu=settings.sdpo_mu)
+    loser = errors["policy_loser"]
+    scaled = loser.detach() + share * (loser - loser.detach())
+    return _output(dpo_loss(_logits({**errors, "policy_loser": scaled}, settings.beta)), errors, settings)
 
 
-LOSSES: dict[str, LossFunction] = {"dpo": dpo, "sft": sft, "dpo+sft": dpo_and_sft}
+def dpop(errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Return the `dpo` loss with a penalty in the logit where the policy denoises the winner worse than the reference does.
+
+    DPO-Positive, Pal et al. 2024, https://arxiv.org/abs/2402.13228, eq. 3: the logit loses `settings.dpop_lambda` * beta / 2 *
+    max(0, -winner gain). Needs all four denoising errors.
+    """
+    worse = -improvement(errors["policy_winner"], errors["reference_winner"])
+    penalty = 0.5 * settings.beta * settings.dpop_lambda * worse.clamp(min=0)
+    return _output(dpo_loss(_logits(errors, settings.beta) - penalty), errors, settings)
+
+
+def linear(errors: Errors, settings: TrainConfig) -> LossOutput:
+    """Return log 2 - w * logit with w = 1/2 - 0.4 * logit, clipped to [eta, 1 - eta] and without gradients.
+
+    The weight is that of `dpo`, a sigmoid, made linear with a floor `settings.linear_eta`: a pair that is learned goes on to
+    count. As in https://arxiv.org/abs/2605.21123 (there with a moving reference). Needs all four denoising errors.
+    """
+    logits = _logits(errors, settings.beta)
+    weights = (0.5 - 0.4 * logits.detach()).clamp(settings.linear_eta, 1 - settings.linear_eta)
+    return _output(math.log(2) - (weights * logits).mean(), errors, settings)
+
+
+def with_winners(preference: LossFunction) -> LossFunction:
+    """Return a loss plus `settings.sft_weight` * the policy's error on the winners, which keeps that error from growing.
+
+    As Reg-DPO, https://arxiv.org/abs/2511.01450, does with `dpo`.
+    """
+
+    def both(errors: Errors, settings: TrainConfig) -> LossOutput:
+        output = preference(errors, settings)
+        loss = output.loss + settings.sft_weight * errors["policy_winner"].mean()
+        return LossOutput(loss, {**output.logged, "loss": loss.detach()})
+
+    return both
+
+
+PREFERENCES: dict[str, LossFunction] = {"dpo": dpo, "sdpo": sdpo, "dpop": dpop, "linear": linear}
+LOSSES: dict[str, LossFunction] = {
+    "sft": sft,
+    **PREFERENCES,
+    **{f"{name}+sft": with_winners(loss) for name, loss in PREFERENCES.items()},
+}
 
 _WINNERS_ONLY = {"sft"}
 
@@ -96,10 +141,11 @@ def needs_reference(loss: str) -> bool:
 def loss_at_reference(settings: TrainConfig) -> float | None:
     """Return the loss of a policy that equals its reference; None if that depends on the data.
 
-    It is log 2 for `dpo` without weights. `sft`, `dpo+sft` and the static penalty contain the errors themselves, and a weight
-    depends on the timestep: there, the held-out metrics of step 0 hold the value, since a fresh adapter changes nothing.
+    It is log 2 for `dpo` without weights. `sft`, the losses with it and the static penalty contain the errors themselves, and a
+    weight depends on the timestep or the pair: there, the held-out metrics of step 0 hold the value, since a fresh adapter
+    changes nothing.
     """
-    if settings.timesteps.weighting != "none":
+    if settings.timesteps.weighting != "none" or settings.pair_weighting != "none":
         return None
     # Errors of two different made-up pairs: a value that both give is one that no pair changes.
     values = [float(LOSSES[settings.loss](_as_reference(*pair), settings).loss) for pair in ((0.25, 0.5), (1.0, 0.75))]
@@ -109,7 +155,7 @@ def loss_at_reference(settings: TrainConfig) -> float | None:
 def _as_reference(winner: float, loser: float) -> Errors:
     """The errors of a policy that equals its reference, on one pair."""
     w, l_ = torch.tensor([winner]), torch.tensor([loser])
-    return {"policy_winner": w, "reference_winner": w, "policy_loser": l_, "reference_loser": l_, "static": -w}
+    return {"policy_winner": w, "reference_winner": w, "policy_loser": l_, "reference_loser": l_, "static": -w, "overlap": w}
 
 
 def _output(loss: Float[Tensor, ""], errors: Errors, settings: TrainConfig) -> LossOutput:

@@ -45,9 +45,11 @@ def loss_scale(dtype: torch.dtype, batch: Batch, settings: TrainConfig) -> float
 
 def _steepest(settings: TrainConfig) -> float:
     """Return the largest slope of the loss of a pair with respect to a denoising error."""
-    preference = 0.0 if settings.loss == "sft" else settings.beta / 2
-    error = {"dpo": 0.0, "sft": 1.0, "dpo+sft": settings.sft_weight}[settings.loss]
-    return preference + error + settings.static_weight
+    preference, _, winners = settings.loss.rpartition("+") if "+" in settings.loss else (settings.loss, "", "")
+    if preference == "sft":
+        return 1.0 + settings.static_weight
+    steepest = settings.beta / 2 * (1 + settings.dpop_lambda if preference == "dpop" else 1)
+    return steepest + (settings.sft_weight if winners else 0.0) + settings.static_weight
 
 
 @dataclass(frozen=True)

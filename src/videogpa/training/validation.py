@@ -8,7 +8,7 @@ from peft import PeftModel
 
 from videogpa.config import TrainConfig
 from videogpa.models.base import VideoModel
-from videogpa.training.backward import loser_errors, reference_errors, winner_errors
+from videogpa.training.backward import reference_errors, separate_errors
 from videogpa.training.data import Batch, Batches
 from videogpa.training.losses import Errors, loss_of
 
@@ -49,6 +49,6 @@ class Validation:
     def _measure(self, number: int, batch: Batch) -> dict[str, float]:
         if number not in self._reference:
             self._reference[number] = reference_errors(self.model, self.adapter, batch, joint=False)
-        winner = winner_errors(self.model, batch, static=self.settings.static_weight > 0)
-        errors: Errors = {**self._reference[number], **winner, **loser_errors(self.model, batch)}
+        policy = separate_errors(self.model, batch, static=self.settings.static_weight > 0)
+        errors: Errors = {**self._reference[number], **policy}
         return loss_of(errors, self.settings, batch.weights).numbers()
