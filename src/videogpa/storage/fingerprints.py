@@ -37,11 +37,13 @@ FIRST = {
 
 LATER: dict[str, dict[str, Any]] = {
     "ScoreConfig": {"scene": None, "overlays": "leave_out", "cuts": "decline"},  # rows of clips without either are the same
-    "TrainConfig": {"sdpo_mu": 0.6, "dpop_lambda": 1.0, "linear_eta": 0.1, "pair_weighting": "none"},
+    "TrainConfig": {
+        **{"sdpo_mu": 0.6, "dpop_lambda": 1.0, "linear_eta": 0.1, "pair_weighting": "none"},
+        **{"initial_adapter": None, "reference": "previous"},
+    },
     # min_sigma and min_reliability are without effect on rows of before, which have no such columns.
     "PairConfig": {"min_sigma": 1.0, "min_reliability": "low", "clips_once": True},
     "Prompt": {"reading": None},
-    "TrainConfig": {"initial_adapter": None, "reference": "previous"},
     "TimestepsConfig": {"weighting": "none"},
     "Scene": {"hard": None},
     "Sampling": {"negative_prompt": "", "guidance_scale_2": None, "flow_shift": None},
