@@ -162,9 +162,8 @@ def learned(found: Found) -> tuple[str, str]:
         error = math.sqrt(crossed_spread(influence.flatten(), rows.flatten(), columns.flatten()).variance)
         return f"{unit * float(table.mean()):+.{digits}f} ± {unit * error:.{digits}f}"
 
-    pairs = [list(zip(one.winner, one.loser, strict=True)) for one in found.gains]
-    accuracy = [[0.5 + 0.5 * math.copysign(w != l_, w - l_) for w, l_ in one] for one in pairs]
-    return with_error(accuracy, 3).lstrip("+"), with_error([one.winner for one in found.gains], 2, unit=1000)
+    accuracy, winner = with_error([one.accuracy for one in found.gains], 3), [one.winner for one in found.gains]
+    return accuracy.lstrip("+"), with_error(winner, 2, unit=1000)
 
 
 def table(found: Mapping[str, Found], base: Found, against: str) -> list[str]:

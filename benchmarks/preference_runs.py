@@ -142,7 +142,7 @@ class Gains:
 
     prompts: list[str]
     winner: list[float]
-    loser: list[float]
+    accuracy: list[float]
 
 
 def gains(study: Study, line: Line) -> Gains:
@@ -158,8 +158,9 @@ def gains(study: Study, line: Line) -> Gains:
     model, policy = _with_adapter(line.recipe.train, study)
     load_weights(policy, adapter)
     after = _errors(study, model, pairs)
-    winner, loser = (improvement(after[name], reference[name]).mean(1).tolist() for name in ("winner", "loser"))
-    measured = Gains([pair.winner.prompt for pair in pairs], winner, loser)
+    winner, loser = (improvement(after[name], reference[name]) for name in ("winner", "loser"))
+    right = 0.5 * (1 + (winner - loser).sign())
+    measured = Gains([pair.winner.prompt for pair in pairs], winner.mean(1).tolist(), right.mean(1).tolist())
     write_text(kept, json.dumps({**measured.__dict__, "adapter": made_from}) + "\n")
     policy.unload()
     return measured

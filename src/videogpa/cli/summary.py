@@ -161,6 +161,14 @@ def path(path: Path) -> RenderableType:
     return _name(str(path))
 
 
+def trained(adapter: Path) -> RenderableType:
+    """Where the adapter is, and whether the training has learned beyond its pairs."""
+    from videogpa.training.metrics import metrics_at
+    from videogpa.training.verdict import verdict
+
+    return Group(path(adapter), verdict(metrics_at(adapter.parent / "train" / "metrics.jsonl").rows()))
+
+
 def evaluation(result: "Evaluation") -> RenderableType:
     """Base against aligned model: a table and a verdict per critic, at every strength of the adapter."""
     tables: list[RenderableType] = []
@@ -252,7 +260,7 @@ STAGES: dict[str, Callable[[Any], RenderableType]] = {
     "score": scores,
     "pair": pairs,
     "encode": counted("encoded clip"),
-    "train": path,
+    "train": trained,
     "evaluate": evaluation,
     "report": path,
 }

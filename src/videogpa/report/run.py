@@ -87,6 +87,8 @@ class RunSummary:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> how many groups gave no pair for it."""
     panels: Sequence[Panel] = ()
+    trained: str = ""
+    """What the held-out pairs say of the training, in a sentence."""
     clip_pairs: Sequence[ClipPair] = ()
     clips: Sequence[ClipNumbers] = ()
     not_scored: Sequence[NotScored] = ()

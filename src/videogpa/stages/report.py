@@ -29,6 +29,7 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.text_files import read_text
 from videogpa.training.losses import loss_at_reference
 from videogpa.training.metrics import metrics_at
+from videogpa.training.verdict import verdict
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         funnel=_funnel(pairs) if own else [],
         dropped=dict(Counter(row.dropped for row in pairs if row.dropped is not None)),
         panels=training_panels(folder / "train/metrics.jsonl", recipe.train) if own else [],
+        trained=verdict(metrics_at(folder / "train/metrics.jsonl").rows()) if own else "",
         clip_pairs=list(_clip_pairs(folder, parts, shown, measure)),
         clips=list(_clips(shown, measure)),
         not_scored=list(_not_scored({**({"candidates": manifests.scores(folder).rows()} if own else {}), **scores})),

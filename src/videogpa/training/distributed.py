@@ -125,6 +125,14 @@ def average_numbers(
     return {name: value / count for name, value in zip(names, sums, strict=True)}
 
 
+def add_up(accelerator: Accelerator, numbers: torch.Tensor) -> torch.Tensor:
+    """Return the sums over all processes of numbers that each of them has, on the CPU."""
+    if accelerator.num_processes == 1:
+        return numbers
+    total: torch.Tensor = accelerator.reduce(numbers.to(accelerator.device), reduction="sum")
+    return total.cpu()
+
+
 def sharding_requested() -> bool:
     """Return whether `accelerate launch` was told to shard the weights.
 

@@ -25,6 +25,9 @@ class MetricsRow(Row):
     winner_gain: float | None = None
     loser_gain: float | None = None
     accuracy: float | None = None
+    winner_gain_se: float | None = None
+    """Of held-out rows: the standard error of `winner_gain` over prompts; None if there are fewer than two."""
+    accuracy_se: float | None = None
     margin: float | None = None
     gradient_norm: float | None = None
     """Before clipping."""

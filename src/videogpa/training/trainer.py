@@ -20,7 +20,7 @@ from videogpa.storage.files import atomic_folder
 from videogpa.storage.run_folder import RunFolder
 from videogpa.training import backward, checkpoints, memory, monitor
 from videogpa.training.data import Batches, EncodedPair
-from videogpa.training.distributed import average_gradients, average_numbers, broadcast, positions
+from videogpa.training.distributed import add_up, average_gradients, average_numbers, broadcast, positions
 from videogpa.training.losses import needs_reference
 from videogpa.training.memory import Remedy
 from videogpa.training.metrics import MetricsRow, metrics
@@ -165,12 +165,18 @@ class Trainer:
         )
 
     def _validate(self, step: int) -> None:
-        """Measure the held-out pairs, if there are any, and log the means."""
+        """Measure the held-out pairs, if there are any, and log the means, with standard errors over prompts."""
         if not self.validation.batches.pairs:
             return
         start = time.monotonic()
-        numbers = average_numbers(self.accelerator, self.validation.measure(), counted=self.validation.own)
-        self._log(MetricsRow(step=step, split="held_out", **numbers, seconds=time.monotonic() - start))
+        measured = self.validation.measure()
+        numbers: dict[str, float | None] = {**average_numbers(self.accelerator, measured, counted=self.validation.own)}
+        for name in ("winner_gain", "accuracy"):
+            by_pair = add_up(self.accelerator, self.validation.by_pair(measured, name))
+            numbers[f"{name}_se"] = self.validation.standard_error(by_pair)
+        self._log(
+            MetricsRow.model_validate({"step": step, "split": "held_out", **numbers, "seconds": time.monotonic() - start})
+        )
 
     def _log(self, row: MetricsRow) -> None:
         """Send a row to the trackers, and append it to the metrics."""

@@ -1,12 +1,16 @@
 """Loss and gains on held-out pairs, always with the same noise and timesteps, so that they move only with the policy."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from jaxtyping import Float
 from peft import PeftModel
+from torch import Tensor
 
 from videogpa.config import TrainConfig
+from videogpa.maths.crossed import crossed_spread
 from videogpa.models.base import VideoModel
 from videogpa.training.backward import reference_errors, separate_errors
 from videogpa.training.data import Batch, Batches
@@ -44,6 +48,28 @@ class Validation:
     def own(self) -> int:
         """How many measurements of this process are no repeats."""
         return len(range(self.process, len(self.batches.pairs) * len(_QUANTILES), self.processes))
+
+    def by_pair(self, measured: Sequence[Mapping[str, float]], name: str) -> Float[Tensor, " pairs"]:
+        """Return what this process's own measurements add to the mean of a number of each pair: the sum over all processes.
+
+        Args:
+            measured: What `measure` returned.
+            name: One of the numbers.
+        """
+        sums = torch.zeros(len(self.batches.pairs), dtype=torch.float64)
+        for turn, numbers in enumerate(measured[: self.own]):
+            sums[(self.process + turn * self.processes) // len(_QUANTILES)] += numbers[name] / len(_QUANTILES)
+        return sums
+
+    def standard_error(self, values: Float[Tensor, " pairs"]) -> float | None:
+        """Return the standard error of the mean of numbers of the pairs over prompts; None if there are fewer than two."""
+        names = [pair.winner.prompt for pair in self.batches.pairs]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        if len(numbers) < 2:
+            return None
+        prompts = torch.tensor([numbers[name] for name in names])
+        influence = (values - values.mean()) / len(values)
+        return math.sqrt(crossed_spread(influence, prompts, torch.zeros_like(prompts)).variance)
 
     @torch.no_grad()
     def _measure(self, number: int, batch: Batch) -> dict[str, float]:
