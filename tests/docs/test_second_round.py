@@ -96,7 +96,7 @@ def test_training_says_that_it_does_not_know_the_adapter_of_the_candidates(
     for name in ("0.safetensors", "1.safetensors", "p.safetensors"):
         save_tensors({"latents": torch.zeros(1)}, tmp_path / "run" / name, fingerprint="x")
     rows = [Latents(clip=f"p/{seed}", prompt="p", path=f"{seed}.safetensors", condition="p.safetensors") for seed in (0, 1)]
-    monkeypatch.setattr(train, "read_pairs", lambda _: [EncodedPair(*rows)])
+    monkeypatch.setattr(train, "read_pairs", lambda *_: [EncodedPair(*rows)])
     monkeypatch.setattr(train, "_new_trainer", lambda *_: (_ for _ in ()).throw(UserError("not here")))
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="not here"):
         train.run(recipe, RunFolder(tmp_path / "run"))
