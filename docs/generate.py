@@ -10,9 +10,10 @@ import yaml
 from docs import memory
 from videogpa.bundled import recipes_folder
 from videogpa.config.description import section_meaning, settings
-from videogpa.critics.cards import cards_of
+from videogpa.critics.cards import Card, cards_of
+from videogpa.judges import cards as judge_cards
 from videogpa.measures import MEASURES
-from videogpa.registry import CRITICS, MODELS, Plugin, Registry, load
+from videogpa.registry import CRITICS, JUDGES, MODELS, Plugin, Registry, load
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Made by docs/generate.py from the code. Change the code, then run `make docs-reference`. -->"
@@ -40,7 +41,8 @@ def measures_page() -> str:
     """Return the page of all measures."""
     text = [
         *("# Measures", "", NOTE, ""),
-        "The numbers of a row of `scores.jsonl`, under the names of its columns. Reports and tables show the name beside them.",
+        "The numbers of a row of `scores.jsonl`, under the names of its columns; those of prompts are in `diversity.jsonl`,",
+        "those of [judges](judges.md) in `judgements.jsonl`. Reports and tables show the name beside them.",
         "Whatever is called an error is lower = better. A frozen clip has perfect geometry, so read geometry beside motion.",
         "In the terminal: `videogpa list measures`.",
         "",
@@ -55,20 +57,37 @@ def critics_page() -> str:
     text += ["In the terminal: `videogpa list critics`; its options too: `videogpa list critics NAME`."]
     for name, plugin in _own(CRITICS):
         text += ["", f"## {name}", "", plugin.about, ""]
-        rows = [
-            (
-                f"`{c.weights}`",
-                c.licence,
-                "yes" if c.commercial else "no",
-                c.parameters or "",
-                c.download or "",
-                c.memory,
-                _paper(c.paper),
-            )
-            for c in cards_of(name)
-        ]
-        text += _table(("weights", "licence", "commercial use", "parameters", "download", "memory", "paper"), rows)
+        text += _cards(cards_of(name))
     return "\n".join(text) + "\n"
+
+
+def judges_page() -> str:
+    """Return the page of the judges, their numbers and their weights."""
+    text = ["# Judges", "", NOTE, "", "How to ask them: [judge how clips look](../how-to/judges.md)."]
+    text += ["In the terminal: `videogpa list judges`; its options too: `videogpa list judges NAME`."]
+    for name, plugin in _own(JUDGES):
+        text += ["", f"## {name}", "", plugin.about, ""]
+        rows = [(f"`{key}`", m.label, m.better or "neither", m.meaning) for key, m in judge_cards.measures_of(name).items()]
+        text += [*_table(("number", "shown as", "better", "meaning"), rows), ""]
+        text += _cards(judge_cards.cards_of(name))
+    return "\n".join(text) + "\n"
+
+
+def _cards(cards: Iterable[Card]) -> Iterator[str]:
+    """A table of weights: licences, sizes, papers."""
+    rows = [
+        (
+            f"`{c.weights}`",
+            c.licence,
+            "yes" if c.commercial else "no",
+            c.parameters or "",
+            c.download or "",
+            c.memory,
+            _paper(c.paper),
+        )
+        for c in cards
+    ]
+    return _table(("weights", "licence", "commercial use", "parameters", "download", "memory", "paper"), rows)
 
 
 def models_page() -> str:
@@ -126,6 +145,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "measures.md": measures_page,
     "critics.md": critics_page,
+    "judges.md": judges_page,
     "models.md": models_page,
     "recipes.md": recipes_page,
     "memory.md": memory_page,

@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from videogpa.cli.commands import compare as compare
     from videogpa.cli.commands import score_files as score_files
+    from videogpa.cli.judge_command import judge_files as judge_files
     from videogpa.cli.run_commands import evaluate as evaluate
     from videogpa.cli.run_commands import run as run
     from videogpa.cli.run_commands import train as train
@@ -56,6 +57,7 @@ _HOMES = {
     "dpo_logits": "maths.dpo",
     "dpo_loss": "maths.dpo",
     "evaluate": "cli.run_commands",
+    "judge_files": "cli.judge_command",
     "load_recipe": "config",
     "paper_scores": "scoring.reprojection",
     "reconstruct": "scoring.scorer",

@@ -30,8 +30,8 @@ class Measure:
     short: str = ""
     min_gap: float = 0.0
     """The default of `pair.min_gap` where pairs are chosen by this measure, in its unit."""
-    of: Literal["clip", "prompt"] = "clip"
-    """What has the number: a clip, or the clips of a prompt together."""
+    of: Literal["clip", "prompt", "judge"] = "clip"
+    """What has the number: the row of a clip's score, the clips of a prompt together, or the row of a judge on a clip."""
 
     @property
     def arrow(self) -> str:
@@ -205,6 +205,30 @@ MEASURES: dict[str, Measure] = {
         "higher",
         "how many of a prompt's clips differ from each other, with 1 - LPIPS as similarity",
         of="prompt",
+    ),
+    # By judges (docs/how-to/judges.md), whose networks a user names: how good a clip looks, whatever its geometry.
+    "subject_consistency": Measure(
+        "subject consistency",
+        "higher",
+        "judge dino: mean cosine similarity of each frame with the first and the one before, in DINO's features, as in VBench; "
+        "a still clip has 1",
+        short="subject",
+        of="judge",
+    ),
+    "background_consistency": Measure(
+        "background consistency",
+        "higher",
+        "judge clip: the same in CLIP's image embeddings (ViT-B/32) of the middle square, as in VBench; a still clip has 1",
+        short="background",
+        of="judge",
+    ),
+    "aesthetic_quality": Measure(
+        "aesthetic quality",
+        "higher",
+        "judge aesthetic: LAION's rating of the frames from their CLIP embeddings (ViT-L/14), mean over frames, a tenth of it "
+        "as in VBench: 0.1 to 1",
+        short="aesthetic",
+        of="judge",
     ),
     "jerk": Measure("camera jerk", "lower", "jerkiness of the camera path; independent of the scene's scale"),
     "registered": Measure("registered frames", "higher", "judged frames for which a camera was found"),

@@ -240,6 +240,21 @@ class Diversity(Row):
     vendi: float | None = None
 
 
+class Judgement(Row):
+    """What a judge says of a clip; `videogpa.measures` describes the numbers of this package's judges."""
+
+    clip: str
+    judge: str
+    status: Literal["ok", "declined", "unreadable", "error"]
+    """`declined`: the judge has no number for such a clip. `error`: something unexpected happened in the program."""
+    reason: str | None = None
+    numbers: dict[str, float] = Field(default_factory=dict)
+    """Measure -> value."""
+    details: dict[str, str] | None = None
+    """The judge's settings and the digest of its weights. Rows with different ones should not be compared."""
+    seconds: float | None = None
+
+
 def __getattr__(name: str) -> Any:
     """Import `Reconstruction` when it is asked for here, where earlier versions had it."""
     if name == "Reconstruction":

@@ -1,12 +1,12 @@
-"""Critics and video models by name. A plug-in is imported only when it is asked for.
+"""Critics, judges and video models by name. A plug-in is imported only when it is asked for.
 
-The plug-ins of this package stand in the two tables below; to add one, write its file and one entry here. Any other package
-adds its own as entry points of the groups `videogpa.critics` and `videogpa.models`, in its pyproject.toml:
+The plug-ins of this package stand in the tables below; to add one, write its file and one entry here. Any other package adds
+its own as entry points of the groups `videogpa.critics`, `videogpa.judges` and `videogpa.models`, in its pyproject.toml:
 
     [project.entry-points."videogpa.critics"]
     mine = "my_package.critic:MyCritic"
 
-See docs/how-to/add-a-critic.md and docs/how-to/add-a-model.md.
+See docs/how-to/add-a-critic.md, docs/how-to/judges.md and docs/how-to/add-a-model.md.
 """
 
 import inspect
@@ -127,6 +127,25 @@ CRITICS = Registry(
     members=("CARDS", "frames_to_read", "reconstruct"),
 )
 
+JUDGES = Registry(
+    "videogpa.judges",
+    {
+        "dino": Plugin(
+            "videogpa.judges.dino:DinoJudge",
+            "Subject consistency, VBench's rule: how much the frames resemble each other in the features of DINO.",
+        ),
+        "clip": Plugin(
+            "videogpa.judges.clip:ClipJudge",
+            "Background consistency, VBench's rule: the same in the image embeddings of CLIP ViT-B/32.",
+        ),
+        "aesthetic": Plugin(
+            "videogpa.judges.aesthetic:AestheticJudge",
+            "Aesthetic quality: LAION's linear head on the image embeddings of CLIP ViT-L/14, as in VBench.",
+        ),
+    },
+    members=("CARDS", "MEASURES", "READS_TEXT", "judge"),
+)
+
 MODELS = Registry(
     "videogpa.models",
     {
@@ -154,7 +173,7 @@ def load(table: Registry, name: str) -> Any:
     """Import the class registered under `name`.
 
     Args:
-        table: `CRITICS` or `MODELS`.
+        table: `CRITICS`, `JUDGES` or `MODELS`.
         name: A name in the table, such as `sfm`.
 
     Returns:
@@ -190,7 +209,7 @@ def build(table: Registry, name: str, options: Mapping[str, Any]) -> Any:
     """Build the plug-in registered under `name`.
 
     Args:
-        table: `CRITICS` or `MODELS`.
+        table: `CRITICS`, `JUDGES` or `MODELS`.
         name: A name in the table.
         options: Arguments of the constructor, by name; their types are checked first.
 
@@ -205,7 +224,7 @@ def check_options(table: Registry, name: str, options: Mapping[str, Any]) -> dic
     """Check options against the signature of the plug-in's constructor, without building the plug-in.
 
     Args:
-        table: `CRITICS` or `MODELS`.
+        table: `CRITICS`, `JUDGES` or `MODELS`.
         name: A name in the table.
         options: Arguments of the constructor, by name.
 

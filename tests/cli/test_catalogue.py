@@ -11,7 +11,7 @@ from videogpa.config.description import settings
 from videogpa.critics.cards import CARDS, cards_of
 from videogpa.errors import UserError
 from videogpa.measures import MEASURES
-from videogpa.registry import CRITICS, MODELS, load
+from videogpa.registry import CRITICS, JUDGES, MODELS, load
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -26,6 +26,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 NAMES = {
     "critics": list(CRITICS),
+    "judges": list(JUDGES),
     "models": list(MODELS),
     "recipes": sorted(path.stem for path in recipes_folder().glob("*.yaml")),
     "measures": list(MEASURES),
@@ -125,7 +126,7 @@ def test_docstrings_are_wrapped_and_code_is_kept() -> None:
 def test_critics_and_measures_are_listed_without_loading_torch() -> None:
     code = (
         "import sys; from videogpa.cli import main\n"
-        "for what in ('critics', 'models', 'measures'): main(['list', what])\n"
+        "for what in ('critics', 'judges', 'models', 'measures'): main(['list', what])\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'cv2', 'diffusers', 'pycolmap')))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -25,6 +25,8 @@ _SHELL_TYPES: dict[str, Any] = {  # parameters that take more from Python than t
     "set": Annotated[_Repeated, arg(metavar="NAME=VALUE")],
     "options": Annotated[_Repeated, arg(name="option", metavar="NAME=VALUE")],
     "weights": Annotated[str | None, arg(metavar="PATH")],
+    "judge": Annotated[_Repeated, arg(metavar="NAME=WEIGHTS")],
+    "prompts": Annotated[str | None, arg(metavar="FILE")],
     "name": Annotated[str | None, Positional, arg(metavar="NAME")],
     "workers": Annotated[int | None, arg(metavar="COUNT")],
     "ray": Annotated[str | None, arg(metavar="ADDRESS")],

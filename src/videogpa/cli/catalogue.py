@@ -14,10 +14,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from videogpa.critics.cards import cards_of
+from videogpa.critics.cards import Card, cards_of
 from videogpa.errors import UserError
+from videogpa.judges import cards as judge_cards
 from videogpa.measures import MEASURES
-from videogpa.registry import CRITICS, MODELS, Plugin, Registry, load
+from videogpa.registry import CRITICS, JUDGES, MODELS, Plugin, Registry, load
 
 WIDTH = 80
 GAP = 2  # spaces between columns
@@ -118,8 +119,30 @@ def _critics() -> list[Entry]:
 
 def _critic_details(name: str, plugin: Plugin) -> Iterator[RenderableType]:
     yield from _plugin_details(name, plugin, CRITICS)
-    for i, card in enumerate(cards_of(name)):
-        yield Text(f"\nweights: {card.weights}{' (default)' if i == 0 and card.parameters else ''}", style="bold")
+    yield from _cards(cards_of(name), first=" (default)")
+
+
+def _judges() -> list[Entry]:
+    def entry(name: str, plugin: Plugin) -> Entry:
+        if plugin.distribution is not None:  # nothing is known of its weights before it is imported
+            return Entry(name, _origin(plugin), lambda: _judge_details(name, plugin), ("", ""))
+        first = judge_cards.cards_of(name)[0]
+        columns = ("yes" if first.commercial else "no", first.download or "none")
+        return Entry(name, plugin.about, lambda: _judge_details(name, plugin), columns)
+
+    return [entry(name, plugin) for name, plugin in JUDGES.items()]
+
+
+def _judge_details(name: str, plugin: Plugin) -> Iterator[RenderableType]:
+    yield from _plugin_details(name, plugin, JUDGES)
+    yield Text("\nnumbers:", style="bold")
+    yield facts({key: measure.meaning for key, measure in judge_cards.measures_of(name).items()})
+    yield from _cards(judge_cards.cards_of(name))
+
+
+def _cards(cards: tuple[Card, ...], first: str = "") -> Iterator[RenderableType]:
+    for i, card in enumerate(cards):
+        yield Text(f"\nweights: {card.weights}{first if i == 0 and card.parameters else ''}", style="bold")
         yield facts(
             {
                 "licence": card.licence,
@@ -244,6 +267,7 @@ def _settings() -> list[Entry]:
 
 CATALOGUES: dict[str, Catalogue] = {
     "critics": Catalogue(("commercial", "download", "about"), _critics, CRITICS),
+    "judges": Catalogue(("commercial", "download", "about"), _judges, JUDGES),
     "models": Catalogue(("about",), _models, MODELS),
     "recipes": Catalogue(("needs", "about"), _recipes),
     "measures": Catalogue(("better", "meaning"), _measures),

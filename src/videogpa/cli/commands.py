@@ -286,12 +286,13 @@ def view(
 
 
 def list_what(
-    what: Literal["critics", "models", "recipes", "measures", "settings"], name: str | None = None
+    what: Literal["critics", "judges", "models", "recipes", "measures", "settings"], name: str | None = None
 ) -> "RenderableType":
-    """List critics, models, recipes, measures or settings, an entry in a line or two; or show everything about one of them.
+    """List critics, judges, models, recipes, measures or settings, an entry in a line or two; or show all about one of them.
 
         videogpa list critics
         videogpa list critics vggt
+        videogpa list judges
         videogpa list settings train
 
     Args:

@@ -15,7 +15,8 @@ from videogpa.config import Recipe, load_recipe
 from videogpa.critics.cards import Card, cards_of
 from videogpa.critics.networks.weights import in_hubs_cache
 from videogpa.errors import MissingInput
-from videogpa.registry import CRITICS
+from videogpa.judges import cards as judge_cards
+from videogpa.registry import CRITICS, JUDGES
 from videogpa.scoring.lpips import VGG_VARIABLE, find_vgg
 from videogpa.storage.provenance import PACKAGES, git_commit, package_version
 
@@ -77,6 +78,10 @@ def _weights() -> Iterator[tuple[str, str]]:
         for card in cards_of(name):
             if card.parameters is not None:
                 yield f"critic {name}", f"{card.weights}: {_weights_state(card)}"
+    for name in JUDGES:
+        for card in judge_cards.cards_of(name):
+            here = hub.is_hub_id(card.weights) and in_hubs_cache(card.weights)
+            yield f"judge {name}", f"{card.weights}: {'in the hub cache' if here else 'not here, and not fetched unless named'}"
     for path in sorted(recipes_folder().glob("*.yaml")):
         model = load_recipe(path).model
         yield f"model of {path.stem}", f"{model.path}: {_model_state(model.path)}"

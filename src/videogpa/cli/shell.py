@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from videogpa import processes
-from videogpa.cli import commands, run_commands, study_commands, study_summary, summary, terminal
+from videogpa.cli import commands, judge_command, run_commands, study_commands, study_summary, summary, terminal
 from videogpa.cli.arguments import parse
 from videogpa.cli.last_net import FAILED, LastNet
 from videogpa.cli.terminal import console
@@ -44,6 +44,9 @@ COMMANDS = {
     "demo": Command(run_commands.demo, runs_stages=True, notes=summary.open_report, passes=summary.run_without_errors),
     "score": Command(
         commands.score_files, shows=summary.scored_files, notes=summary.open_scores, passes=summary.without_errors
+    ),
+    "judge": Command(
+        judge_command.judge_files, shows=summary.judged_files, notes=summary.open_judgements, passes=summary.without_errors
     ),
     "compare": Command(
         commands.compare, shows=summary.compared, notes=summary.open_comparison, passes=summary.compared_without_errors

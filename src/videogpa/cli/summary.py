@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
     from videogpa.findings import Comparison, CriticFindings, Evaluation
     from videogpa.pipeline import RunResult
-    from videogpa.records import Pair, Prompt, Score
+    from videogpa.records import Judgement, Pair, Prompt, Score
 
 SHOWN = (
     *MOTIONS,  # first: a gain counts at equal motion
@@ -39,6 +39,13 @@ def scored_files(rows: "list[Score]") -> RenderableType:
     return score_table(rows)
 
 
+def judged_files(rows: "list[Judgement]") -> RenderableType:
+    """The tables of `videogpa judge`, one for each judge."""
+    from videogpa.report.judgements import judgement_table
+
+    return judgement_table(rows)
+
+
 def written_table(text: str, arguments: Mapping[str, Any]) -> str | None:
     """Where `videogpa table` wrote it, if it did."""
     return f"Written to {arguments['out']}." if arguments["out"] is not None else None
@@ -49,7 +56,7 @@ def viewed(row: "Score") -> RenderableType:
     return scored_files([row])
 
 
-def without_errors(rows: "Sequence[Score]") -> bool:
+def without_errors(rows: "Sequence[Score | Judgement]") -> bool:
     """Whether no clip ended in an unexpected error of the program."""
     return all(row.status != "error" for row in rows)
 
@@ -129,6 +136,11 @@ def open_scores(rows: "list[Score]", arguments: Mapping[str, Any]) -> str:
     """Where the results of `videogpa score` are."""
     out = Path(arguments["out"])
     return f"Open {out / 'report.html'} in a browser; the numbers are in {out / 'scores.jsonl'}."
+
+
+def open_judgements(rows: "list[Judgement]", arguments: Mapping[str, Any]) -> str:
+    """Where the results of `videogpa judge` are."""
+    return f"The numbers are in {Path(arguments['out']) / 'judgements.csv'}."
 
 
 def open_recording(row: "Score", arguments: Mapping[str, Any]) -> str | None:

@@ -1,6 +1,8 @@
 """Recipes: the settings of every stage (`settings`, `training`), read from YAML and overrides (`loading`)."""
 
+from videogpa.config.judging import JudgeConfig
 from videogpa.config.loading import (
+    judge_configs,
     load_recipe,
     load_run_recipe,
     paper_protocol,
@@ -30,6 +32,7 @@ __all__ = [
     "CameraPrompts",
     "EvaluateConfig",
     "GenerateConfig",
+    "JudgeConfig",
     "Language",
     "ModelConfig",
     "Needs",
@@ -41,6 +44,7 @@ __all__ = [
     "TrainConfig",
     "WorkersConfig",
     "WorldPrompts",
+    "judge_configs",
     "load_recipe",
     "load_run_recipe",
     "paper_protocol",

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from videogpa.bundled import recipes_folder
 from videogpa.config.base import Config
+from videogpa.config.judging import JudgeConfig, checked
 from videogpa.config.paths import SOURCES, with_absolute_paths, with_own_prompts
-from videogpa.config.settings import CLUSTER, Recipe, ScoreConfig, WorkersConfig
+from videogpa.config.settings import CLUSTER, EvaluateConfig, Recipe, ScoreConfig, WorkersConfig
 from videogpa.config.values import check_values
 from videogpa.config.yaml_text import read_yaml
 from videogpa.defaults import Settings
@@ -174,6 +175,29 @@ def paper_protocol(critic: str) -> dict[str, Any]:
             f"the paper did not score with {critic!r}; see docs/how-to/choose-a-critic.md for the critics that it used"
         )
     return {"critic": critic, "frames": 10, "lpips_net": "vgg", "options": dict(options), "overlays": "keep", "cuts": "keep"}
+
+
+def judge_configs(judges: Settings) -> tuple[JudgeConfig, ...]:
+    """Return the judges that a command or a call names.
+
+    Args:
+        judges: `["dino=FOLDER", "dino.device=cpu"]`, or `{"dino": "FOLDER"}` or `{"dino": {"weights": "FOLDER"}}`.
+
+    Raises:
+        InvalidInput: If there is no such judge, no weights are named, or an option is impossible.
+    """
+    given: dict[str, Any]
+    if isinstance(judges, Mapping):
+        given = dict(judges)
+    else:
+        given = {flag: None for flag in judges if "=" not in flag}
+        for name, value in parse_settings([flag for flag in judges if "=" in flag]).items():
+            judge, _, option = name.partition(".")
+            given[judge] = {**(given.get(judge) or {}), option or "weights": value}
+    try:
+        return checked(EvaluateConfig.model_validate({"judges": given}).judges)
+    except ValidationError as error:
+        raise InvalidInput(f"--judge: {'; '.join(problems(error))}") from None
 
 
 def parse_settings(settings: Settings) -> dict[str, Any]:

@@ -22,7 +22,11 @@ _OF_PARTS: tuple[_Place, ...] = ((), ("depth_options",), ("cameras_options",))  
 SOURCES = ("file", "images", "world", "run")
 """Settings of `prompts`, one of which says where the prompts come from."""
 
-PERHAPS: tuple[_Place, ...] = (("model", "path"), *((*place, *part, "weights") for place in _OPTIONS for part in _OF_PARTS))
+PERHAPS: tuple[_Place, ...] = (
+    ("model", "path"),
+    *((*place, *part, "weights") for place in _OPTIONS for part in _OF_PARTS),
+    *(("evaluate", "judges", "*"), ("evaluate", "judges", "*", "weights"), ("evaluate", "judges", "*", "head")),
+)
 """Settings that are a local path or a name elsewhere, such as a hub id: a path is one that exists or begins like one."""
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
+from videogpa.config.judging import checked, with_options
 from videogpa.config.training import TrainConfig
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Cuts, Overlays, Reading
 from videogpa.measures import MEASURES
@@ -283,6 +284,9 @@ class EvaluateConfig(Config):
     best_of: bool = True
     """Also choose the best of a prompt's clips by the critic of the pairs, and compare them: what the critic buys without
     training. With several seeds that critic then scores the clips too, unless `evaluate.adapter` is given."""
+    judges: Annotated[dict[str, dict[str, Any]], BeforeValidator(with_options)] = Field(default_factory=dict)
+    """Judges of both models' clips, by name, with their weights: {dino: FOLDER}, or {dino: {weights: FOLDER, device: cpu}}. See
+    `videogpa list judges`. Nothing is fetched that is not named."""
     first_seed: Seed = 1_000_000
     """Seed of the first of these clips; far from those of the training candidates."""
     adapter: Path | None = None
@@ -297,6 +301,12 @@ class EvaluateConfig(Config):
         if not names:
             raise ValueError("name at least one critic")
         return tuple(one_of(name, CRITICS) for name in names)
+
+    @field_validator("judges")
+    @classmethod
+    def _judging(cls, judges: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        checked(judges)
+        return judges
 
     @field_validator("adapter_scale")
     @classmethod

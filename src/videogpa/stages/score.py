@@ -4,9 +4,7 @@ In: clips.jsonl and the videos, or any video files. Out: scores.jsonl, one row p
 gets a row with a status and a reason, whatever happened: one clip never ends the work on the others.
 """
 
-import errno
 import logging
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,30 +12,26 @@ from typing import TYPE_CHECKING
 
 from videogpa.config import Recipe, ScoreConfig, WorkersConfig
 from videogpa.critics.networks.sources import local_source
-from videogpa.errors import InvalidInput, MissingInput, UserError
+from videogpa.errors import InvalidInput, MissingInput
 from videogpa.records import Clip, Prompt, Score
 from videogpa.registry import CRITICS
 from videogpa.report.player_files import PLAYERS, player_files, player_path, save_space
 from videogpa.report.scores import ClipCard, write_score_report
 from videogpa.report.tables import ranked, write_columns, write_csv
 from videogpa.stages.clip_files import clip_fingerprint, clip_name, find_masks, find_videos
+from videogpa.stages.one_clip import row_of
 from videogpa.stages.shots import Part, find_shots
 from videogpa.storage import manifests
 from videogpa.storage.fingerprints import changed_options, fingerprint, path_fingerprint
 from videogpa.storage.manifests import Manifest, may_have_passed
 from videogpa.storage.run_folder import RunFolder
-from videogpa.text_files import cut, plural, printable, shown
+from videogpa.text_files import plural, shown
 from videogpa.workers import WorkerPool, open_pool
 
 if TYPE_CHECKING:
     from videogpa.scoring.scorer import Scorer
 
 ALONE = WorkersConfig()  # this process scores
-_OF_THE_SYSTEM = {
-    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOMEM") if hasattr(errno, name)
-}
-"""Errors of the system that the next clip would meet too: a full disk, too many open files."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -85,20 +79,19 @@ class _Scorers:
         self._scorers: dict[str, Scorer] = {}
 
     def __call__(self, job: ScoreJob) -> Outcome:
-        """Score a clip. This is the border at which an unexpected error becomes the clip's row.
+        """Score a clip. An unexpected error becomes the clip's row.
 
         Raises:
-            Exception: If the error concerns the other clips too: see `_concerns_all`.
+            Exception: If the error concerns the other clips too: see `videogpa.stages.one_clip`.
         """
         if job.critic not in self._scorers:
             self._scorers[job.critic] = _scorer(self._settings[job.critic])
-        try:
-            return Outcome(self._score(job))
-        except Exception as error:  # whatever it is, the row names it, and the other clips are scored
-            if _concerns_all(error):
-                raise
-            row = Score(clip=job.clip, critic=job.critic, status="error", reason=_reason(error))
-            return Outcome(row, "".join(traceback.format_exception(error)))
+        return Outcome(
+            *row_of(
+                lambda: self._score(job),
+                lambda reason: Score(clip=job.clip, critic=job.critic, status="error", reason=reason),
+            )
+        )
 
     def _score(self, job: ScoreJob) -> Score:
         from videogpa.report.panels import draw_panels
@@ -125,21 +118,6 @@ def _scorer(config: ScoreConfig) -> "Scorer":
     from videogpa.scoring.scorer import Scorer  # imported here: a batch with nothing left to do then needs no torch
 
     return Scorer.from_config(config)
-
-
-def _concerns_all(error: Exception) -> bool:
-    """Return whether the other clips would meet an error too: missing weights, no memory, a full disk, a GPU that is lost."""
-    if isinstance(error, OSError) and not isinstance(error, UserError):
-        return error.errno in _OF_THE_SYSTEM
-    return isinstance(error, UserError | MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError")
-
-
-def _reason(error: Exception) -> str:
-    """Return what happened, and where in the program, in a sentence without the paths of this machine."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f", at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    what = printable(cut("".join(traceback.format_exception_only(error)), 300))
-    return f"an unexpected error of the program: {what}{place}. It is tried again when the clip is scored again"
 
 
 def _rows(outcomes: Iterable[Outcome], clips: int) -> Iterator[Score]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from videogpa import processes
-from videogpa.records import Clip, Diversity, Latents, Pair, Prompt, Row, Score
+from videogpa.records import Clip, Diversity, Judgement, Latents, Pair, Prompt, Row, Score
 from videogpa.storage.files import move, remove, require_regular, temporary_path, write_text
 from videogpa.storage.lines import Damaged, Inside, parse_row, read_lines, set_lines_aside
 from videogpa.storage.run_folder import RunFolder
@@ -261,6 +261,17 @@ def pairs(folder: RunFolder) -> Manifest[Pair]:
 def diversity(folder: RunFolder) -> Manifest[Diversity]:
     """Return diversity.jsonl: how much the clips of each prompt differ."""
     return Manifest(folder / "diversity.jsonl", Diversity, "prompt", part_of=folder)
+
+
+def judgements(folder: RunFolder) -> Manifest[Judgement]:
+    """Return judgements.jsonl: one row per clip and judge, failures included."""
+    return Manifest(
+        folder / "judgements.jsonl",
+        Judgement,
+        "judge clip",
+        retry=lambda row: row.status in ("unreadable", "error"),
+        part_of=folder,
+    )
 
 
 def latents(folder: RunFolder) -> Manifest[Latents]:

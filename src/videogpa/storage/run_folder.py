@@ -19,13 +19,17 @@ OWNER = ".videogpa"
 
 FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "best", "strips", "players", "replaced")
 """The folders in a run folder, or a folder of scores, that the program writes into."""
-MANIFESTS = ("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl", "diversity.jsonl")
+MANIFESTS = (
+    *("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl", "diversity.jsonl"),
+    "judgements.jsonl",
+)
 FILES = (
     *MANIFESTS,
     "recipe.yaml",
     "evaluation.json",
     "report.html",
     "scores.csv",
+    "judgements.csv",
     "columns.json",
     "compare.json",
     "compare.html",

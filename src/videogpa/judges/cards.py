@@ -1,0 +1,80 @@
+"""What a user must know of each judge's weights: licence, size, memory, paper. Read without importing a judge."""
+
+from collections.abc import Mapping
+
+from videogpa.critics.cards import Card
+from videogpa.measures import MEASURES, Measure
+from videogpa.registry import JUDGES, load
+
+_VBENCH = "arXiv 2311.17982 (VBench)"
+
+CARDS: Mapping[str, tuple[Card, ...]] = {
+    "dino": (
+        Card(
+            weights="facebook/dino-vitb16",
+            licence="Apache-2.0",
+            commercial=True,
+            memory="under 1 GB, any number of frames",
+            paper=f"arXiv 2104.14294; {_VBENCH}",
+            parameters="86 million",
+            download="0.34 GB",
+        ),
+    ),
+    "clip": (
+        Card(
+            weights="openai/clip-vit-base-patch32",
+            licence="MIT",
+            commercial=True,
+            memory="under 1 GB, any number of frames",
+            paper=f"arXiv 2103.00020; {_VBENCH}",
+            parameters="88 million (151 with the part for texts)",
+            download="0.61 GB",
+        ),
+    ),
+    "aesthetic": (
+        Card(
+            weights="openai/clip-vit-large-patch14",
+            licence="MIT, that of the head too",
+            commercial=True,
+            memory="under 2.5 GB, any number of frames",
+            paper=f"arXiv 2103.00020; https://github.com/LAION-AI/aesthetic-predictor; {_VBENCH}",
+            parameters="304 million (428 with the part for texts)",
+            download="1.71 GB, and 4 kB for the head",
+        ),
+    ),
+}
+"""By the judge's name; the weights that it is made for come first."""
+
+GIVES: Mapping[str, tuple[str, ...]] = {
+    "dino": ("subject_consistency",),
+    "clip": ("background_consistency",),
+    "aesthetic": ("aesthetic_quality",),
+}
+"""The measures of each judge of this package; `videogpa.measures` describes them."""
+
+
+def own_measures(judge: str) -> dict[str, Measure]:
+    """Return the measures of a judge of this package."""
+    return {name: MEASURES[name] for name in GIVES[judge]}
+
+
+def cards_of(judge: str) -> tuple[Card, ...]:
+    """Return what is known of a judge's weights. Only a judge of another package is imported for it.
+
+    Raises:
+        KeyError: If there is no such judge.
+        UserError: If the judge comes from another package and cannot be imported.
+    """
+    found: tuple[Card, ...] = CARDS[judge] if judge in CARDS else load(JUDGES, judge).CARDS
+    return found
+
+
+def measures_of(judge: str) -> Mapping[str, Measure]:
+    """Return the measures of a judge by name. Only a judge of another package is imported for it.
+
+    Raises:
+        KeyError: If there is no such judge.
+        UserError: If the judge comes from another package and cannot be imported.
+    """
+    found: Mapping[str, Measure] = own_measures(judge) if judge in GIVES else load(JUDGES, judge).MEASURES
+    return found
