@@ -207,6 +207,24 @@ MEASURES: dict[str, Measure] = {
         of="prompt",
     ),
     # By judges (docs/how-to/judges.md), whose networks a user names: how good a clip looks, whatever its geometry.
+    "vq": Measure(
+        "visual quality (VQ)",
+        "higher",
+        "judge videoreward: its reward for how frames look, in standard deviations of the published normalisation",
+        short="VQ",
+        of="judge",
+    ),
+    "mq": Measure(
+        "motion quality (MQ)",
+        "higher",
+        "judge videoreward: its reward for how things move; it favours large motion",
+        short="MQ",
+        of="judge",
+    ),
+    "ta": Measure(
+        "text alignment (TA)", "higher", "judge videoreward: its reward for showing what the text says", short="TA", of="judge"
+    ),
+    "ovl": Measure("overall reward (OVL)", "higher", "judge videoreward: VQ + MQ + TA", short="OVL", of="judge"),
     "subject_consistency": Measure(
         "subject consistency",
         "higher",

@@ -130,6 +130,10 @@ CRITICS = Registry(
 JUDGES = Registry(
     "videogpa.judges",
     {
+        "videoreward": Plugin(
+            "videogpa.judges.videoreward.judge:VideoRewardJudge",
+            "VideoReward (VideoAlign): people's preference in visual and motion quality and text alignment.",
+        ),
         "dino": Plugin(
             "videogpa.judges.dino:DinoJudge",
             "Subject consistency, VBench's rule: how much the frames resemble each other in the features of DINO.",

@@ -1,12 +1,16 @@
 """Judges' networks at toy size, of transformers' own classes, as the folders that users have."""
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, ViTConfig, ViTModel
 
+from golden_networks import draw
+
+GOLDEN = Path(__file__).parents[1] / "golden/videoreward_small"
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 VIT = {**SIZES, "image_size": 32, "patch_size": 8}
 
@@ -30,6 +34,27 @@ def clip_folder(folder: Path) -> Path:
     CLIPModel(config).save_pretrained(folder)
     head = {"weight": torch.linspace(-1, 1, 16)[None], "bias": torch.tensor([5.0])}
     save_file(head, folder / "sa_0_4_vit_l_14_linear.safetensors")
+    return folder
+
+
+def reward_weights(*, outputs: int = 1) -> dict[str, torch.Tensor]:
+    """The tensors that the original was given (golden/README.md), under the names of transformers 4.45 and PEFT."""
+    tensors = {}
+    for name, shape in json.loads((GOLDEN / "shapes.json").read_text()).items():
+        norm = ("norm" in name or "ln_q" in name) and name.endswith("weight")
+        std = 0.1 if norm or name.endswith("bias") else 0.25
+        if name.endswith("rm_head.weight"):
+            shape = [outputs, *shape[1:]]
+        tensors[name] = draw(name, *shape, mean=1.0 if norm else 0.0, std=std)
+    return tensors
+
+
+def reward_folder(folder: Path, tensors: dict[str, torch.Tensor] | None = None) -> Path:
+    """A small VideoReward, laid out as the published one is once it is converted and has Qwen2-VL's two files."""
+    (folder / "checkpoint-7").mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "model_config.json"):
+        shutil.copy(GOLDEN / name, folder / name)
+    save_file(reward_weights() if tensors is None else tensors, folder / "checkpoint-7/model.safetensors")
     return folder
 
 

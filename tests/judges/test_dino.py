@@ -128,7 +128,7 @@ def test_other_weights_under_the_same_name_make_the_rows_again(clips: Path, tmp_
     ("flags", "says"),
     [
         (["dino"], "facebook/dino-vitb16, which is then fetched (0.34 GB, Apache-2.0)"),
-        (["dinosaur=x"], "one of: aesthetic, clip, dino"),
+        (["dinosaur=x"], "one of: aesthetic, clip, dino, videoreward"),
         (["dino=here", "dino.side=3"], "side: Extra inputs"),
         (["dino=./nothing/here"], "no weights at ./nothing/here"),
         ([], "name a judge and its weights"),

@@ -45,11 +45,12 @@ class JudgedClip:
     read: Callable[[Sequence[int]], Float[Tensor, "chosen 3 height width"]]
     """Returns the frames of ascending indices: RGB in [0, 1], float32, at full size."""
 
-    def parts(self) -> Iterator[Float[Tensor, "some 3 height width"]]:
-        """Yield all frames in order of time, up to 32 at once."""
+    def parts(self, indices: Sequence[int] | None = None) -> Iterator[Float[Tensor, "some 3 height width"]]:
+        """Yield frames in order of time, up to 32 at once: those of ascending indices, or all."""
+        wanted = range(self.frames) if indices is None else indices
         step = min(MOST_AT_ONCE, max(1, AT_ONCE // (3 * self.height * self.width)))
-        for start in range(0, self.frames, step):
-            yield self.read(range(start, min(start + step, self.frames)))
+        for start in range(0, len(wanted), step):
+            yield self.read(wanted[start : start + step])
 
 
 def of_file(path: Path, text: str | None = None) -> JudgedClip:

@@ -9,6 +9,17 @@ from videogpa.registry import JUDGES, load
 _VBENCH = "arXiv 2311.17982 (VBench)"
 
 CARDS: Mapping[str, tuple[Card, ...]] = {
+    "videoreward": (
+        Card(
+            weights="KwaiVGI/VideoReward",
+            licence="Apache-2.0 (model card; the code is MIT)",
+            commercial=True,
+            memory="about 5 GB of a GPU, 9 GB on a CPU (estimated)",
+            paper="arXiv 2501.13918",
+            parameters="2.29 billion (Qwen2-VL-2B, LoRA and head)",
+            download="about 4.6 GB (estimated), to be converted",
+        ),
+    ),
     "dino": (
         Card(
             weights="facebook/dino-vitb16",
@@ -46,6 +57,7 @@ CARDS: Mapping[str, tuple[Card, ...]] = {
 """By the judge's name; the weights that it is made for come first."""
 
 GIVES: Mapping[str, tuple[str, ...]] = {
+    "videoreward": ("vq", "mq", "ta", "ovl"),
     "dino": ("subject_consistency",),
     "clip": ("background_consistency",),
     "aesthetic": ("aesthetic_quality",),
