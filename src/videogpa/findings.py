@@ -7,6 +7,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from videogpa.measures import Verdict
 
 
+class Wins(BaseModel):
+    """How often the aligned model's clip is better than the base's of the same prompt and seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wins: int
+    ties: int
+    losses: int
+    share: float
+    """The share of wins, ties counting half: the mean over prompts."""
+    low: float
+    high: float
+    """Its interval over prompts, with 95 % confidence."""
+
+
 class Change(BaseModel):
     """The base and the aligned model compared by one measure, paired on prompt and seed.
 
@@ -26,6 +41,8 @@ class Change(BaseModel):
     n: int
     clips: int
     verdict: Verdict
+    wins: Wins | None = None
+    """For numbers of judges."""
 
 
 TrainingOutcome = Literal[
@@ -62,6 +79,8 @@ class Outcome(BaseModel):
     motion: dict[str, Relative]
     quality: dict[str, Relative] = Field(default_factory=dict)
     """Changes of sharpness, flicker and colours, of clips that have them."""
+    judged: dict[str, Wins] = Field(default_factory=dict)
+    """The judges' numbers that a gain may have been paid for with, and how often the aligned model wins by each."""
     diversity: Relative | None = None
     """The change of how much the clips of a prompt differ from each other; None where prompts have one clip."""
     lost: tuple[str, ...] = ()
@@ -89,6 +108,19 @@ class CriticFindings(BaseModel):
     """None if too few clips could be scored to compare them."""
 
 
+class JudgeFindings(BaseModel):
+    """One judge's comparison of the base and the aligned model.
+
+    `base` and `aligned` count the clips by status; `changes` cover the clips that have a number in both.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: dict[str, int]
+    aligned: dict[str, int]
+    changes: dict[str, Change]
+
+
 class AtStrength(BaseModel):
     """The comparison at one strength of the adapter."""
 
@@ -96,6 +128,7 @@ class AtStrength(BaseModel):
 
     adapter_scale: float
     critics: dict[str, CriticFindings]
+    judges: dict[str, JudgeFindings] = Field(default_factory=dict)
 
 
 class MethodFindings(BaseModel):
@@ -108,6 +141,7 @@ class MethodFindings(BaseModel):
     """How many clips have a partner among those of the base."""
     geometric: Relative | None
     """The change of the geometric mean of the leave-one-out error; None if fewer than two prompts can be compared."""
+    judges: dict[str, JudgeFindings] = Field(default_factory=dict)
 
 
 class Comparison(BaseModel):
@@ -146,6 +180,8 @@ class Evaluation(BaseModel):
 
     critics: dict[str, CriticFindings]
     """The comparison at the strength `adapter_scale`, the first of `evaluate.adapter_scale`."""
+    judges: dict[str, JudgeFindings] = Field(default_factory=dict)
+    """What the judges of `evaluate.judges` say at that strength."""
     adapter_scale: float = 1.0
     further: tuple[AtStrength, ...] = ()
     """The comparisons at the other strengths, with the same clips of the base model."""
@@ -159,6 +195,10 @@ class Evaluation(BaseModel):
     def strengths(self) -> dict[float, dict[str, CriticFindings]]:
         """Return the comparison by each critic, for every strength of the adapter."""
         return {self.adapter_scale: self.critics, **{each.adapter_scale: each.critics for each in self.further}}
+
+    def judged(self) -> dict[float, dict[str, JudgeFindings]]:
+        """Return what judges say, for every strength of the adapter."""
+        return {self.adapter_scale: self.judges, **{each.adapter_scale: each.judges for each in self.further}}
 
     def label(self, scale: float) -> str:
         """Return what the strength adds to the name of a critic or a model; nothing if it is the only one, and as trained."""

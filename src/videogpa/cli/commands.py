@@ -118,6 +118,8 @@ def compare(
     by_file: bool = False,
     base: str = "base",
     by_folder: bool = False,
+    judge: Settings = (),
+    prompts: str | Path | None = None,
     critic: str = CRITIC,
     weights: str | None = None,
     options: Settings = (),
@@ -143,6 +145,7 @@ def compare(
         videogpa compare base/ aligned/ another/
         videogpa compare clips/ --by-file --base base      # clips/a/base.mp4, clips/a/aligned.mp4, clips/b/base.mp4, ...
         videogpa compare pairs.csv                         # base,aligned in the first line, two clips in every other one
+        videogpa compare base/ aligned/ --judge dino=models/dino-vitb16   # and how clips look: share of wins
 
     Args:
         paths: Folders of clips, the base first; or one folder with --by-file; or one CSV, whose columns are methods.
@@ -150,6 +153,9 @@ def compare(
         base: With --by-file: the method that the others are compared with.
         by_folder: The clips of one folder are samples of one prompt. By default every clip has a prompt of its own, and the
             intervals are over clips.
+        judge: A judge of how clips look and its weights, NAME=WEIGHTS or NAME.OPTION=VALUE: see `videogpa judge`. May be
+            repeated.
+        prompts: A file of prompts, for judges that read what a clip was asked to show: see `videogpa judge`.
         critic: Which critic reconstructs the clips: see `videogpa list critics`.
         weights: Weights of a learned critic: a folder, a file, or a hub id. Default: see `videogpa list critics`.
         options: Another setting of the critic, such as crop=centre (see docs/how-to/choose-a-critic.md). May be repeated.
@@ -183,7 +189,7 @@ def compare(
         >>> found = videogpa.compare(["base/", "aligned/"], out="comparison").methods["aligned"]
         >>> found.geometric.change, found.findings.changes["flow"].difference
     """
-    from videogpa.config import workers_config
+    from videogpa.config import judge_configs, workers_config
     from videogpa.stages import compare as stage
 
     names = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
@@ -205,7 +211,10 @@ def compare(
     methods = stage.methods_of(names, base if by_file else None)
     count = 1 if workers is None else workers
     own = None if masks is None else Path(masks)
-    return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder, masks=own)
+    judges = judge_configs(judge)
+    texts = None if prompts is None else Path(prompts)
+    asked = stage.Asked(judges, texts)
+    return stage.compare(methods, config, Path(out), workers_config(count, ray), by_folder=by_folder, masks=own, asked=asked)
 
 
 def table(
@@ -224,7 +233,7 @@ def table(
     Args:
         folder: A run that was evaluated, or the folder of a comparison.
         format: markdown; latex, for the package booktabs; or csv, with a row for each method and measure.
-        measures: The columns: see `videogpa list measures`. Default: those of the paper's tables that need no judge, and flow.
+        measures: The columns: see `videogpa list measures`. Default: those of the paper's tables that are known, and flow.
         out: Write the table into that file in place of printing it.
 
     Returns:

@@ -15,7 +15,7 @@ from videogpa.text_files import plural, printable
 
 if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
-    from videogpa.findings import Comparison, CriticFindings, Evaluation
+    from videogpa.findings import Comparison, CriticFindings, Evaluation, JudgeFindings
     from videogpa.pipeline import RunResult
     from videogpa.records import Judgement, Pair, Prompt, Score
 
@@ -63,12 +63,15 @@ def without_errors(rows: "Sequence[Score | Judgement]") -> bool:
 
 def compared_without_errors(result: "Comparison") -> bool:
     """Whether no clip of a comparison ended in an unexpected error."""
-    return not any("error" in {**of.findings.base, **of.findings.aligned} for of in result.methods.values())
+    found: list[CriticFindings | JudgeFindings] = [of.findings for of in result.methods.values()]
+    found += [each for of in result.methods.values() for each in of.judges.values()]
+    return not any("error" in {**each.base, **each.aligned} for each in found)
 
 
 def evaluated_without_errors(result: "Evaluation") -> bool:
     """Whether no clip of an evaluation ended in an unexpected error."""
-    found = [findings for critics in result.strengths().values() for findings in critics.values()]
+    found: list[CriticFindings | JudgeFindings] = [each for by in result.strengths().values() for each in by.values()]
+    found += [each for by in result.judged().values() for each in by.values()]
     return not any("error" in {**findings.base, **findings.aligned} for findings in found)
 
 
@@ -98,6 +101,7 @@ def all_right(findings: "list[Finding]") -> bool:
 
 def compared(result: "Comparison") -> RenderableType:
     """The table of `videogpa compare`: a line per method, geometry with motion beside it."""
+    from videogpa.report.judged import judged_lines, judged_tables
     from videogpa.report.verdict import interval, verdict
 
     table = Table(title=_name(f"against {result.base}, by critic {result.critic}"), title_justify="left", show_lines=True)
@@ -123,7 +127,8 @@ def compared(result: "Comparison") -> RenderableType:
         for method, names in result.unmatched.items()
         if names
     ]
-    return Group(table, *verdicts, *unmatched)
+    judged = judged_lines({printable(method, line=True): found.judges for method, found in result.methods.items()})
+    return Group(table, *judged_tables(judged), *verdicts, *unmatched)
 
 
 def open_comparison(result: "Comparison", arguments: Mapping[str, Any]) -> str:
@@ -187,7 +192,10 @@ def evaluation(result: "Evaluation") -> RenderableType:
     for scale, critics in result.strengths().items():
         for critic, findings in critics.items():
             tables += _findings(critic + result.label(scale), findings, own=result.adapter is None)
-    return Group(*tables, *_best_of(result))
+    from videogpa.report.judged import judged_lines, judged_tables
+
+    judged = judged_lines({f"aligned{result.label(scale)}": judges for scale, judges in result.judged().items()})
+    return Group(*tables, *judged_tables(judged), *_best_of(result))
 
 
 def _best_of(result: "Evaluation") -> Iterator[RenderableType]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from videogpa.findings import Comparison
 from videogpa.measures import MOTIONS
 from videogpa.records import Score
+from videogpa.report.judged import judged_groups
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked
 from videogpa.report.run import motion_first
@@ -50,6 +51,7 @@ def write_comparison_report(
         linked=any(shown is not None and not shown.embedded for shown in players),
         comparison=comparison,
         changes=changes,
+        judged=judged_groups({method: found.judges for method, found in comparison.methods.items()}),
         verdict_of=verdict,
         interval_of=interval,
         compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),

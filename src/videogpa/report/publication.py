@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from videogpa.findings import Change, Comparison, CriticFindings, Evaluation
+from videogpa.findings import Change, Comparison, CriticFindings, Evaluation, JudgeFindings
 from videogpa.measures import MEASURES
+from videogpa.report.judged import share_of_wins
 from videogpa.report.tables import text_cell
 
 Format = Literal["markdown", "latex", "csv"]
 
-OF_THE_PAPER = ("psnr", "ssim", "lpips", "mvcs", "error_3dcs", "epipolar", "flow")
-"""The columns of the tables of arXiv 2601.23286 that need no judge, and motion beside them, without which they say little."""
+OF_THE_PAPER = ("psnr", "ssim", "lpips", "mvcs", "error_3dcs", "epipolar", "flow", "vq", "mq", "ta", "ovl")
+"""The columns of the tables of arXiv 2601.23286, and motion beside them, without which they say little. The last four are those
+of the judge videoreward, left out where it was not asked."""
 
 DIGITS = 3  # of the base's mean; the other means of its column have as many places
 
@@ -32,18 +34,31 @@ class Line:
 def lines_of(found: Evaluation | Comparison) -> list[Line]:
     """Return a line per critic and method: aligned at each strength and the best of N, or each method of a comparison."""
     if isinstance(found, Comparison):
-        return [Line(found.critic, name, found.base, of.findings.changes) for name, of in found.methods.items()]
-    findings: list[tuple[str, Mapping[str, CriticFindings]]] = [
-        (f"aligned{found.label(scale)}", critics) for scale, critics in found.strengths().items()
+        return [
+            Line(found.critic, name, found.base, {**of.findings.changes, **_of_judges(of.judges)})
+            for name, of in found.methods.items()
+        ]
+    findings: list[tuple[str, Mapping[str, CriticFindings], Mapping[str, Change]]] = [
+        (f"aligned{found.label(scale)}", critics, _of_judges(found.judged()[scale]))
+        for scale, critics in found.strengths().items()
     ]
-    findings += [(f"{best.model}, best of {best.candidates} by {best.chosen_by}", best.critics) for best in found.best_of]
-    return [Line(critic, name, "base", of.changes) for name, critics in findings for critic, of in critics.items()]
+    findings += [(f"{best.model}, best of {best.candidates} by {best.chosen_by}", best.critics, {}) for best in found.best_of]
+    return [
+        Line(critic, name, "base", {**of.changes, **judged})
+        for name, critics, judged in findings
+        for critic, of in critics.items()
+    ]
+
+
+def _of_judges(judges: Mapping[str, JudgeFindings]) -> dict[str, Change]:
+    return {name: change for found in judges.values() for name, change in found.changes.items()}
 
 
 def write_table(lines: Sequence[Line], measures: Sequence[str], format: Format) -> str:
     """Return a table of methods by measures, one critic after the other.
 
-    Markdown and LaTeX give means, and behind each the change from the base in per cent with its 95 % interval over prompts. The
+    Markdown and LaTeX give means, and behind each the change from the base in per cent with its 95 % interval over prompts; of
+    judges' numbers the share of clips on which the method wins against the base, ties counting half, with its interval. The
     base's means are over the clips that it shares with the first method. CSV has a row for each method and measure.
 
     Args:
@@ -84,7 +99,9 @@ def _cell(change: Change | None, places: int) -> str:
     if change is None:
         return ""
     mean = f"{change.aligned:.{places}f}"
-    if change.base != 0:
+    if change.wins is not None:  # of a reward, whose zero means nothing, a share of it says nothing
+        mean += f" (wins {share_of_wins(change.wins)})"
+    elif change.base != 0:
         share, low, high = (100 * part / abs(change.base) for part in (change.difference, change.low, change.high))
         mean += f" ({share:+.1f} % [{low:+.1f}, {high:+.1f}])"
     return mean.replace("-", "−")
@@ -122,11 +139,14 @@ def _csv(lines: Sequence[Line], measures: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     numbers = ("base", "aligned", "difference", "low", "high", "win_rate", "n", "clips", "verdict")
-    writer.writerow(["critic", "method", "against", "measure", "base_mean", "mean", *numbers[2:]])
+    of_wins = ("wins", "ties", "losses", "share", "low", "high")
+    names = ("wins", "ties", "losses", "win_share", "win_low", "win_high")
+    writer.writerow(["critic", "method", "against", "measure", "base_mean", "mean", *numbers[2:], *names])
     for line in lines:
         for name in measures:
             if name in line.changes:
                 change = line.changes[name]
                 cells = ["" if (value := getattr(change, part)) is None else value for part in numbers]
+                cells += [getattr(change.wins, part, "") for part in of_wins]
                 writer.writerow([text_cell(line.critic), text_cell(line.method), text_cell(line.base), name, *cells])
     return text.getvalue()

@@ -8,6 +8,7 @@ from typing import Literal
 from videogpa.findings import Change, Evaluation
 from videogpa.measures import MEASURES, MOTIONS
 from videogpa.report.charts import Point, curves, scatter
+from videogpa.report.judged import judged_groups
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked
 from videogpa.report.verdict import best_lines, headline
@@ -123,6 +124,7 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
         changes=changes,
         chose_pairs=[critic for critic in changes if findings[critic].chose_pairs],
         best=best_lines(evaluation),
+        judged=judged_groups({f"aligned{evaluation.label(scale)}": judges for scale, judges in evaluation.judged().items()}),
         compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),
         motions=MOTIONS,
         less_motion=less_motion,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from videogpa.findings import Evaluation, Outcome, Relative
 from videogpa.measures import LEAST_PROMPTS, MEASURES
+from videogpa.report.judged import share_of_wins
 
 VERDICTS = {
     "better": "better geometry at equal motion",
@@ -21,6 +22,11 @@ def verdict(outcome: Outcome) -> str:
     """Return the verdict in words, with what a gain was paid for with."""
     paid = {**outcome.quality, **({"diversity": outcome.diversity} if outcome.diversity else {})}
     prices = [f"{MEASURES[name].label} {interval(paid[name])}" for name in outcome.lost if name in paid]
+    prices += [
+        f"{MEASURES[name].label if name in MEASURES else name}: wins {share_of_wins(outcome.judged[name])}"
+        for name in outcome.lost
+        if name in outcome.judged
+    ]
     return VERDICTS[outcome.verdict] + (f" ({', '.join(prices)})" if outcome.verdict.startswith("paid for") else "")
 
 

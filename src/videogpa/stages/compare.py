@@ -1,7 +1,7 @@
 """compare: which method's clips are more consistent? Clips of two or more methods, matched by name, without a run.
 
 In: folders of clips, one per method; or one folder with a folder per prompt and a file per method; or a CSV of pairs. Out: the
-scores, compare.json and compare.html.
+scores, what judges say where some are asked, compare.json and compare.html.
 """
 
 import csv
@@ -12,17 +12,19 @@ from pathlib import Path
 
 import torch
 
-from videogpa.config import ScoreConfig, WorkersConfig
+from videogpa.config import JudgeConfig, ScoreConfig, WorkersConfig
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.findings import Comparison, MethodFindings, Relative
 from videogpa.maths.stats import paired_bootstrap
-from videogpa.records import Diversity, Score
+from videogpa.records import Diversity, Judgement, Score
 from videogpa.report.comparison import ComparedClip, write_comparison_report
 from videogpa.report.player_files import PLAYERS
 from videogpa.report.players import keep_in_step
 from videogpa.report.tables import cell_text
 from videogpa.stages.clip_files import clip_name, find_videos
 from videogpa.stages.diversity import diversity_by_prompt
+from videogpa.stages.judge import judge_files, require_weights
+from videogpa.stages.judged import changes_by_name, compare_judgements
 from videogpa.stages.paired import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, score_files
 from videogpa.storage.files import write_text
@@ -161,6 +163,14 @@ def _by_name(names: Mapping[Path, str]) -> dict[str, Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The judges that are asked of the clips, and a file with the texts that these were made for."""
+
+    judges: tuple[JudgeConfig, ...] = ()
+    prompts: Path | None = None
+
+
 def compare(
     methods: Methods,
     config: ScoreConfig,
@@ -169,6 +179,7 @@ def compare(
     *,
     by_folder: bool = False,
     masks: Path | None = None,
+    asked: Asked = Asked(),
 ) -> Comparison:
     """Score the clips of all methods, and compare each method with the base, clip by clip.
 
@@ -179,6 +190,7 @@ def compare(
         workers: Who scores.
         by_folder: Whether the clips of one folder are samples of one prompt. By default every clip has its own.
         masks: A folder of masks, of what moves by itself; see `find_masks`.
+        asked: The judges that are asked too.
 
     Returns:
         What compare.json holds.
@@ -196,12 +208,14 @@ def compare(
                 f"or more. {other} has {_few(methods.clips[other])}; {methods.base} has {_few(methods.clips[methods.base])}"
             )
     paths = [str(path) for clips in methods.clips.values() for name, path in clips.items() if name in partners]
+    require_weights(asked.judges)
     scores = {row.clip: row for row in score_files(paths, config, out, workers, masks)}
+    judged = judge_files(paths, asked.judges, out, workers, prompts=asked.prompts) if asked.judges else []
     diversity = _diversity(methods, partners, out) if by_folder else None
     comparison = Comparison(
         base=methods.base,
         critic=config.critic,
-        methods={other: _findings(methods, other, names, scores, diversity) for other, names in matched.items()},
+        methods={other: _findings(methods, other, names, scores, judged, diversity) for other, names in matched.items()},
         unmatched={method: [name for name in clips if name not in partners] for method, clips in methods.clips.items()},
     )
     with RunFolder(out).lock(scores=True):
@@ -238,18 +252,26 @@ def _findings(
     other: str,
     names: Sequence[str],
     scores: Mapping[str, Score],
+    judged: Sequence[Judgement],
     diversity: Mapping[str, Sequence[Diversity]] | None,
 ) -> MethodFindings:
     """Compare a method with the base. With diversities the clips of a folder are samples of one prompt."""
 
+    def called(method: str) -> dict[str, str]:
+        return {clip_name(methods.clips[method][name]): f"{name}/0" if diversity is None else name for name in names}
+
     def rows(method: str) -> list[Score]:
-        found = {name: scores[clip_name(methods.clips[method][name])] for name in names}
-        return [row.model_copy(update={"clip": f"{name}/0" if diversity is None else name}) for name, row in found.items()]
+        return [scores[clip].model_copy(update={"clip": name}) for clip, name in called(method).items()]
+
+    def judgements(method: str) -> list[Judgement]:
+        own = called(method)
+        return [row.model_copy(update={"clip": own[row.clip]}) for row in judged if row.clip in own]
 
     base, aligned = rows(methods.base), rows(other)
     spread = ((), ()) if diversity is None else (diversity[methods.base], diversity[other])
-    findings = compare_scores(base, aligned, diversity=spread)
-    return MethodFindings(findings=findings, clips=len(names), geometric=relative_change(base, aligned))
+    judges = compare_judgements(judgements(methods.base), judgements(other))
+    findings = compare_scores(base, aligned, diversity=spread, judged=changes_by_name(judges))
+    return MethodFindings(findings=findings, clips=len(names), geometric=relative_change(base, aligned), judges=judges)
 
 
 def relative_change(base: Sequence[Score], other: Sequence[Score]) -> Relative | None:

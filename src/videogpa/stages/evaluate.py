@@ -2,22 +2,25 @@
 
 In: the held-out prompts of prompts.jsonl, and adapter/, or the LoRA that `evaluate.adapter` names. Out: evaluation.json, with
 the change of every measure, its interval and a verdict for each critic of `evaluate.critics`, at every strength of
-`evaluate.adapter_scale`; and what the best of a prompt's clips are worth, chosen by the critic of the pairs. Clips and scores
-of the two models lie in evaluation/base and evaluation/aligned (at strength 0.5: evaluation/aligned-0.5; with a given LoRA:
-evaluation/adapter-1a2b3c4d, after its fingerprint), laid out like run folders.
+`evaluate.adapter_scale`; what the judges of `evaluate.judges` prefer; and what the best of a prompt's clips are worth, chosen
+by the critic of the pairs. Clips and scores of the two models lie in evaluation/base and evaluation/aligned (at strength 0.5:
+evaluation/aligned-0.5; with a given LoRA: evaluation/adapter-1a2b3c4d, after its fingerprint), laid out like run folders.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from videogpa.config import Recipe, ScoreConfig
+from videogpa.config import Recipe, ScoreConfig, judge_configs
 from videogpa.errors import InvalidInput
-from videogpa.findings import AtStrength, BestOf, CriticFindings, Evaluation
+from videogpa.findings import AtStrength, BestOf, Change, CriticFindings, Evaluation
 from videogpa.models.loading import check_sampling
-from videogpa.records import Diversity, Prompt, Score
+from videogpa.records import Diversity, Judgement, Prompt, Score
 from videogpa.stages.best_of import compare_best
 from videogpa.stages.diversity import clips_of_prompts
 from videogpa.stages.generate import Adapter, given_adapter, make_clips, sampling_of
+from videogpa.stages.judge import judge_clips
+from videogpa.stages.judged import changes_by_name, compare_judgements
 from videogpa.stages.paired import compare_scores
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
@@ -52,24 +55,26 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
     adapter, given = _adapter(recipe, folder)
     base, aligned = _score_models(recipe, folder, prompts, adapter, given)
     of_base = clips_of_prompts(folder.subfolder("evaluation/base"))
-    first, *others = (
-        AtStrength(
-            adapter_scale=scale,
-            critics=_compare_critics(
-                recipe,
-                base,
-                scores,
-                (of_base, clips_of_prompts(folder.subfolder(aligned_folder(scale, given)))),
-                one_right_clip=all(prompt.scene is not None for prompt in prompts),
-            ),
+
+    def compared(scale: float, found: _Found) -> AtStrength:
+        judges = compare_judgements(base.judgements, found.judgements)
+        critics = _compare_critics(
+            recipe,
+            base.scores,
+            found.scores,
+            (of_base, clips_of_prompts(folder.subfolder(aligned_folder(scale, given)))),
+            one_right_clip=all(prompt.scene is not None for prompt in prompts),
+            judged=changes_by_name(judges),
         )
-        for scale, scores in aligned.items()
-    )
+        return AtStrength(adapter_scale=scale, critics=critics, judges=judges)
+
+    first, *others = (compared(scale, found) for scale, found in aligned.items())
     evaluation = Evaluation(
         critics=first.critics,
+        judges=first.judges,
         adapter_scale=first.adapter_scale,
         further=tuple(others),
-        best_of=_best_of(recipe, {"base": base, "aligned": aligned[first.adapter_scale]}),
+        best_of=_best_of(recipe, {"base": base.scores, "aligned": aligned[first.adapter_scale].scores}),
         adapter=None if recipe.evaluate.adapter is None else str(recipe.evaluate.adapter),
         adapter_fingerprint=given,
     )
@@ -98,10 +103,17 @@ def _adapter(recipe: Recipe, folder: RunFolder) -> tuple[Path, str | None]:
     return path, adapter_fingerprint(path)
 
 
+class _Found(NamedTuple):
+    """What critics and judges say of a model's clips."""
+
+    scores: list[Score]
+    judgements: list[Judgement]
+
+
 def _score_models(
     recipe: Recipe, folder: RunFolder, prompts: list[Prompt], path: Path, given: str | None
-) -> tuple[list[Score], dict[float, list[Score]]]:
-    """Return the scores of the base model's clips, and those of the aligned model's by strength.
+) -> tuple[_Found, dict[float, _Found]]:
+    """Return what is said of the base model's clips, and of the aligned model's by strength.
 
     The video model is loaded once for all. The aligned clips are made first, so that an adapter that does not fit the model is
     noticed at once.
@@ -118,8 +130,12 @@ def _score_models(
             for scale, into in aligned.items()
         }
         base_clips = make_clips(prompts, seeds, recipe, folder, pool, into=base)
-        base_scores = score_clips(base_clips, prompts, critics, base, pool)
-        return base_scores, {scale: score_clips(clips[scale], prompts, critics, into, pool) for scale, into in aligned.items()}
+        models = [(base_clips, base), *((clips[scale], into) for scale, into in aligned.items())]
+        scores = [score_clips(each, prompts, critics, into, pool) for each, into in models]
+        judges = judge_configs(config.judges)  # after all scores: critic and judge are not in memory together
+        judged = [judge_clips(each, prompts, judges, into, pool) if judges else [] for each, into in models]
+    of_base, *of_aligned = (_Found(*both) for both in zip(scores, judged, strict=True))
+    return of_base, dict(zip(aligned, of_aligned, strict=True))
 
 
 def _choosing(recipe: Recipe) -> list[ScoreConfig]:
@@ -144,6 +160,7 @@ def _compare_critics(
     diversity: tuple[Sequence[Diversity], Sequence[Diversity]],
     *,
     one_right_clip: bool,
+    judged: Mapping[str, Change],
 ) -> dict[str, CriticFindings]:
     """Compare the models by each critic. The critic of the run's pairs chose those of its own adapter, not of a foreign one.
 
@@ -156,6 +173,7 @@ def _compare_critics(
             chose_pairs=critic == recipe.score.critic and recipe.evaluate.adapter is None,
             diversity=diversity,
             one_right_clip=one_right_clip,
+            judged=judged,
         )
         for critic in recipe.evaluate.critics
     }

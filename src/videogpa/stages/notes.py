@@ -4,13 +4,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from videogpa.bundled import TINY
-from videogpa.config import Recipe
+from videogpa.config import Recipe, judge_configs
 from videogpa.critics.cards import cards_of
+from videogpa.critics.networks.sources import local_source
 from videogpa.critics.networks.weights import in_hubs_cache
+from videogpa.stages.judge import require_weights
 
 
 def notes_on_evaluation(recipe: Recipe) -> Iterator[str]:
-    """Yield a sentence for every critic of `evaluate` that fetches its weights first, or that also chose the pairs."""
+    """Yield a sentence for every critic and judge of `evaluate` that fetches its weights, or that also chose the pairs.
+
+    Raises:
+        MissingInput: If the weights of a judge are not there: that is said before hours of work.
+    """
+    judges = judge_configs(recipe.evaluate.judges)
+    require_weights(judges)
+    for judge in judges:
+        weights = str(judge.options["weights"])
+        if local_source(weights) is None and not in_hubs_cache(weights):
+            yield f"evaluate fetches the weights of judge {judge.judge} ({weights}) on first use"
     for config in recipe.evaluating():
         first = cards_of(config.critic)[0]
         weights = str(config.options.get("weights", first.weights))

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from videogpa.findings import Change, CriticFindings, Outcome, Relative, TrainingOutcome
+from videogpa.findings import Change, CriticFindings, Outcome, Relative, TrainingOutcome, Wins
 from videogpa.maths.stats import paired_bootstrap, win_rate
-from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS
+from videogpa.measures import LEAST_PROMPTS, MEASURES, MOTIONS, Measure
 from videogpa.records import Diversity, Score
 
 NOT_COMPARED = {"seconds", "focal_assumed"}
@@ -29,6 +29,7 @@ def compare_scores(
     chose_pairs: bool = False,
     diversity: tuple[Sequence[Diversity], Sequence[Diversity]] = ((), ()),
     one_right_clip: bool = False,
+    judged: Mapping[str, Change] | None = None,
 ) -> CriticFindings:
     """Compare one critic's scores of two models, clip by clip.
 
@@ -42,6 +43,7 @@ def compare_scores(
         diversity: How much the clips of each prompt differ, of the base and of the aligned model, where that was measured.
         one_right_clip: Whether the prompts leave nothing open, so that clips of a prompt differ by their errors alone. A loss
             of diversity is then shown, and costs nothing.
+        judged: Changes of the numbers that judges gave for the same clips, where there are any, for the verdict.
 
     Returns:
         The change of every measure, how many clips had which status, and the verdict.
@@ -59,9 +61,9 @@ def compare_scores(
         pairs = {clip: (getattr(before[clip], name), getattr(after[clip], name)) for clip in before if clip in after}
         known = {clip: (float(pair[0]), float(pair[1])) for clip, pair in pairs.items() if None not in pair}
         if len({_prompt(clip) for clip in known}) > 1:
-            changes[name] = _change(name, known)
+            changes[name] = change_of(MEASURES[name], known)
     changes = _without_commanded_geometry(changes) | _changes_of_prompts(*diversity)
-    outcome = judge_outcome(changes, chose_pairs=chose_pairs, one_right_clip=one_right_clip)
+    outcome = judge_outcome(changes, chose_pairs=chose_pairs, one_right_clip=one_right_clip, judged=judged)
     return CriticFindings(
         chose_pairs=chose_pairs, base=_counts(base), aligned=_counts(aligned), changes=changes, outcome=outcome
     )
@@ -86,7 +88,7 @@ def _changes_of_prompts(base: Sequence[Diversity], aligned: Sequence[Diversity])
             if ours is not None and theirs is not None:
                 known[f"{row.prompt}/"] = (ours, theirs)
         if len(known) > 1:
-            changes[name] = _change(name, known)
+            changes[name] = change_of(MEASURES[name], known)
     return changes
 
 
@@ -98,16 +100,22 @@ def _counts(rows: Sequence[Score]) -> dict[str, int]:
     return dict(sorted(Counter(row.status for row in rows).items()))
 
 
-def _change(name: str, pairs: dict[str, tuple[float, float]]) -> Change:
+def change_of(measure: Measure, pairs: Mapping[str, tuple[float, float]]) -> Change:
+    """Return the change of a measure, with its interval over prompts.
+
+    Args:
+        measure: The measure.
+        pairs: Clip -> its value in the base and in the aligned model, for clips of two prompts or more.
+    """
     base, aligned = torch.tensor(list(pairs.values()), dtype=torch.float64).T
     groups: dict[str, list[tuple[float, float]]] = {}
     for clip, pair in pairs.items():
         groups.setdefault(_prompt(clip), []).append(pair)
     means = torch.stack([torch.tensor(group, dtype=torch.float64).mean(dim=0) for group in groups.values()])
     difference, low, high = paired_bootstrap(*means.T, seed=BOOTSTRAP_SEED)
-    better = MEASURES[name].better
+    better = measure.better
     return Change(
-        verdict=MEASURES[name].verdict(difference, low, high, n=len(groups)),
+        verdict=measure.verdict(difference, low, high, n=len(groups)),
         base=float(base.mean()),
         aligned=float(aligned.mean()),
         difference=difference,
@@ -143,13 +151,28 @@ NONE_TO_LOSE = {"subject_flow": 0.001}
 subjects that move, and a share of their flow says nothing."""
 
 
-def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool, one_right_clip: bool = False) -> Outcome | None:
+LEAST_WINS = 0.45
+"""A gain does not count if by a judge's number the aligned model wins fewer clips than this, beyond the interval. A share of
+wins needs no unit, which rewards do not have."""
+
+OF_STILL_CLIPS = {"subject_consistency", "background_consistency"}
+"""Numbers of judges that are best where nothing moves: less of them is no loss of quality."""
+
+
+def judge_outcome(
+    changes: Mapping[str, Change],
+    *,
+    chose_pairs: bool,
+    one_right_clip: bool = False,
+    judged: Mapping[str, Change] | None = None,
+) -> Outcome | None:
     """Return whether geometry got better at equal motion, quality and diversity.
 
     Args:
         changes: The changes of one critic's measures.
         chose_pairs: Whether this critic also chose the training pairs.
         one_right_clip: Whether the prompts leave nothing open; see `compare_scores`.
+        judged: The changes of judges' numbers; see `compare_scores`.
 
     Returns:
         The verdict with the numbers behind it; None if the geometry could not be compared.
@@ -161,9 +184,14 @@ def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool, one_right
     motion = {name: _relative(changes[name]) for name in moved}
     quality = {name: _relative(changes[name]) for name in QUALITY if name in changes and changes[name].base > 0}
     diversity = _relative(changes[DIVERSITY]) if DIVERSITY in changes and changes[DIVERSITY].base > 0 else None
+    judged = judged or {}
+    wins = {name: change.wins for name, change in judged.items() if change.wins and name not in OF_STILL_CLIPS}
     lost: dict[TrainingOutcome, list[str]] = {
         "explained by less motion": [name for name, relative in motion.items() if relative.change < MOTION_LOST],
-        "paid for with quality": [name for name in quality if _worse(changes[name], QUALITY[name])],
+        "paid for with quality": [
+            *(name for name in quality if _worse(changes[name], QUALITY[name])),
+            *(name for name, found in wins.items() if _preferred_less(judged[name], found)),
+        ],
         "paid for with diversity": (
             [DIVERSITY] if diversity and not one_right_clip and _worse(changes[DIVERSITY], DIVERSITY_LOST) else []
         ),
@@ -175,6 +203,7 @@ def judge_outcome(changes: Mapping[str, Change], *, chose_pairs: bool, one_right
         geometry=_relative(geometry),
         motion=motion,
         quality=quality,
+        judged=wins,
         diversity=diversity,
         lost=tuple(name for names in lost.values() for name in names),
         failing=None if failing is None else (failing.base, failing.aligned),
@@ -196,6 +225,10 @@ def _worse(change: Change, most: float) -> bool:
     relative = _relative(change)
     beyond = change.verdict == "worse" or change.verdict in ("more", "less")
     return beyond and abs(relative.change) > most
+
+
+def _preferred_less(change: Change, wins: Wins) -> bool:
+    return change.n >= LEAST_PROMPTS and wins.share < LEAST_WINS and wins.high < 0.5
 
 
 def _relative(change: Change) -> Relative:
