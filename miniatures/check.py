@@ -53,7 +53,14 @@ class Measured:
 
 
 def check(plan: Plan, folder: Path, out: Path, device: torch.device) -> dict[str, float]:
-    """Measure the model in `folder`; write `check.json`, `clips.jsonl` and `strips.jpg` to `out`, and return the summary."""
+    """Measure the model in `folder`; write `check.json`, `clips.jsonl` and `strips.jpg` to `out`, and return the summary.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        folder: The model, as diffusers saves it.
+        out: The folder to which the files are written.
+        device: Where the tensors are computed.
+    """
     model = load_folder(folder, device)
     scorer = Scorer(critic="oracle", frames=plan.frames)
     rows: list[Measured] = []
@@ -71,7 +78,11 @@ def check(plan: Plan, folder: Path, out: Path, device: torch.device) -> dict[str
 
 
 def summarise(rows: list[Measured]) -> dict[str, float]:
-    """Return the numbers that describe the model's quality."""
+    """Return the numbers that describe the model's quality.
+
+    Args:
+        rows: One for each clip that was measured: true ones, failing ones and samples.
+    """
     true, failing, samples = ([row for row in rows if row.kind == kind] for kind in ("true", "failing", "sample"))
     threshold = sorted(row.loo_error for row in true)[min(len(true) - 1, int(TYPICAL * len(true)))]
     spreads = [

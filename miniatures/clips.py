@@ -29,7 +29,12 @@ class TrainingClip:
 
 
 def training_clip(plan: Plan, number: int) -> TrainingClip:
-    """Return the clip with this number. Clips with odd numbers fail; camera paths and failures are drawn uniformly."""
+    """Return the clip with this number. Clips with odd numbers fail; camera paths and failures are drawn uniformly.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        number: The clip's place in the training set, 0 or more.
+    """
     generator = Generator().manual_seed(plan.seed * STREAMS + number)
     camera = _pick(tuple(PATHS), generator)
     scene = plain_scene(plan, TRAINING_SCENES + number, camera)
@@ -42,18 +47,36 @@ def training_clip(plan: Plan, number: int) -> TrainingClip:
 
 
 def plain_scene(plan: Plan, seed: int, camera: str) -> Scene:
-    """Return the scene of a seed in the miniature's style and size."""
+    """Return the scene of a seed in the miniature's style and size.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        seed: Determines the room and its objects.
+        camera: The camera path, a key of `PATHS`.
+    """
     return Scene(seed=seed, camera=camera, frames=plan.frames, height=plan.size, width=plan.size, style="plain")
 
 
 def render_clips(plan: Plan, numbers: Iterable[int], device: torch.device) -> Float[Tensor, "clips frames 3 height width"]:
-    """Render training clips, RGB in [0, 1], on the device."""
+    """Render training clips, RGB in [0, 1], on the device.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        numbers: The places of the clips in the training set.
+        device: Where the tensors are computed.
+    """
     clips = [training_clip(plan, number) for number in numbers]
     return render_takes([take(clip.scene, clip.failure) for clip in clips], plan.size, plan.size, device)
 
 
 def render_frames(plan: Plan, numbers: Iterable[int], device: torch.device) -> Float[Tensor, "clips 1 3 height width"]:
-    """Render one frame of each of these training clips, RGB in [0, 1], on the device, without failures."""
+    """Render one frame of each of these training clips, RGB in [0, 1], on the device, without failures.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        numbers: The places of the clips in the training set; each also says which frame is rendered.
+        device: Where the tensors are computed.
+    """
     shots = [at_frames(shot(training_clip(plan, number).scene), [number % plan.frames]) for number in numbers]
     return render_takes([Take(one) for one in shots], plan.size, plan.size, device)
 

@@ -15,7 +15,11 @@ MODEL = "i2v"
 
 
 def export(out: Path) -> Path:
-    """Write the model with the averaged weights of the transformer's last checkpoint; return its folder."""
+    """Write the model with the averaged weights of the transformer's last checkpoint; return its folder.
+
+    Args:
+        out: The folder of the making, to which all of its stages write.
+    """
     pipeline = CogVideoXImageToVideoPipeline.from_pretrained(out / UNTRAINED, dtype=torch.float16)
     averaged_into(pipeline.transformer, out / "transformer.pt")
     with atomic_folder(out / MODEL) as temporary:

@@ -31,7 +31,12 @@ class Budget:
     minutes: float = math.inf
 
     def progress(self, step: int, seconds: float) -> float:
-        """Return the share of the training that is done, 1 at its end."""
+        """Return the share of the training that is done, 1 at its end.
+
+        Args:
+            step: The number of steps made.
+            seconds: The time spent on them.
+        """
         return min(1.0, max(step / self.steps, seconds / 60 / self.minutes))
 
 
@@ -78,7 +83,12 @@ def fit(
 
 
 def averaged_into(module: Module, path: Path) -> int:
-    """Load the averaged weights of a checkpoint into the module, and return the checkpoint's number of steps."""
+    """Load the averaged weights of a checkpoint into the module, and return the checkpoint's number of steps.
+
+    Args:
+        module: The network to load them into, in place.
+        path: The file of the checkpoint.
+    """
     state = torch.load(path, weights_only=True, map_location=next(module.parameters()).device)
     module.load_state_dict(state["average"], strict=False)  # buffers are not averaged
     return int(state["step"])

@@ -53,7 +53,11 @@ class Views:
 
 
 def build_geometry(plan: Plan) -> Vggt:
-    """Build the network with random weights that the plan's seed determines."""
+    """Build the network with random weights that the plan's seed determines.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
         model = Vggt(plan.geometry, ("camera", "depth"))
@@ -71,7 +75,12 @@ def build_geometry(plan: Plan) -> Vggt:
 def train_geometry(plan: Plan, out: Path, budget: Budget, device: torch.device, smaller: Path | None = None) -> None:
     """Train the network; its checkpoint is `<out>/vggt.pt`, and the model with averaged weights is written to `<out>/vggt`.
 
-    If `smaller` is given, training starts from the model with coarser patches in that folder.
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, to which all of its stages write.
+        budget: The number of steps or minutes.
+        device: Where the tensors are computed.
+        smaller: The folder of a model with coarser patches that training starts from; None: from random weights.
     """
     model, path = build_geometry(plan).to(device), out / "vggt.pt"
     if smaller is not None:
@@ -88,7 +97,12 @@ def train_geometry(plan: Plan, out: Path, budget: Budget, device: torch.device, 
 
 
 def export_geometry(plan: Plan, out: Path) -> Path:
-    """Write the model with the averaged weights of the last checkpoint, in float16; return its folder."""
+    """Write the model with the averaged weights of the last checkpoint, in float16; return its folder.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, to which all of its stages write.
+    """
     model = build_geometry(plan)
     averaged_into(model, out / "vggt.pt")
     with atomic_folder(out / GEOMETRY) as temporary:
@@ -98,7 +112,13 @@ def export_geometry(plan: Plan, out: Path) -> Path:
 
 
 def training_views(plan: Plan, step: int, device: torch.device) -> Views:
-    """Return the batch of a step: the first and some other frames of clips with different scenes. Half the clips are soft."""
+    """Return the batch of a step: the first and some other frames of clips with different scenes. Half the clips are soft.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        step: The number of the step, which determines the clips, their frames and their noise.
+        device: Where the tensors are computed.
+    """
     generator = Generator().manual_seed(plan.seed + step)
     count = int(torch.randint(LEAST_FRAMES, plan.frames + 1, (), generator=generator))
     first = step * plan.geometry_batch
@@ -117,7 +137,13 @@ def _frames(total: int, count: int, generator: Generator) -> list[int]:
 
 
 def as_views(plan: Plan, clips: Float[Tensor, "clips frames 3 height width"], shots: list[Shot]) -> Views:
-    """Return clips framed as the critic frames them for the network, with the true geometry of their shots."""
+    """Return clips framed as the critic frames them for the network, with the true geometry of their shots.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        clips: RGB in [0, 1].
+        shots: What each clip shows, with as many frames.
+    """
     side, patch = plan.geometry.img_size, plan.geometry.patch_size
     camera = intrinsics(side, side)
     depth = torch.stack([exact_depth(one, camera, height=side, width=side) for one in shots])
@@ -130,7 +156,12 @@ def as_views(plan: Plan, clips: Float[Tensor, "clips frames 3 height width"], sh
 
 
 def geometry_loss(model: Vggt, views: Views) -> Tensor:
-    """Return the weighted sum of the camera loss and the depth loss."""
+    """Return the weighted sum of the camera loss and the depth loss.
+
+    Args:
+        model: The network, with its heads for cameras and depth.
+        views: The batch.
+    """
     with torch.autocast(views.images.device.type, torch.bfloat16):
         said = model(views.images, frames_per_chunk=views.images.shape[0] * views.images.shape[1])
     return CAMERA_WEIGHT * _camera_loss(said, views) + _depth_loss(said, views)

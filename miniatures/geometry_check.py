@@ -52,6 +52,12 @@ def check_geometry(plan: Plan, folder: Path, out: Path, scenes: int = 60) -> dic
 
     Each scene gives its true clip and one of every kind of failure that the video model learns, at strengths .5, .75, 1
     in turn.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        folder: The model, with `config.json` and its weights.
+        out: The folder to which the files are written.
+        scenes: How many rooms.
     """
     scorer = Scorer(critic="vggt", options={"weights": str(folder), "device": "cpu"}, frames=plan.frames)
     work = [plain_scene(plan, CHECKED_SCENES + n, list(PATHS)[n % len(PATHS)]) for n in range(scenes)]
@@ -63,7 +69,11 @@ def check_geometry(plan: Plan, folder: Path, out: Path, scenes: int = 60) -> dic
 
 
 def summarise_geometry(rows: Sequence[Judged]) -> dict[str, float]:
-    """Return the numbers that describe the model. Clips with a turning camera must be declined, and only that is counted."""
+    """Return the numbers that describe the model. Clips with a turning camera must be declined, and only that is counted.
+
+    Args:
+        rows: One for each clip that was scored.
+    """
     turning = [row for row in rows if row.camera.startswith("pan") and row.failure is None]
     moving = [row for row in rows if not row.camera.startswith("pan")]
     true = [row for row in moving if row.failure is None]
@@ -85,7 +95,12 @@ def summarise_geometry(rows: Sequence[Judged]) -> dict[str, float]:
 
 
 def failures_of(plan: Plan, number: int) -> list[Failure]:
-    """Return one failure of every kind that the video model learns, at strengths in turn, for the room with this number."""
+    """Return one failure of every kind that the video model learns, at strengths in turn, for the room with this number.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        number: The room's place among those that are checked.
+    """
     return [
         Failure(kind=kind, strength=STRENGTHS[(number + place) % len(STRENGTHS)], seed=number)
         for place, kind in enumerate(plan.failures)

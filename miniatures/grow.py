@@ -38,7 +38,12 @@ def grow_transformer(transformer: Module, smaller: Mapping[str, Tensor]) -> None
 
 
 def grow_geometry(model: Module, smaller: Mapping[str, Tensor]) -> None:
-    """Initialise a VGGT network from one with coarser patches, resampling its patch filters and positional embeddings."""
+    """Initialise a VGGT network from one with coarser patches, resampling its patch filters and positional embeddings.
+
+    Args:
+        model: The network to initialise, in place.
+        smaller: The weights of the network with coarser patches.
+    """
     mine = model.state_dict()
     side, coarser = mine[FILTERS].shape[-1], smaller[FILTERS].shape[-1]
     grid, coarser_grid = (round((codes.shape[1] - 1) ** 0.5) for codes in (mine[PLACES], smaller[PLACES]))

@@ -34,7 +34,13 @@ class Encoded:
 
 
 def encode_clips(plan: Plan, out: Path, device: torch.device) -> None:
-    """Write the latents of all training clips to `<out>/latents`, one file per chunk. Existing files are kept."""
+    """Write the latents of all training clips to `<out>/latents`, one file per chunk. Existing files are kept.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, which holds the autoencoder.
+        device: Where the tensors are computed.
+    """
     wanted = [number for number in range(-(-plan.clips // plan.chunk)) if not _file(out, number).exists()]
     if not wanted:
         return
@@ -44,7 +50,13 @@ def encode_clips(plan: Plan, out: Path, device: torch.device) -> None:
 
 
 def read_latents(plan: Plan, out: Path, device: torch.device) -> Encoded:
-    """Return the latents of all training clips whose files exist already."""
+    """Return the latents of all training clips whose files exist already.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, which holds the latents.
+        device: Where they are put.
+    """
     files = [load_file(_file(out, number)) for number in range(-(-plan.clips // plan.chunk)) if _file(out, number).exists()]
     parts = {name: torch.cat([file[name] for file in files]).to(device) for name in ("video", "image", "image_std", "camera")}
     return Encoded(**parts)

@@ -11,7 +11,11 @@ from videogpa.world.words import requests
 
 
 def texts(camera: str) -> list[str]:
-    """Return all texts that describe a camera path: first the scripted one, then the natural ones."""
+    """Return all texts that describe a camera path: first the scripted one, then the natural ones.
+
+    Args:
+        camera: The camera path, a key of `PATHS`.
+    """
     return [text for language in get_args(Language) for text in requests(camera, language)]
 
 

@@ -39,6 +39,10 @@ def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToV
     """Build a pipeline of the autoencoder, and a transformer and a text encoder with random weights from the plan's seed.
 
     The text encoder is not trained: its states differ between words, which suffices for a dozen sentences.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        vae: The autoencoder, trained or not.
     """
     words = tokenizer()
     grid = plan.size // 2 ** (len(plan.vae_widths) - 1)
@@ -71,7 +75,12 @@ def build_pipeline(plan: Plan, vae: AutoencoderKLCogVideoX) -> CogVideoXImageToV
 def train_transformer(plan: Plan, out: Path, budget: Budget, device: torch.device, smaller: Path | None = None) -> None:
     """Train the transformer on the latents in `<out>/latents`; its checkpoint is `<out>/transformer.pt`.
 
-    If `smaller` is given, training starts from the transformer of the pipeline for smaller clips in that folder.
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, which holds the autoencoder and the latents.
+        budget: The number of steps or minutes.
+        device: Where the tensors are computed.
+        smaller: The folder of a pipeline for smaller clips, whose transformer training starts from; None: from random weights.
     """
     model = load_untrained(plan, out, device)
     if smaller is not None:
@@ -89,7 +98,13 @@ def train_transformer(plan: Plan, out: Path, budget: Budget, device: torch.devic
 
 
 def load_untrained(plan: Plan, out: Path, device: torch.device) -> VideoModel:
-    """Load the untrained model as any recipe would. It is written to `<out>/untrained` if it is not there."""
+    """Load the untrained model as any recipe would. It is written to `<out>/untrained` if it is not there.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, which holds the autoencoder.
+        device: Where the tensors are computed.
+    """
     path = out / UNTRAINED
     if not path.exists():
         with atomic_folder(path) as temporary:
@@ -98,13 +113,23 @@ def load_untrained(plan: Plan, out: Path, device: torch.device) -> VideoModel:
 
 
 def load_folder(path: Path, device: torch.device) -> VideoModel:
-    """Load a model from a folder in float32, as any recipe would."""
+    """Load a model from a folder in float32, as any recipe would.
+
+    Args:
+        path: The model, as diffusers saves it.
+        device: Where the tensors are computed.
+    """
     model: VideoModel = load(MODELS, "cogvideox-i2v").load(path, revision=None, device=device, dtype=torch.float32)
     return model
 
 
 def text_states(plan: Plan, model: VideoModel) -> Float[Tensor, "cameras texts tokens features"]:
-    """Return the text embeddings that the transformer receives, for every text of every camera path."""
+    """Return the text embeddings that the transformer receives, for every text of every camera path.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        model: The model with the text encoder.
+    """
     size = {"frames": plan.frames, "height": plan.size, "width": plan.size}
     blank = torch.zeros(3, plan.size, plan.size)
 
@@ -128,7 +153,12 @@ class Course:
     scale: float
 
     def loss(self, model: VideoModel, step: int) -> Tensor:
-        """Return the mean squared error of v on a batch that the step determines."""
+        """Return the mean squared error of v on a batch that the step determines.
+
+        Args:
+            model: The model that is trained.
+            step: The number of the step.
+        """
         plan, data, device = self.plan, self.data, self.states.device
         generator = Generator().manual_seed(plan.seed + step)
         chosen = torch.randint(len(data.video), (plan.batch,), generator=generator).to(device)

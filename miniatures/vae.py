@@ -21,7 +21,11 @@ SCALED_ON = 128  # clips on which the variance of the latents is measured
 
 
 def build_vae(plan: Plan) -> AutoencoderKLCogVideoX:
-    """Build the autoencoder with its initial weights; the plan's seed determines the random ones."""
+    """Build the autoencoder with its initial weights; the plan's seed determines the random ones.
+
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+    """
     levels = len(plan.vae_widths)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.seed)
@@ -43,7 +47,13 @@ def build_vae(plan: Plan) -> AutoencoderKLCogVideoX:
 def train_vae(plan: Plan, out: Path, budget: Budget, device: torch.device, start: Path | None = None) -> None:
     """Train the autoencoder, and write it to `<out>/vae` with the factor that scales its latents to unit variance.
 
-    If `start` is given, training starts from the autoencoder in that folder; its weights do not depend on the picture size.
+    Args:
+        plan: The sizes, seeds and numbers of the making; see `miniatures/plan.py`.
+        out: The folder of the making, to which all of its stages write.
+        budget: The number of steps or minutes.
+        device: Where the tensors are computed.
+        start: The folder of an autoencoder that training starts from, which may be of another picture size; None: from
+            `build_vae`.
     """
     if (out / "vae").exists():
         return
@@ -65,7 +75,11 @@ def train_vae(plan: Plan, out: Path, budget: Budget, device: torch.device, start
 
 
 def to_vae(clips: Float[Tensor, "clips frames 3 height width"]) -> Float[Tensor, "clips 3 frames height width"]:
-    """Convert RGB in [0, 1] to the VAE's range [-1, 1] and axis order."""
+    """Convert RGB in [0, 1] to the VAE's range [-1, 1] and axis order.
+
+    Args:
+        clips: RGB in [0, 1].
+    """
     return (2 * clips - 1).transpose(1, 2)
 
 
