@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from videogpa.errors import UserError
+from videogpa.errors import MissingInput, UserError
 from videogpa.text_files import cut
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?<![.-])", re.ASCII)
@@ -81,9 +81,11 @@ def fetch(
             f"{name} is gated: accept its licence at https://huggingface.co/{name}, then log in with `hf auth login`"
         ) from None
     except RepositoryNotFoundError:
-        raise UserError(f"{name} is neither a folder or file here nor a model on the hub (or one that needs a login)") from None
+        raise MissingInput(
+            f"{name} is neither a folder or file here nor a model on the hub (or one that needs a login)"
+        ) from None
     except RevisionNotFoundError:
-        raise UserError(f"{name} has no revision {revision!r} on the hub; look at https://huggingface.co/{name}") from None
+        raise MissingInput(f"{name} has no revision {revision!r} on the hub; look at https://huggingface.co/{name}") from None
     except RuntimeError as error:
         if "home directory" not in str(error):  # what `Path.expanduser` says
             raise

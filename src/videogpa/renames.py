@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def upgrade_recipe(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
         origin: Where it comes from, for messages: a path, or `--set`.
 
     Raises:
-        UserError: If a setting is given by its old and its new name.
+        InvalidInput: If a setting is given by its old and its new name.
     """
     used: list[Rename] = []
     upgraded = _apply("recipe", content, origin, used)
@@ -120,7 +120,7 @@ def upgrade_columns(file: str, content: Mapping[str, Any], origin: str) -> dict[
         origin: Its path, for messages.
 
     Raises:
-        UserError: If a column stands under its old and its new name.
+        InvalidInput: If a column stands under its old and its new name.
     """
     used: list[Rename] = []
     upgraded = _apply(file, content, origin, used)
@@ -192,7 +192,7 @@ def _renamed_key(node: Any, rename: Rename, origin: str, used: list[Rename]) -> 
     if not isinstance(node, dict) or rename.old not in node:
         return node
     if rename.new in node:
-        raise UserError(f"{origin} gives both `{rename.old}` and `{rename.new}`, its new name: remove the old one")
+        raise InvalidInput(f"{origin} gives both `{rename.old}` and `{rename.new}`, its new name: remove the old one")
     used.append(rename)
     return {rename.new if key == rename.old else key: value for key, value in node.items()}
 

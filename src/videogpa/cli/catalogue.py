@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from videogpa.critics.cards import Card, cards_of
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 from videogpa.judges import cards as judge_cards
 from videogpa.measures import MEASURES
 from videogpa.registry import CRITICS, JUDGES, MODELS, Plugin, Registry, load
@@ -62,7 +62,7 @@ def show(what: str, name: str | None = None) -> RenderableType:
             narrowed to those entries.
 
     Raises:
-        UserError: If there is no such entry; the message names those that exist.
+        InvalidInput: If there is no such entry; the message names those that exist.
     """
     catalogue = CATALOGUES[what]
     entries = catalogue.entries()
@@ -76,7 +76,7 @@ def show(what: str, name: str | None = None) -> RenderableType:
     if within:
         return _table(catalogue.headings, within)
     known = ", ".join(entry.name for entry in entries)
-    raise UserError("\n".join((f"there is no {name!r} among the {what}; there are: {known}", *catalogue.refused())))
+    raise InvalidInput("\n".join((f"there is no {name!r} among the {what}; there are: {known}", *catalogue.refused())))
 
 
 def _table(headings: tuple[str, ...], entries: list[Entry]) -> Table:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from videogpa.critics import cards
 from videogpa.critics.base import CriticInput, transform
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 from videogpa.maths.adherence import path_adherence
 from videogpa.maths.alignment import Similarity
 from videogpa.reconstruction import Reconstruction
@@ -76,16 +76,16 @@ class OracleCritic:
         """Return the scene's true depth and cameras, with the clip's frames as its colours.
 
         Raises:
-            UserError: If the clip was not generated for a synthetic scene, or its size differs from the scene's.
+            InvalidInput: If the clip was not generated for a synthetic scene, or its size differs from the scene's.
         """
         scene = clip.scene
         if scene is None or clip.frame_indices is None:
-            raise UserError(
+            raise InvalidInput(
                 "the oracle knows scenes of the miniature world only: it judges clips of a run whose prompts are `world:` "
                 "prompts. For other videos use --critic sfm."
             )
         if clip.frames.shape[-2:] != (scene.height, scene.width):
-            raise UserError(
+            raise InvalidInput(
                 f"the clip is {tuple(clip.frames.shape[-2:])} pixels high and wide, its scene {scene.height, scene.width}"
             )
         indices = [clip.frame_indices[i] for i in clip.judged]

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import Module
 
-from videogpa.errors import InvalidInput, UserError
+from videogpa.errors import InvalidInput
 from videogpa.maths.diffusion import add_noise, from_velocity, variance_preserving, velocity_target
 from videogpa.models.base import (
     PARTS,
@@ -126,14 +126,14 @@ class _CogVideoX(ABC):
         expert: Expert = "both",
     ) -> "_CogVideoX":
         if expert != "both":
-            raise UserError(f"CogVideoX has one transformer, and so no {expert}-noise expert; leave model.expert at both")
+            raise InvalidInput(f"CogVideoX has one transformer, and so no {expert}-noise expert; leave model.expert at both")
         transformer, vae = _configurations(path, revision, images=cls.needs_image)
         pipeline = load_pipeline(
             *(cls._pipeline_class, path), family=_FAMILY, revision=revision, dtype=dtype, components=_COMPONENTS, parts=parts
         )
         predicted = pipeline.scheduler.config.get("prediction_type")
         if predicted != "v_prediction" or not hasattr(pipeline.scheduler, "alphas_cumprod"):
-            raise UserError(f"{path}: its scheduler predicts {predicted}, not v_prediction")
+            raise InvalidInput(f"{path}: its scheduler predicts {predicted}, not v_prediction")
         return cls(
             pipeline,
             sizes=_size_rule(transformer, vae),
@@ -334,7 +334,7 @@ def _configurations(path: Path | str, revision: str | None, *, images: bool) -> 
     """Return the configurations of the transformer and of the VAE, without loading either.
 
     Raises:
-        UserError: If there are none, or they are of another kind of model.
+        InvalidInput: If there are none, or they are of another kind of model.
     """
     folder = local_folder(path, _FAMILY, revision=revision)
     classes = check_folder(folder, _FAMILY)
@@ -342,17 +342,17 @@ def _configurations(path: Path | str, revision: str | None, *, images: bool) -> 
     _check_table(folder, transformer)
     takes_images = transformer["in_channels"] == 2 * vae["latent_channels"]
     if images and not takes_images:
-        raise UserError(
+        raise InvalidInput(
             f"{path} is no image-to-video model: its transformer takes no image latents beside the noisy ones. "
             "For a text-to-video model set model.name to cogvideox-t2v."
         )
     if takes_images and not images:
-        raise UserError(
+        raise InvalidInput(
             f"{path} is no text-to-video model: its transformer takes image latents beside the noisy ones. "
             "For an image-to-video model set model.name to cogvideox-i2v."
         )
     if transformer.get("patch_size_t") not in (None, 2):
-        raise UserError(f"{path}: its patches are {transformer['patch_size_t']} latent frames long; 1 or 2 are supported")
+        raise InvalidInput(f"{path}: its patches are {transformer['patch_size_t']} latent frames long; 1 or 2 are supported")
     return transformer, vae
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from videogpa.errors import InvalidInput, UserError, problems
+from videogpa.errors import InvalidInput, problems
 from videogpa.records import Row
 from videogpa.renames import upgrade_columns
 from videogpa.storage.files import atomic_path, require_regular
@@ -93,7 +93,7 @@ def parse_row(line: bytes, row_type: type[R], key: Collection[str], path: Path, 
 
     Raises:
         Damaged: If the line is no row.
-        UserError: If it is one of another version, or names a path that leads out of the folder.
+        InvalidInput: If it is one of another version, or names a path that leads out of the folder.
     """
     content = _read_object(line)
     try:
@@ -150,7 +150,7 @@ def _refuse_other_version(
     """Refuse a row with columns that this version does not know, but with its key: a newer version would lose them."""
     unknown = sorted(set(content) - set(row_type.model_fields))
     if unknown and set(key) <= set(content):
-        raise UserError(
+        raise InvalidInput(
             f"{place} is not a {row_type.__name__} row of this version ({'; '.join(problems(error)[:5])}). "
             "Use the version that wrote it, correct the line, or remove the file to have it made again."
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from videogpa.errors import InvalidInput, UserError
+from videogpa.errors import InvalidInput
 from videogpa.models.base import Expert
 from videogpa.models.folders import INDEX, Family, check_folder, local_folder, read_config, read_index
 from videogpa.models.sizes import SizeRule
@@ -59,22 +59,28 @@ class Configuration:
             expert: The expert that is to be trained; "both" is valid for models with one transformer too.
 
         Raises:
-            UserError: If the check fails; the message contains the kind of model that was found.
+            InvalidInput: If the check fails; the message contains the kind of model that was found.
         """
         found = self._kind()
         if found is None:
-            raise UserError(
+            raise InvalidInput(
                 f"{self.origin} is a member of the Wan family that is not supported (such as first and last frame, VACE, "
                 "Animate). Supported are text-to-video, image-to-video, and Wan2.2 TI2V-5B."
             )
         if found != expected:
-            raise UserError(f"{self.origin} is a model for model.name {found}, not {expected}")
+            raise InvalidInput(f"{self.origin} is a model for model.name {found}, not {expected}")
         if expert != "both" and not self.two_experts:
-            raise UserError(f"{self.origin} has one transformer, and so no {expert}-noise expert; leave model.expert at both")
+            raise InvalidInput(
+                f"{self.origin} has one transformer, and so no {expert}-noise expert; leave model.expert at both"
+            )
         if self.transformer.get("image_dim") is not None and self.index.get("image_encoder") in (None, [None, None]):
-            raise UserError(f"{self.origin}: its transformer takes features of the first frame, and there is no image_encoder")
+            raise InvalidInput(
+                f"{self.origin}: its transformer takes features of the first frame, and there is no image_encoder"
+            )
         if self.two_experts and self.index.get("boundary_ratio") is None:
-            raise UserError(f"{self.origin} has two transformers and no boundary_ratio in model_index.json, which parts them")
+            raise InvalidInput(
+                f"{self.origin} has two transformers and no boundary_ratio in model_index.json, which parts them"
+            )
 
     def _kind(self) -> Kind | None:
         latents = self.vae.get("z_dim", 16)
@@ -103,7 +109,7 @@ def read_configuration(path: Path | str, revision: str | None) -> Configuration:
         revision: The revision of the hub id, or None for the default one.
 
     Raises:
-        UserError: If there is no such model, or it is not in diffusers' format.
+        InvalidInput: If there is no such model, or it is not in diffusers' format.
     """
     folder = local_folder(path, FAMILY, revision=revision)
     index = read_index(folder, FAMILY)

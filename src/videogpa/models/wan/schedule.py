@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from videogpa.errors import UserError
+from videogpa.errors import InvalidInput
 
 
 class FlowSchedule:
@@ -26,11 +26,11 @@ class FlowSchedule:
             origin: The folder or hub id that it was loaded from, for the error message.
 
         Raises:
-            UserError: If the scheduler is not set up for flow matching.
+            InvalidInput: If the scheduler is not set up for flow matching.
         """
         config = scheduler.config
         if config.get("prediction_type", "flow_prediction") != "flow_prediction" or not config.get("use_flow_sigmas", True):
-            raise UserError(f"{origin}: its scheduler, {type(scheduler).__name__}, is not set up for flow matching")
+            raise InvalidInput(f"{origin}: its scheduler, {type(scheduler).__name__}, is not set up for flow matching")
         self.count: int = config.num_train_timesteps
         probe = deepcopy(scheduler)
         probe.set_timesteps(1)
