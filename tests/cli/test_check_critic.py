@@ -56,6 +56,7 @@ def test_a_critic_that_invents_geometry_is_found_out(
     monkeypatch.setenv("COLUMNS", "200")
     inventive = Plugin(f"{__name__}:Inventive", "Invents geometry.")
     monkeypatch.setitem(CRITICS._builtin, "inventive", inventive)
+    monkeypatch.setattr(controls, "CONTROLS", {"repeated": controls.CONTROLS["repeated"]})
     with pytest.raises(SystemExit) as ended:
         main(["check-critic", "inventive"])
     assert ended.value.code == 1

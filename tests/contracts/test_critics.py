@@ -20,13 +20,14 @@ from torch.testing import assert_close
 from videogpa.cli import check_critic
 from videogpa.config import ScoreConfig
 from videogpa.critics.base import Critic, CriticInput, ReconstructionFailed
-from videogpa.defaults import FRAMES
 from videogpa.records import Reconstruction
 from videogpa.registry import CRITICS, build, check_options, load
 from videogpa.video import sample_indices
 from videogpa.world import controls
 
 CAMERA = "truck-right"
+CLIP_STYLES = {**controls.CLIP_STYLES, "short": controls.ClipStyle(13, 216, 360, "detailed", 0.4)}
+"""Those of `videogpa check-critic`, and one of half the frames of `detailed`: no promise depends on the length."""
 IMPOSSIBLE = ("noise", "repeated", "rotation")
 """Controls without geometry: nothing to match, no motion, no parallax."""
 
@@ -50,6 +51,7 @@ class Case:
     name: str
     options: Callable[[Path], dict[str, Any]] = lambda folder: {}
     world: str = "plain"
+    judged: int = 9
     seen: Callable[[Tensor], Tensor] = unchanged
     """What becomes of the judged frames before the critic sees them."""
     declines: tuple[str, ...] = ()
@@ -60,10 +62,10 @@ class Case:
         return critic
 
     def clip(self, control: str | None = None) -> CriticInput:
-        film = controls.CLIP_STYLES[self.world]
+        film = CLIP_STYLES[self.world]
         return CriticInput(
             frames_of(self.world, control),
-            judged=tuple(sample_indices(film.frames, min(FRAMES, film.frames))),
+            judged=tuple(sample_indices(film.frames, self.judged)),
             scene=controls.scene_of(film, 0, CAMERA),
             frame_indices=tuple(range(film.frames)),
         )
@@ -71,7 +73,7 @@ class Case:
 
 @cache
 def frames_of(world: str, control: str | None) -> Tensor:
-    film = controls.CLIP_STYLES[world]
+    film = CLIP_STYLES[world]
     return controls.CONTROLS[control].make(film, 0) if control else controls.consistent(film, 0, CAMERA)
 
 
@@ -94,7 +96,7 @@ def two_oracles(folder: Path) -> dict[str, Any]:
 
 
 CASES = {
-    "sfm": Case("sfm", world="detailed", seen=shrunk, declines=IMPOSSIBLE),
+    "sfm": Case("sfm", world="short", judged=5, seen=shrunk, declines=IMPOSSIBLE),
     "vggt": Case("vggt", tiny_vggt, declines=("repeated", "rotation")),
     "da3": Case("da3", toy_da3, declines=("repeated",)),
     "oracle": Case("oracle"),
@@ -153,31 +155,51 @@ def test_only_the_judged_frames_are_reconstructed(case: Case, folder: Path) -> N
     assert_close(found.images, case.seen(chosen.judged_frames), rtol=0, atol=1e-6)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What `check-critic` finds on a consistent clip and on the impossible ones, and how the critic declined each."""
+
+    findings: list[check_critic.Finding]
+    declined: list[ReconstructionFailed | None]
+
+
+@cache
+def answers(name: str, folder: Path) -> Answers:
+    case, critic = CASES[name], load(CRITICS, name)
+    reconstruct, declined = critic.reconstruct, []
+
+    def heard(self: Critic, clip: CriticInput) -> Reconstruction:
+        declined.append(None)
+        try:
+            return reconstruct(self, clip)
+        except ReconstructionFailed as failure:
+            declined[-1] = failure
+            raise
+
+    config = ScoreConfig(critic=name, frames=case.judged, options=case.options(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(critic, "reconstruct", heard)
+        patch.setattr(controls, "CLIP_STYLES", CLIP_STYLES)
+        patch.setattr(controls, "CONSISTENT", (CAMERA,))
+        patch.setattr(controls, "CONTROLS", {control: controls.CONTROLS[control] for control in IMPOSSIBLE})
+        return Answers(check_critic.check_critic(config, 1, case.world), declined)
+
+
 @pytest.mark.parametrize("control", IMPOSSIBLE)
 def test_a_failure_has_a_status_and_a_reason(case: Case, folder: Path, control: str) -> None:
-    critic = case.build(folder)
-    try:
-        critic.reconstruct(case.clip(control))
-        declined = None
-    except ReconstructionFailed as failure:
-        declined = failure
+    found = answers(case.name, folder)
+    [(finding, declined)] = [pair for pair in zip(found.findings, found.declined, strict=True) if pair[0].control == control]
     assert declined is not None or control not in case.declines
     if declined is not None:
         assert declined.status in ("failed", "no_parallax")
         assert len(declined.reason.split()) > 3
+        assert (finding.score.status, finding.score.reason) == (declined.status, declined.reason)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOWLY)
-def test_what_has_no_geometry_never_scores_like_a_consistent_clip(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = CASES[name]
-    monkeypatch.setattr(controls, "CONSISTENT", (CAMERA,))
-    monkeypatch.setattr(controls, "CONTROLS", {control: controls.CONTROLS[control] for control in IMPOSSIBLE})
-    frames = min(FRAMES, controls.CLIP_STYLES[case.world].frames)
-    config = ScoreConfig(critic=name, frames=frames, options=case.options(folder))
-    findings = check_critic.check_critic(config, 1, case.world)
+def test_what_has_no_geometry_never_scores_like_a_consistent_clip(name: str, folder: Path) -> None:
+    findings = answers(name, folder).findings
     assert [finding.control for finding in findings] == [None, *IMPOSSIBLE]
     assert [(f.control, f.score.status, f.score.loo_error, f.score.reason) for f in findings if not f.right] == []
 

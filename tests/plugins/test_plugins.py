@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from attempts import run_shell, shell
 
 from videogpa.errors import UserError
-from videogpa.registry import CRITICS, Plugin, Registry, build, load
+from videogpa.registry import CRITICS, MODELS, Plugin, Registry, build, load
 from videogpa.video import write_video
 
 PYPROJECT = """
@@ -105,45 +106,51 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def videogpa(installed: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+@pytest.mark.slow
+def test_an_installed_package_brings_a_critic_and_a_model(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = os.pathsep.join((str(installed), os.environ.get("PYTHONPATH", "")))
     environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "80"}
-    command = [sys.executable, "-m", "videogpa.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
-
-
-@pytest.mark.slow
-def test_an_installed_package_brings_a_critic_and_a_model(installed: Path, tmp_path: Path) -> None:
-    critics = videogpa(installed, "list", "critics")
+    command = [sys.executable, "-m", "videogpa.cli", "list", "critics"]
+    critics = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert critics.returncode == 0, critics.stderr
     shown = " ".join(critics.stdout.split())
     assert "wall From room-critics 1.2. A critic and a model for rooms." in shown
     assert "room-critics 1.2 announces 'sfm' in videogpa.critics, which is a name of videogpa itself" in shown
 
-    details = videogpa(installed, "list", "critics", "wall").stdout
+    look_again(monkeypatch, installed)
+    details = shell("list", "critics", "wall").out
     assert "    distance: Distance of the wall in metres." in details
     assert "licence         MIT" in details
-    assert "me/rooms" in videogpa(installed, "list", "models", "room-t2v").stdout
+    assert "me/rooms" in shell("list", "models", "room-t2v").out
 
     clip = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)).repeat(10, 1, 1, 1)
     write_video(tmp_path / "clip.mp4", clip, 8)
     out, asked = tmp_path / "scores", [str(tmp_path / "clip.mp4"), "--critic", "wall", "--option", "distance=3"]
-    done = videogpa(installed, "score", *asked, "--out", str(out))
-    assert done.returncode == 0, done.stderr
+    shell("score", *asked, "--out", str(out))
     (row,) = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
     assert (row["critic"], row["status"], row["details"]) == ("wall", "ok", {"distance": "3"})
     assert row["loo_error"] > 0
 
     [metadata] = installed.glob("room_critics-*.dist-info/METADATA")
     metadata.write_text(metadata.read_text().replace("Version: 1.2", "Version: 1.3"))
-    assert videogpa(installed, "score", *asked, "--out", str(out)).returncode == 0
+    look_again(monkeypatch, installed)
+    shell("score", *asked, "--out", str(out))
     (again,) = [json.loads(line) for line in (out / "scores.jsonl").read_text().splitlines()]
     assert again["fingerprint"] != row["fingerprint"]  # another version may score otherwise
 
-    refused = videogpa(installed, "score", str(tmp_path / "clip.mp4"), "--critic", "wall", "--option", "distance=-3")
-    assert refused.returncode == 1
-    assert "distance: Input should be greater than 0" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    refused = run_shell("score", str(tmp_path / "clip.mp4"), "--critic", "wall", "--option", "distance=-3")
+    assert refused.status == 1
+    assert "distance: Input should be greater than 0" in refused.err
+    assert "Traceback" not in refused.err
+
+
+def look_again(monkeypatch: pytest.MonkeyPatch, installed: Path) -> None:
+    """Let this process find what is installed, as a new one does; a registry looks once."""
+    for registered in (CRITICS, MODELS):
+        monkeypatch.delattr(registered, "_outside")
+    monkeypatch.syspath_prepend(str(installed))
 
 
 class Announced(Distribution):
