@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -38,6 +39,7 @@ PLANES = [
 ]
 
 
+@cache
 def texture(seed: int) -> np.ndarray:
     """Noise of several sizes, RGB in [0, 1]: something to hold on to at every distance."""
     rng = np.random.default_rng(seed)
@@ -93,6 +95,12 @@ def room():
         torch.from_numpy(poses)[list(JUDGED)],
         SfmCritic().reconstruct(CriticInput(frames, JUDGED)),
     )
+
+
+@pytest.fixture(scope="module")
+def turning() -> Tensor:
+    """The room, from a camera that turns on the spot."""
+    return film(walk(turn=0.3, step=0.0))[0]
 
 
 def test_cameras_of_a_known_room_are_found(room):
@@ -160,12 +168,11 @@ def test_a_clip_whose_focal_length_cannot_be_found_is_scored_with_an_assumed_one
     assert found.reason == "a focal length of 0.72 widths was assumed, none was found"
 
 
-def test_no_focal_length_is_assumed_for_a_turning_camera(monkeypatch):
+def test_no_focal_length_is_assumed_for_a_turning_camera(turning, monkeypatch):
     monkeypatch.setattr(sfm, "FOCAL_RANGE", (2.9, 3.0))
     monkeypatch.setattr(sfm, "find_cameras", only_with_a_focal_length_found(sfm.find_cameras))
-    frames, _ = film(walk(turn=0.3, step=0.0))
     with pytest.raises(ReconstructionFailed, match="no parallax"):
-        SfmCritic().reconstruct(CriticInput(frames, JUDGED))
+        SfmCritic().reconstruct(CriticInput(turning[::2], (0, 2, 4, 6)))
 
 
 def only_with_a_focal_length_found(find):
@@ -195,10 +202,9 @@ def test_frames_without_a_camera_make_the_result_partial(room):
     assert found.reason == "4 of 5 judged frames have a camera"
 
 
-def test_a_turning_camera_has_no_parallax():
-    frames, _ = film(walk(turn=0.3, step=0.0))
+def test_a_turning_camera_has_no_parallax(turning):
     with pytest.raises(ReconstructionFailed, match="no parallax") as failure:
-        SfmCritic().reconstruct(CriticInput(frames, JUDGED))
+        SfmCritic().reconstruct(CriticInput(turning, JUDGED))
     assert failure.value.status == "no_parallax"
     assert 0 < failure.value.measures["homography_loo"] < 0.005
 
