@@ -17,6 +17,7 @@ from miniatures.vae import build_vae, to_vae, train_vae
 from torch import Tensor
 from torch.nn import Linear
 
+from miniatures import vae
 from videogpa.models.base import GenerationRequest
 from videogpa.models.cogvideox import CogVideoXImageToVideo
 from videogpa.world.paths import PATHS
@@ -43,7 +44,9 @@ TINY = Plan(
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made")
-    train_vae(TINY, out, Budget(steps=2), CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vae, "SCALED_ON", 8)
+        train_vae(TINY, out, Budget(steps=2), CPU)
     encode_clips(TINY, out, CPU)
     train_transformer(TINY, out, Budget(steps=2), CPU)
     export(out)

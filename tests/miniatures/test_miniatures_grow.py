@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor
 from torch.nn import init
 
+from miniatures import vae
+
 pytestmark = pytest.mark.slow
 
 NARROW = {"embed_dim": 32, "num_heads": 2, "dpt_features": 16, "dpt_out_channels": (16,) * 4, "camera_heads": 2}
@@ -72,8 +74,9 @@ def test_a_grown_geometry_model_reads_a_plain_colour_as_the_coarser_one_does() -
     torch.testing.assert_close(grown.camera_head.state_dict(), coarse.camera_head.state_dict())
 
 
-def test_a_making_goes_on_from_what_a_coarser_one_knows(tmp_path: Path) -> None:
+def test_a_making_goes_on_from_what_a_coarser_one_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step of training changes no weight by more than the rate, and a model of another seed would differ by far more."""
+    monkeypatch.setattr(vae, "SCALED_ON", 8)
     for plan, out, start in ((COARSE, tmp_path / "coarse", None), (FINE, tmp_path / "fine", tmp_path / "coarse")):
         out.mkdir()
         train_vae(plan, out, Budget(steps=1), CPU, start and start / "vae")

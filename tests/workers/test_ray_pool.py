@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from attempts import run_shell
+
+from videogpa.maths.render import one_thread
 
 pytestmark = pytest.mark.slow
 
@@ -114,10 +117,7 @@ SMALL = {
 }
 
 
-def start(folder: Path, *options: str) -> "subprocess.Popen[str]":
-    settings = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]
-    command = [sys.executable, "-m", "videogpa.cli", "generate", "smoke-test", "--out", str(folder), *settings, *options]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+SETTINGS = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -131,10 +131,12 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_two_workers_one_of_them_killed_leave_what_one_process_leaves(tmp_path: Path) -> None:
-    alone = start(tmp_path / "alone")
-    output, _ = alone.communicate(timeout=300)
-    assert alone.returncode == 0, output
-    two = start(tmp_path / "two", "--workers", "2")
+    arguments = ["generate", "smoke-test", *SETTINGS, "--out"]
+    with one_thread():
+        alone = run_shell(*arguments, str(tmp_path / "alone"))
+    assert alone.status == 0, alone.err
+    command = [sys.executable, "-m", "videogpa.cli", *arguments, str(tmp_path / "two"), "--workers", "2"]
+    two = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         while not list((tmp_path / "two").glob("clips/*/*.mp4")):
             assert two.poll() is None, two.communicate()[0]
