@@ -13,7 +13,7 @@ from videogpa.storage.run_folder import RunFolder
 pytestmark = pytest.mark.slow
 
 SETTINGS = [
-    *("prompts.world.train=16", "prompts.world.held_out=2", "generate.candidates=3", "generate.num_inference_steps=4"),
+    *("prompts.world.train=16", "prompts.world.held_out=2", "generate.candidates=2", "generate.num_inference_steps=4"),
     *("score={critic: oracle, frames: 9}", "pair.per_group=1", "train.held_out=0.25", "train.steps=30"),
     *("train.validate_every=30", "train.warmup_steps=5", "train.batch_size=4"),
 ]
