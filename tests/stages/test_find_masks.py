@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,6 +58,7 @@ def test_what_cannot_be_matched_is_said(tmp_path: Path) -> None:
 
 
 def test_a_clip_is_scored_again_when_its_masks_change_and_not_when_they_stay(tmp_path: Path) -> None:
+    critic: Any = {"critic": "vggt", "weights": "tiny:vggt", "options": ("device=cpu",), "frames": 4}
     noise = torch.rand(12, 3, 96, 128, generator=torch.Generator().manual_seed(0))
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / "videos" / name, noise, 8)
@@ -64,7 +66,7 @@ def test_a_clip_is_scored_again_when_its_masks_change_and_not_when_they_stay(tmp
     write_image(tmp_path / "masks/a.png", torch.zeros(3, 96, 128))
 
     def rows() -> dict[str, str]:
-        found = videogpa.score_files(tmp_path / "videos", masks=tmp_path / "masks", out=tmp_path / "scores")
+        found = videogpa.score_files(tmp_path / "videos", **critic, masks=tmp_path / "masks", out=tmp_path / "scores")
         return {Path(row.clip).name: row.fingerprint for row in found}
 
     first, again = rows(), rows()
