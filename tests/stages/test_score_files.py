@@ -24,6 +24,7 @@ from videogpa.video import read_frames, write_video
 
 pytestmark = pytest.mark.slow
 
+FEW = ScoreConfig(frames=5)  # of the 25 frames of the real clip 12 are read
 PAPER = ("error_3dcs", "mse", "lpips", "psnr", "ssim", "motion", "mvcs")
 OURS = (
     "loo_mse",
@@ -57,7 +58,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Path:
 @pytest.fixture(scope="module")
 def results(clips: Path) -> tuple[Path, list[Score]]:
     out = clips.parent / "scores"
-    return out, score_files([str(clips)], ScoreConfig(), out)
+    return out, score_files([str(clips)], FEW, out)
 
 
 def test_every_clip_has_a_row_with_numbers_or_a_reason(results: tuple[Path, list[Score]]) -> None:
@@ -103,7 +104,7 @@ def test_a_batch_with_nothing_left_to_do_ends_without_loading_torch(
     code = f"import sys, videogpa.cli as cli; cli.main(sys.argv[1:]); sys.exit(repr([m for m in {heavy} if m in sys.modules]))"
     kept = (out / "scores.jsonl").read_text().splitlines()
     done = [str(clips / f"{name}.mp4") for name in ("real", "frozen", "noise")]  # files that cannot be read are tried again
-    arguments = ["score", *done, "--out", str(out), "--workers", "2"]
+    arguments = ["score", *done, "--out", str(out), "--frames", str(FEW.frames), "--workers", "2"]
     ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert ended.stderr.splitlines()[-1] == "[]"
     assert "real.mp4" in ended.stdout
@@ -113,11 +114,11 @@ def test_a_batch_with_nothing_left_to_do_ends_without_loading_torch(
 def test_scoring_again_keeps_what_is_there_and_redoes_what_changed(results: tuple[Path, list[Score]], clips: Path) -> None:
     out, rows = results
     kept = (out / "scores.jsonl").read_bytes()
-    assert score_files([str(clips)], ScoreConfig(), out) == rows
+    assert score_files([str(clips)], FEW, out) == rows
     assert (out / "scores.jsonl").read_bytes() == kept
     assert (out / "report.html").read_text(encoding="utf-8").count('<details class="space">') == 1  # the 3D view was kept
     (clips / "short.mp4").write_bytes((clips / "empty.mp4").read_bytes())  # another file under the old name
-    again = {Path(row.clip).stem: row for row in score_files([str(clips)], ScoreConfig(), out)}
+    again = {Path(row.clip).stem: row for row in score_files([str(clips)], FEW, out)}
     assert again["short"].reason == again["empty"].reason
     assert again["real"] == next(row for row in rows if row.clip.endswith("real.mp4"))
 
@@ -130,10 +131,10 @@ def test_rows_and_pictures_of_clips_that_are_not_asked_for_stay(
     before = {row.clip for row in results[1]}
     other = tmp_path / "other.mp4"
     other.write_text("this is no video either")
-    [row] = score_files([str(other)], ScoreConfig(), out)
+    [row] = score_files([str(other)], FEW, out)
     assert row.clip == str(other)  # what is returned is what was asked for
     other.unlink()
-    score_files([str(clips / "text.mp4")], ScoreConfig(), out)
+    score_files([str(clips / "text.mp4")], FEW, out)
     lines = [json.loads(line)["clip"] for line in (out / "scores.jsonl").read_text().splitlines()]
     assert sorted(lines) == sorted({*before, str(other)})  # each once, and also the one whose file is gone
     with (out / "scores.csv").open() as stream:
@@ -157,11 +158,11 @@ def test_two_critics_share_a_folder_and_are_ranked_apart(clips: Path, tmp_path: 
 
 def test_from_python_a_path_and_a_tensor_give_the_row_of_the_command(results: tuple[Path, list[Score]], clips: Path) -> None:
     expected = next(row for row in results[1] if row.clip.endswith("real.mp4"))
-    given = videogpa.score(read_frames(clips / "real.mp4"), critic="sfm")
+    given = videogpa.score(read_frames(clips / "real.mp4"), critic="sfm", frames=FEW.frames)
     same = {"fingerprint", "clip", "seconds"}
     assert given.model_dump(exclude=same) == expected.model_dump(exclude=same)
-    geometry = videogpa.reconstruct(clips / "real.mp4")
-    assert geometry.depth.shape[0] == geometry.camera_from_world.shape[0] == 10
+    geometry = videogpa.reconstruct(clips / "real.mp4", frames=5)
+    assert geometry.depth.shape[0] == geometry.camera_from_world.shape[0] == 5
 
 
 def test_impossible_input_from_python_is_refused() -> None:
