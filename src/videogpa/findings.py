@@ -173,6 +173,25 @@ class BestOf(BaseModel):
     """The comparison by each critic; `aligned` is what was chosen."""
 
 
+class Rounds(BaseModel):
+    """The content of rounds.json: the rounds of a run compared with the base model and with each other, by each critic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    made_from: str
+    """A fingerprint of the adapters and scores of all rounds."""
+    against_base: Annotated[tuple[dict[str, CriticFindings], ...], Field(min_length=2, max_length=100)]
+    """For every round, base against it."""
+    last_two: dict[str, CriticFindings]
+    """The round before the last against the last."""
+
+    def comparisons(self) -> dict[str, dict[str, CriticFindings]]:
+        """Return all of them by what they compare: `round 1`, `round 2`, ..., `round 2 against round 1`."""
+        count = len(self.against_base)
+        against_base = {f"round {number}": found for number, found in enumerate(self.against_base, start=1)}
+        return {**against_base, f"round {count} against round {count - 1}": self.last_two}
+
+
 class Evaluation(BaseModel):
     """The content of evaluation.json: the comparison of the base and the aligned model by each critic."""
 

@@ -1,14 +1,15 @@
 """The whole method: prompts -> candidates -> scores -> pairs -> latents -> adapter -> base against aligned -> report.
 
 Every stage reads the files that the stages before it left in the run folder, and writes its own. What is there already for the
-same settings is kept. A stage's module is imported when its turn comes.
+same settings is kept. Each of several rounds (`stages/rounds.py`) runs all of them. A stage's module is
+imported when its turn comes.
 """
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
@@ -17,7 +18,7 @@ from videogpa import processes
 from videogpa.config import Recipe, load_recipe, load_run_recipe, with_cluster, with_settings
 from videogpa.defaults import Settings
 from videogpa.errors import InvalidInput, MissingInput
-from videogpa.findings import Evaluation
+from videogpa.findings import Evaluation, Rounds
 from videogpa.records import Clip, Latents, Pair, Prompt, Score
 from videogpa.storage.provenance import write_recipe
 from videogpa.storage.run_folder import RunFolder
@@ -48,38 +49,71 @@ class RunResult:
     """Base against aligned model, per critic."""
     report: Path
     """report.html: one file that opens offline."""
+    rounds: Rounds | None = None
+    """Of several rounds: every one against the base, and the last against the one before. All else is then the last round's,
+    but for `report`, which shows all of them."""
 
 
 def run(recipe: Recipe, folder: RunFolder) -> RunResult:
-    """Run all stages in the run folder, which is locked from the first to the last.
+    """Run all stages in the run folder, which is locked from the first to the last; for every round of `rounds.count`.
 
     With `evaluate.adapter` those that make and train an adapter are left out.
 
     Raises:
         RunFolderBusy: If another process works in the folder.
-        UserError: If a stage cannot use its settings or its input, or several processes were launched.
+        UserError: If a stage cannot use its settings or its input, several processes were launched, or the verdict is against a
+            round that another was to go on from.
     """
+    from videogpa.stages import rounds as of_rounds  # imported here because it imports torch
+
     with hold(recipe, folder):
+        of_rounds.require_possible(recipe, folder)
         log_notes_on_evaluation(recipe)
-        made = prompts.run(recipe, folder)
-        trains = recipe.evaluate.adapter is None
-        if not trains:
-            _log.info(
-                "evaluate.adapter is %s, which is compared with the base model: nothing is trained; "
-                "--set evaluate.adapter=null trains",
-                recipe.evaluate.adapter,
-            )
-        return RunResult(
-            folder=folder.path,
-            prompts=made,
-            clips=generate.run(recipe, folder) if trains else [],
-            scores=score.run(recipe, folder) if trains else [],
-            pairs=pair.run(recipe, folder) if trains else [],
-            latents=encode.run(recipe, folder) if trains else [],
-            adapter=recipe.evaluate.adapter or train.run(recipe, folder),
-            evaluation=evaluate.run(recipe, folder),
-            report=report.run(recipe, folder),
+        result = _run_stages(recipe, folder)
+        for number in range(2, recipe.rounds.count + 1):
+            of_rounds.require_success(recipe, number - 1, result.evaluation)
+            place = of_rounds.folder_of(folder, number)
+            _log.info("round %d of %d, from the adapter %s", number, recipe.rounds.count, result.adapter)
+            own = of_rounds.recipe_of(recipe, folder, number)
+            with hold(own, place):
+                result = _run_stages(own, place, base_of=folder)
+            so_far = recipe.model_copy(update={"rounds": recipe.rounds.model_copy(update={"count": number})})
+            result = replace(result, rounds=rounds.run(so_far, folder), report=report.run(recipe, folder))
+        return result
+
+
+def _run_stages(recipe: Recipe, folder: RunFolder, *, base_of: RunFolder | None = None) -> RunResult:
+    """Run the stages of one round; a later one takes the base model's clips of the evaluation from the first."""
+    from videogpa.stages import rounds as of_rounds
+
+    made = prompts.run(recipe, folder)
+    if recipe.rounds.count > 1:
+        of_rounds.require_candidates(folder)
+    trains = recipe.evaluate.adapter is None
+    if not trains:
+        _log.info(
+            "evaluate.adapter is %s, which is compared with the base model: nothing is trained; "
+            "--set evaluate.adapter=null trains",
+            recipe.evaluate.adapter,
         )
+    clips = generate.run(recipe, folder) if trains else []
+    scores = score.run(recipe, folder) if trains else []
+    pairs = pair.run(recipe, folder) if trains else []
+    latents = encode.run(recipe, folder) if trains else []
+    adapter = recipe.evaluate.adapter or train.run(recipe, folder)
+    if base_of is not None:
+        of_rounds.share_base(base_of, folder)
+    return RunResult(
+        folder=folder.path,
+        prompts=made,
+        clips=clips,
+        scores=scores,
+        pairs=pairs,
+        latents=latents,
+        adapter=adapter,
+        evaluation=evaluate.run(recipe, folder),
+        report=report.run(recipe, folder),
+    )
 
 
 def log_notes_on_evaluation(recipe: Recipe) -> None:
@@ -130,6 +164,8 @@ evaluate: Stage[Evaluation] = Stage(
     "evaluate", needs="adapter/adapter_config.json", stands_alone=lambda recipe: recipe.evaluate.adapter is not None
 )
 report: Stage[Path] = Stage("report", needs="evaluation.json")
+rounds: Stage[Rounds] = Stage("rounds")
+"""Of several rounds, once each of them has ended."""
 
 STAGES: dict[str, Stage[Any]] = {
     stage.name: stage for stage in (prompts, generate, score, pair, encode, train, evaluate, report)

@@ -20,7 +20,13 @@ Target = Union[str, Path, "Recipe"]
 
 
 def run(
-    recipe: Target, *, out: str | Path | None = None, set: Settings = (), workers: int | None = None, ray: str | None = None
+    recipe: Target,
+    *,
+    out: str | Path | None = None,
+    set: Settings = (),
+    rounds: int | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
 ) -> "RunResult":
     """Run a whole recipe: generate, score, pair, encode, train, evaluate, report.
 
@@ -29,6 +35,7 @@ def run(
 
         videogpa run smoke-test
         videogpa run my-recipe.yaml --out runs/first --set train.steps=20
+        videogpa run my-recipe.yaml --rounds 3                  # two more from there (docs/how-to/rounds.md)
         videogpa run my-recipe.yaml --workers 8                 # 8 GPUs of this machine
         videogpa run my-recipe.yaml --workers 32 --ray auto     # of a Ray cluster
 
@@ -36,6 +43,7 @@ def run(
         recipe: A run folder, a recipe file, or the name of a recipe that comes with the package (see `videogpa list recipes`).
         out: The run folder. Default: runs/<name of the recipe>.
         set: Override a setting of the recipe, such as train.steps=20. May be repeated.
+        rounds: Run the whole loop so many times, each from the adapter of the one before. A run that is there gets more rounds.
         workers: That many workers generate, score and encode, each with a GPU of its own where there are GPUs. Several need
             Ray: pip install 'videogpa[ray]'.
         ray: The address of a running Ray cluster, or auto: the workers are on its machines, which share the run folder.
@@ -54,7 +62,8 @@ def run(
     """
     from videogpa import pipeline
 
-    return pipeline.run(*pipeline.open_run(recipe, _with_workers(set, workers), out, ray=ray))
+    count = {} if rounds is None else {"rounds.count": rounds}
+    return pipeline.run(*pipeline.open_run(recipe, {**_with_workers(set, workers), **count}, out, ray=ray))
 
 
 def demo(*, out: str | Path | None = None, over_optimise: bool = False) -> "RunResult":

@@ -15,7 +15,7 @@ from videogpa.text_files import plural, printable
 
 if TYPE_CHECKING:
     from videogpa.cli.check_critic import Finding
-    from videogpa.findings import Comparison, CriticFindings, Evaluation, JudgeFindings
+    from videogpa.findings import Comparison, CriticFindings, Evaluation, JudgeFindings, Rounds
     from videogpa.pipeline import RunResult
     from videogpa.records import Judgement, Pair, Prompt, Score
 
@@ -215,6 +215,24 @@ def _best_of(result: "Evaluation") -> Iterator[RenderableType]:
         yield table
 
 
+def rounds(result: "Rounds") -> RenderableType:
+    """Every round against the base, and the last against the one before: geometry with motion beside it."""
+    from videogpa.report.verdict import round_lines
+
+    lines = round_lines(result)
+    tables: list[RenderableType] = []
+    for critic in dict.fromkeys(line.critic for line in lines):
+        table = Table(title=f"round by round, critic {critic}", title_justify="left", show_lines=True)
+        table.caption, table.caption_justify = "changes with 95 % intervals, paired on prompt and seed", "left"
+        for heading in ("round", "error", "motion", "n"):
+            table.add_column(heading, justify="left" if heading == "round" else "right", no_wrap=heading != "round")
+        for line in lines:
+            if line.critic == critic:
+                table.add_row(line.name, line.error, "\n".join(line.motion), str(line.prompts))
+        tables += [table, *(Text(f"{line.name}: {line.verdict}") for line in lines if line.critic == critic)]
+    return Group(*tables)
+
+
 def pairs(rows: "list[Pair]") -> RenderableType:
     """How many groups of candidates were lost where, and how the numbers of the pairs are distributed."""
     from videogpa.stages.pair import DISTRIBUTIONS, distribution, funnel
@@ -283,5 +301,6 @@ STAGES: dict[str, Callable[[Any], RenderableType]] = {
     "train": trained,
     "evaluate": evaluation,
     "report": path,
+    "rounds": rounds,
 }
 """What is shown when a stage ends, of what it returns."""

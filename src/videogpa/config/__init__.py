@@ -1,4 +1,4 @@
-"""Recipes: the settings of every stage (`settings`, `training`), read from YAML and overrides (`loading`)."""
+"""Recipes: the settings of every stage (`settings`, `training`, `rounds`), read from YAML and overrides (`loading`)."""
 
 from videogpa.config.judging import JudgeConfig
 from videogpa.config.loading import (
@@ -12,6 +12,7 @@ from videogpa.config.loading import (
     with_settings,
     workers_config,
 )
+from videogpa.config.rounds import RoundsConfig
 from videogpa.config.settings import (
     CameraPrompts,
     EvaluateConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "PairConfig",
     "PromptsConfig",
     "Recipe",
+    "RoundsConfig",
     "ScoreConfig",
     "TimestepsConfig",
     "TrainConfig",

@@ -48,11 +48,17 @@ def with_absolute_paths(content: Mapping[str, Any], base: Path) -> dict[str, Any
     return dict(changed)
 
 
-def with_paths_inside(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the content of a recipe with the paths that are inside a folder relative to it, so that it can be moved."""
+def with_paths_inside(content: Mapping[str, Any], folder: Path, whole: Path) -> dict[str, Any]:
+    """Return the content of a recipe with the paths that are inside the run relative to its folder, so that it can be moved.
+
+    Args:
+        content: Sections of a recipe.
+        folder: The folder that the paths are to be relative to.
+        whole: The folder of the whole run, of which the other may be a round.
+    """
     changed: Any = dict(content)
     for place in (*ALWAYS, *PERHAPS):
-        changed = _mapped(changed, place, lambda path: _relative(path, folder.absolute()))
+        changed = _mapped(changed, place, lambda path: _relative(path, folder.absolute(), whole.absolute()))
     return dict(changed)
 
 
@@ -97,8 +103,8 @@ def _is_local(path: str, base: Path) -> bool:
     return begins or (bool(path) and file_exists(base / path))
 
 
-def _relative(path: str, folder: PurePath) -> str:
-    """Return a path inside a folder relative to it, written as on POSIX, which every system reads; any other as it is."""
-    if not (Path(path).is_absolute() and Path(path).is_relative_to(folder)):
+def _relative(path: str, folder: PurePath, whole: PurePath) -> str:
+    """Return a path inside `whole` relative to a folder, written as on POSIX, which every system reads; any other as it is."""
+    if not (Path(path).is_absolute() and Path(path).is_relative_to(whole)):
         return path
     return Path(os.path.relpath(path, folder)).as_posix()

@@ -1,4 +1,4 @@
-"""The settings of a recipe: one frozen, validated class per stage (that of training is in `training`).
+"""The settings of a recipe: one frozen, validated class per stage (`training` and `rounds` have those of training and rounds).
 
 Unknown keys and impossible values are refused.
 The docstring under a setting is its documentation: `videogpa list settings` and docs/reference/settings.md print it. "Paper" is
@@ -12,10 +12,11 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
 from videogpa.config.judging import checked, with_options
+from videogpa.config.rounds import RoundsConfig
 from videogpa.config.training import TrainConfig
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Cuts, Overlays, Reading
 from videogpa.measures import MEASURES
-from videogpa.records import MOST_SCENE_PIXELS, Reliability, Style, check_pixels
+from videogpa.records import MOST_SCENE_PIXELS, MOST_SEED, Reliability, Style, check_pixels
 from videogpa.registry import CRITICS, MODELS, check_options
 
 MOST_PROMPTS = 100_000
@@ -95,6 +96,9 @@ class PromptsConfig(Config):
     """Write camera moves into the texts. Default: for a folder of images only."""
     held_out: NonNegative = 0
     """How many of the training prompts to keep for `evaluate`; a file can mark them itself."""
+    part: tuple[Annotated[int, Field(ge=1, le=MOST_PROMPTS)], Annotated[int, Field(ge=1, le=MOST_PROMPTS)]] | None = None
+    """Use one part of the training prompts: [2, 48] is the second 48 of them, in an order that follows from their ids alone.
+    Default: all."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "PromptsConfig":
@@ -360,6 +364,7 @@ class Recipe(Config):
     pair: PairConfig = PairConfig()
     train: TrainConfig = TrainConfig()
     evaluate: Annotated[EvaluateConfig, Field(validate_default=True)] = EvaluateConfig()
+    rounds: RoundsConfig = RoundsConfig()
     workers: WorkersConfig = WorkersConfig()
     needs: Needs = Needs()
 
@@ -369,6 +374,16 @@ class Recipe(Config):
         if evaluate.critics or "score" not in info.data:
             return evaluate
         return EvaluateConfig(**{**evaluate.model_dump(), "critics": (independent_critic(info.data["score"].critic),)})
+
+    @model_validator(mode="after")
+    def _possible_rounds(self) -> "Recipe":
+        if self.rounds.count > 1 and self.evaluate.adapter is not None:
+            raise ValueError("with evaluate.adapter nothing is trained: there is no second round (rounds.count)")
+        if self.rounds.prompts == "next" and self.prompts.part is None:
+            raise ValueError("rounds.prompts next needs prompts.part, such as [1, 48]: later rounds use the next parts")
+        if self.generate.seed + self.rounds.count * self.generate.candidates > MOST_SEED:
+            raise ValueError("generate.seed is too large: every round takes the next seeds for its candidates")
+        return self
 
     def evaluating(self) -> list[ScoreConfig]:
         """Return the scoring settings of every critic in `evaluate.critics`: those of `score`, with its own options."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from videogpa.findings import Change, Evaluation
+from videogpa.findings import Change, CriticFindings, Evaluation, Rounds
 from videogpa.measures import MEASURES, MOTIONS
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.judged import judged_groups
 from videogpa.report.page import write_page
 from videogpa.report.player_files import embedded_or_linked
-from videogpa.report.verdict import best_lines, headline
+from videogpa.report.verdict import best_lines, headline, round_lines
 from videogpa.video.sampling import sample_indices
 
 MOST_POINTS = 1000
@@ -80,6 +80,8 @@ class RunSummary:
     evaluation: Evaluation
     recipe: str
     """The text of recipe.yaml, with its provenance."""
+    rounds: Rounds | None = None
+    """Of several rounds; `evaluation` is then that of the first."""
     measure: str = "loo_error"
     """The measure that the clips and the scatter plot show as the score."""
     motion: Literal["flow", "motion"] = "flow"
@@ -98,11 +100,7 @@ class RunSummary:
 def write_run_report(path: Path, summary: RunSummary) -> None:
     """Write the report of a run into one HTML file that opens offline. The same summary gives the same bytes."""
     evaluation = summary.evaluation
-    findings = {
-        critic + evaluation.label(scale): critics[critic]
-        for scale, critics in evaluation.strengths().items()
-        for critic in sorted(critics)
-    }
+    findings = _findings(evaluation, summary.rounds)
     changes = {critic: motion_first(found.changes) for critic, found in findings.items()}
     less_motion = [
         (critic, measure, change)
@@ -125,6 +123,8 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
         chose_pairs=[critic for critic in changes if findings[critic].chose_pairs],
         best=best_lines(evaluation),
         judged=judged_groups({f"aligned{evaluation.label(scale)}": judges for scale, judges in evaluation.judged().items()}),
+        round_lines=[] if summary.rounds is None else round_lines(summary.rounds),
+        rounds=0 if summary.rounds is None else len(summary.rounds.against_base),
         compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),
         motions=MOTIONS,
         less_motion=less_motion,
@@ -137,6 +137,18 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
     )
 
 
+def _findings(evaluation: Evaluation, rounds: Rounds | None) -> dict[str, CriticFindings]:
+    """Return the comparisons that the page shows, by what it calls them: at every strength, or of every round."""
+    if rounds is not None:
+        found = rounds.comparisons()
+        return {f"{critic}, {name}": critics[critic] for name, critics in found.items() for critic in sorted(critics)}
+    return {
+        critic + evaluation.label(scale): critics[critic]
+        for scale, critics in evaluation.strengths().items()
+        for critic in sorted(critics)
+    }
+
+
 def motion_first(changes: Mapping[str, Change]) -> dict[str, Change]:
     """Sort changes by measure: those of motion first, then in the order of `MEASURES`."""
     order = [*MOTIONS, *(name for name in MEASURES if name not in MOTIONS)]
@@ -145,8 +157,9 @@ def motion_first(changes: Mapping[str, Change]) -> dict[str, Change]:
 
 def _plotted(summary: RunSummary) -> dict[str, list[ClipNumbers]]:
     """Return the clips of each model that the scatter plot shows, base first."""
+    models = list(dict.fromkeys(["base", *(clip.model for clip in summary.clips)]))
     of_model: dict[str, list[ClipNumbers]] = {}
-    for clip in sorted(summary.clips, key=lambda clip: (clip.model != "base", clip.score, clip.clip)):
+    for clip in sorted(summary.clips, key=lambda clip: (models.index(clip.model), clip.score, clip.clip)):
         of_model.setdefault(clip.model, []).append(clip)
     return {
         model: [clips[i] for i in sample_indices(len(clips), min(len(clips), MOST_POINTS))] for model, clips in of_model.items()

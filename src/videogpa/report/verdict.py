@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from videogpa.findings import Evaluation, Outcome, Relative
+from videogpa.findings import Evaluation, Outcome, Relative, Rounds
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.report.judged import share_of_wins
 
@@ -74,6 +74,36 @@ def best_lines(evaluation: Evaluation) -> list[BestLine]:
         )
         for best in evaluation.best_of
         for critic, findings in best.critics.items()
+        if (outcome := findings.outcome) is not None
+    ]
+
+
+@dataclass(frozen=True)
+class RoundLine:
+    """One comparison of rounds by one critic; in words."""
+
+    name: str
+    """Such as `round 2`, against the base, or `round 2 against round 1`."""
+    critic: str
+    verdict: str
+    error: str
+    motion: tuple[str, ...]
+    prompts: int
+
+
+def round_lines(rounds: Rounds) -> list[RoundLine]:
+    """Return every round against the base, and the last against the one before, by each critic that could compare them."""
+    return [
+        RoundLine(
+            name=name,
+            critic=critic,
+            verdict=verdict(outcome),
+            error=interval(outcome.geometry),
+            motion=tuple(f"{MEASURES[name].label} {interval(change)}" for name, change in outcome.motion.items()),
+            prompts=outcome.n,
+        )
+        for name, critics in rounds.comparisons().items()
+        for critic, findings in critics.items()
         if (outcome := findings.outcome) is not None
     ]
 

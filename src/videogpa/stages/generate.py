@@ -6,7 +6,6 @@ nothing is generated: its clips are copied to clips/<prompt>/<number>.
 """
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -25,7 +24,7 @@ from videogpa.records import Clip, Prompt
 from videogpa.registry import MODELS, load
 from videogpa.stages.prompts import check_clip
 from videogpa.storage import manifests
-from videogpa.storage.files import atomic_path, set_aside
+from videogpa.storage.files import link_or_copy, set_aside
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
 from videogpa.storage.run_folder import RunFolder
 from videogpa.storage.tensors import save_tensors, set_aside_if_damaged
@@ -252,11 +251,7 @@ def import_clip(clip: UserClip) -> Clip:
         InvalidInput: If the file is not a video, or has another size than the recipe.
     """
     check_clip(clip.source, clip.row.prompt, clip.size)
-    with atomic_path(clip.into / clip.row.path) as temporary:
-        try:
-            temporary.hardlink_to(clip.source)  # the run's own copy, in prompts/: the same bytes need not lie there twice
-        except OSError:  # a file system without such links
-            shutil.copyfile(clip.source, temporary)
+    link_or_copy(clip.source, clip.into / clip.row.path)  # the source is the run's own copy, in prompts/
     return _with_content(clip.row, clip.into)
 
 

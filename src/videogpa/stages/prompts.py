@@ -138,15 +138,15 @@ def given(config: PromptsConfig) -> list[Prompt]:
 
 
 def _planned(rows: list[Prompt], config: PromptsConfig) -> list[Prompt]:
-    """Write the camera moves, and choose the prompts that are held out."""
+    """Write the camera moves, and choose the prompts that are held out, and the part that is used of the others."""
     if config.world is not None:
-        return rows
+        return _part(rows, config.part)
     camera = config.camera or (CameraPrompts() if config.images is not None else None)
     rows = rows if camera is None else _with_camera(rows, camera)
     without_text = [row.prompt for row in rows if not row.text]
     if without_text:
         raise InvalidInput(f"prompts without a text: {', '.join(without_text[:5])}. Add one, or let prompts.camera write it.")
-    return _hold_out(rows, config.held_out)
+    return _part(_hold_out(rows, config.held_out), config.part)
 
 
 def _with_camera(rows: list[Prompt], config: CameraPrompts) -> list[Prompt]:
@@ -165,6 +165,21 @@ def _hold_out(rows: list[Prompt], count: int) -> list[Prompt]:
         raise InvalidInput(f"prompts.held_out is {count}, and there are only {len(training)} prompts to train with")
     chosen = set(sorted(training, key=lambda name: fingerprint("held out", name))[:count])
     return [row.model_copy(update={"split": "held_out"}) if row.prompt in chosen else row for row in rows]
+
+
+def _part(rows: list[Prompt], part: tuple[int, int] | None) -> list[Prompt]:
+    """Return the held-out prompts and one part of the training prompts; parts have no prompt in common."""
+    if part is None:
+        return rows
+    number, size = part
+    training = sorted((row.prompt for row in rows if row.split == "train"), key=lambda name: fingerprint("part", name))
+    chosen = set(training[(number - 1) * size : number * size])
+    if len(chosen) < size:
+        raise InvalidInput(
+            f"prompts.part is [{number}, {size}], which takes {number * size:,} training prompts, and there are "
+            f"{len(training):,}: give more prompts, or smaller parts"
+        )
+    return [row for row in rows if row.split != "train" or row.prompt in chosen]
 
 
 def _fingerprint(row: Prompt) -> str:

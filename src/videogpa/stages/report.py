@@ -22,6 +22,7 @@ from videogpa.renames import upgrade_columns
 from videogpa.report.player_files import PLAYERS
 from videogpa.report.players import keep_in_step
 from videogpa.report.run import ClipNumbers, ClipPair, FunnelStep, NotScored, Panel, RunSummary, write_run_report
+from videogpa.stages import rounds as of_rounds
 from videogpa.stages.evaluate import aligned_folder
 from videogpa.stages.pair import funnel
 from videogpa.storage import manifests
@@ -49,15 +50,18 @@ def run(recipe: Recipe, folder: RunFolder) -> Path:
         The path of report.html.
     """
     evaluation = read_evaluation(folder / "evaluation.json")
-    parts = {model: folder.subfolder(path) for model, path in _models(evaluation).items()}
-    scores = {model: manifests.scores(part).rows() for model, part in parts.items()}
     own = evaluation.adapter is None  # else the run's own training, if there was one, has nothing to do with the comparison
+    rounds = of_rounds.read(folder, evaluation.adapter_scale) if own else None
+    places = of_rounds.models(len(rounds.against_base), evaluation.adapter_scale) if rounds else _models(evaluation)
+    parts = {model: folder.subfolder(path) for model, path in places.items()}
+    scores = {model: manifests.scores(part).rows() for model, part in parts.items()}
     pairs = manifests.pairs(folder).rows() if own else []
     measure = recipe.pair.measure
     shown = {model: _by_clip(rows, recipe.evaluate.critics[0]) for model, rows in scores.items()}
     summary = RunSummary(
         name=recipe.name,
         evaluation=evaluation,
+        rounds=rounds,
         recipe=(folder / "recipe.yaml").read_text(encoding="utf-8"),
         measure=measure,
         funnel=_funnel(pairs) if own else [],

@@ -29,6 +29,18 @@ _A_DAY = 86_400  # seconds after which a writer on another machine counts as dea
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF}  # of file systems that cannot sync a folder
 
 
+def link_or_copy(source: Path, path: Path) -> None:
+    """Make a file of the program's appear under a second name, without taking its space twice where the system can do that.
+
+    Only for files that are replaced and never changed in place.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            temporary.hardlink_to(source)
+        except OSError:  # a file system without such links
+            shutil.copyfile(source, temporary)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Write a file atomically.

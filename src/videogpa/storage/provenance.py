@@ -13,7 +13,7 @@ from videogpa import __version__
 from videogpa.config import Recipe
 from videogpa.config.paths import with_own_prompts, with_paths_inside
 from videogpa.storage.files import write_text
-from videogpa.storage.run_folder import RunFolder
+from videogpa.storage.run_folder import RunFolder, whole_run
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "pycolmap", "opencv-python-headless", "av", "numpy")
 
@@ -24,7 +24,7 @@ def write_recipe(recipe: Recipe, folder: RunFolder) -> None:
     Paths inside the run folder are relative to it, others absolute; the prompts are the run's own copy of them.
     """
     whole = with_own_prompts(recipe.model_dump(mode="json"), folder.path)
-    content = {**with_paths_inside(whole, folder.path), "provenance": provenance()}
+    content = {**with_paths_inside(whole, folder.path, whole_run(folder.path) or folder.path), "provenance": provenance()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     path = folder / "recipe.yaml"
     if not path.is_file() or path.read_bytes() != text.encode():

@@ -17,7 +17,13 @@ LOCK = ".lock"
 OWNER = ".videogpa"
 """Marks a folder as one of this program's, and says which process worked in it last."""
 
-FOLDERS = ("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "best", "strips", "players", "replaced")
+ROUNDS = "rounds"
+"""The folder of the later rounds of a run, each a run folder of its own: rounds/2, rounds/3, ..."""
+
+FOLDERS = (
+    *("prompts", "clips", "latents", "train", "adapter", "evaluation", "model", "best", "strips", "players", "replaced"),
+    ROUNDS,
+)
 """The folders in a run folder, or a folder of scores, that the program writes into."""
 MANIFESTS = (
     *("prompts.jsonl", "clips.jsonl", "scores.jsonl", "pairs.jsonl", "latents.jsonl", "diversity.jsonl"),
@@ -27,6 +33,7 @@ FILES = (
     *MANIFESTS,
     "recipe.yaml",
     "evaluation.json",
+    "rounds.json",
     "report.html",
     "scores.csv",
     "judgements.csv",
@@ -39,6 +46,13 @@ FILES = (
 """The files that the program writes into one."""
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # of file managers: a folder with these alone is empty
 _RUN, _SCORES = "run folder", "folder of scores"
+
+
+def whole_run(folder: Path) -> Path | None:
+    """Return the folder of the run that a folder is a later round of; None if it is none."""
+    round_, whole = folder.absolute(), folder.absolute().parent.parent
+    is_round = round_.parent.name == ROUNDS and round_.name.isdecimal() and (whole / OWNER).is_file()
+    return whole if is_round else None
 
 
 class RunFolderBusy(UserError):  # noqa: N818 - the name of a state
