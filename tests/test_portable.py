@@ -181,8 +181,8 @@ def test_paths_inside_a_run_folder_are_written_as_on_posix(monkeypatch: pytest.M
     monkeypatch.setattr(paths, "Path", PureWindowsPath)
     monkeypatch.setattr(paths, "os", SimpleNamespace(path=ntpath))
     folder = PureWindowsPath(r"C:\runs\first")
-    assert paths._relative(r"C:\runs\first\prompts\given.csv", folder) == "prompts/given.csv"
-    assert paths._relative(r"D:\data\given.csv", folder) == r"D:\data\given.csv"
+    assert paths._relative(r"C:\runs\first\prompts\given.csv", folder, folder) == "prompts/given.csv"
+    assert paths._relative(r"D:\data\given.csv", folder, folder) == r"D:\data\given.csv"
     assert paths._is_local(r"C:\models\wan", Path())
     assert not paths._is_local("Wan-AI/Wan2.1", Path())
 

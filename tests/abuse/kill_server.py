@@ -22,6 +22,7 @@ MODULES = (
     *(f"videogpa.stages.{s}" for s in ("prompts", "generate", "score", "pair", "encode", "train", "evaluate", "report")),
     *(
         "videogpa.stages.notes",
+        "videogpa.stages.rounds",
         "videogpa.critics.oracle",
         "videogpa.critics.vggt",
         "videogpa.models.toys",

@@ -127,7 +127,7 @@ WITH_WORKERS = [
 
 @pytest.fixture(scope="module")
 def stages(server: Server, golden_vggt: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stage]:
-    """The uninterrupted run, stage by stage, with a copy of its folder after each; and `score` of its clips."""
+    """The uninterrupted run, stage by stage, with a copy of its folder after each; a second round; and `score` of its clips."""
     root = tmp_path_factory.mktemp("stages")
     made: dict[str, Stage] = {}
     before = root / "nothing"
@@ -154,6 +154,7 @@ def stages(server: Server, golden_vggt: Path, tmp_path_factory: pytest.TempPathF
     for command in COMMANDS[1:]:
         make(command, [command, str(before)])
     made["run"] = Stage(["run", *begin], root / "nothing", before, len(calls) + sum(made[s].calls for s in COMMANDS[1:]))
+    make("rounds", ["run", *begin, "--rounds", "2"])
     before, clips = root / "nothing", root / "generate" / "clips"
     make("score", ["score", str(clips), "--critic", "vggt", "--weights", str(golden_vggt), "--frames", "9"])
     server.assert_nothing_left()
@@ -163,10 +164,11 @@ def stages(server: Server, golden_vggt: Path, tmp_path_factory: pytest.TempPathF
 def cells() -> Iterator[Any]:
     """Yield stage, signal, whether workers do the work, and how many kills; a few of them in `make test`."""
     few = {("prompts", "INT"), ("generate", "KILL"), ("train", "TERM"), ("evaluate", "KILL"), ("score", "INT")}
-    for stage in ("prompts", *COMMANDS, "score", "run"):
+    few |= {("rounds", "KILL")}
+    for stage in ("prompts", *COMMANDS, "score", "run", "rounds"):
         for name in SIGNALS:
             if MANY or (stage, name) in few:
-                kills = (5 if stage == "run" else 3) if MANY else 1
+                kills = (5 if stage in ("run", "rounds") else 3) if MANY else 1
                 yield pytest.param(stage, name, "alone", kills, id=f"{stage}-{name}")
     for stage, name in WITH_WORKERS if MANY else ():
         yield pytest.param(stage, name, "workers", 1, id=f"{stage}-{name}-workers")

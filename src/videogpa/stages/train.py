@@ -75,7 +75,8 @@ def _warn_of_other_candidates(recipe: Recipe) -> None:
     if given is not None and initial is None:
         _log.warning(
             "candidates were made with generate.adapter, and training begins at the model without it, which is its reference. "
-            "For a second round, set train.initial_adapter to the same LoRA: docs/how-to/second-round.md"
+            "For a second round, set train.initial_adapter to the same LoRA, or use `videogpa run --rounds`: "
+            "docs/how-to/rounds.md"
         )
 
 

@@ -1,4 +1,4 @@
-"""The code of docs/how-to/second-round.md, as it stands there, on a toy folder of the real classes."""
+"""The code of docs/how-to/rounds.md, as it stands there, on a toy folder of the real classes."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ from videogpa.storage.run_folder import RunFolder
 from videogpa.storage.tensors import save_tensors
 from videogpa.training.data import EncodedPair
 
-PAGE = Path("docs/how-to/second-round.md").read_text(encoding="utf-8")
+PAGE = Path("docs/how-to/rounds.md").read_text(encoding="utf-8")
 
 
 def adapter_for(model: Path, run: Path, seed: int) -> None:
@@ -101,4 +101,4 @@ def test_training_says_that_it_does_not_know_the_adapter_of_the_candidates(
     with caplog.at_level(logging.WARNING), pytest.raises(UserError, match="not here"):
         train.run(recipe, RunFolder(tmp_path / "run"))
     assert "candidates were made with generate.adapter" in caplog.text
-    assert "second-round.md" in caplog.text
+    assert "docs/how-to/rounds.md" in caplog.text
