@@ -21,7 +21,15 @@ from torch import Tensor
 
 from machine import processor
 from videogpa.maths.agreement import davidson
-from videogpa.maths.crossed import Share, Spread, crossed_spread, share_interval, share_of_votes
+from videogpa.maths.crossed import (
+    Correlations,
+    Share,
+    Spread,
+    crossed_spread,
+    share_interval,
+    share_of_votes,
+    vote_correlations,
+)
 from videogpa.study.plan import Votes
 
 DESIGNS = ((50, 5), (50, 25), (20, 3), (20, 10), (100, 3))
@@ -142,6 +150,18 @@ def votes_like(people: People) -> Votes:
         alike = (off.sum(1).square() - off.square().sum(1)).sum() / pairs.sum()
         found[prompts] = (float(alike) / (people.win_rate * (1 - people.win_rate)), 1 - float(counted.mean()))
     return Votes(ties=found[6000][1], of_prompts=max(found[6000][0], 0.0), of_raters=max(found[30][0], 0.0))
+
+
+def correlations_found(people: People, prompts: int, raters: int, studies: int) -> Correlations:
+    """Return the means of the correlations that `videogpa study read` finds in simulated studies."""
+    found = []
+    for seed in range(studies):
+        answers = seen(people, prompts, raters, seed)
+        decided = answers.flatten() != 0.5
+        numbers = (torch.unique(of[decided], return_inverse=True)[1] for of in crossed(answers))
+        found.append(vote_correlations((answers.flatten()[decided] == 1).double(), *numbers))
+    alike = torch.tensor([[each.of_prompts, each.of_raters] for each in found if each is not None], dtype=torch.float64)
+    return Correlations(*alike.mean(0).tolist())
 
 
 def found_share(people: People, prompts: int, raters: int, studies: int) -> float:

@@ -1,10 +1,12 @@
 """How many prompts and raters an effect needs."""
 
 import pytest
+import torch
 from attempts import shell
 
-from study import PEOPLE, found_share, votes_like
+from study import PEOPLE, correlations_found, found_share, votes_like
 from videogpa.errors import UserError
+from videogpa.maths.crossed import vote_correlations
 from videogpa.study.plan import Votes
 
 
@@ -21,6 +23,30 @@ def test_the_power_foretold_is_that_of_simulated_studies():
     votes = votes_like(people)
     assert votes.ties == pytest.approx(0.19, abs=0.02)
     assert votes.power(people.win_rate, 50, 10) == pytest.approx(found_share(people, 50, 10, 200), abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["win rate .64", "raters differ more", "prompts differ much", "raters alike"])
+def test_what_a_plan_needs_is_read_off_a_pilot_study(name: str):
+    """On average over 200 simulated studies, with ties left out, against the truth of very large ones."""
+    people = PEOPLE[name]
+    found, truth = correlations_found(people, 20, 5, 200), votes_like(people)
+    assert found.of_prompts == pytest.approx(truth.of_prompts, abs=0.05)
+    assert found.of_raters == pytest.approx(truth.of_raters, abs=0.03)
+
+
+def test_correlations_by_hand():
+    """Two prompts, on which all three raters agree, one each way: votes on one prompt are alike, and those of a rater opposite."""
+    hits, prompt, rater = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]), torch.arange(6) // 3, torch.arange(6) % 3
+    found = vote_correlations(hits, prompt, rater)
+    assert found is not None
+    # Off the share of one half: products .25 on a prompt, -.25 of a rater and of neither; the variance .25 + .25.
+    assert (found.of_prompts, found.of_raters) == pytest.approx((1.0, 0.0))
+    assert vote_correlations(torch.ones(6), prompt, rater) is None
+    assert vote_correlations(hits[:3], prompt[:3], rater[:3]) is None
+    assert vote_correlations(hits[:0], prompt[:0], rater[:0]) is None
+    alone = vote_correlations(hits[[0, 4]], prompt[[0, 4]], torch.tensor([0, 1]))
+    assert alone is not None
+    assert (alone.of_prompts, alone.of_raters) == (None, None)
 
 
 def test_the_least_numbers_have_the_power_and_one_less_has_not():

@@ -31,6 +31,7 @@ def test_a_study_is_read_by_one_command(study: Path, answer_files: list[Path], t
     assert duel.win_rate.value == 1.0
     assert duel.win_rate.low < 0.4  # four prompts say little
     assert results.findings["space"].people == 1.0
+    assert (duel.of_prompts, duel.of_raters) == (None, None)  # all votes that are no ties are alike
     assert "Whose space holds together better?" in ran.out
     assert "100% [" in ran.out
 

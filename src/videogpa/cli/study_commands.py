@@ -170,7 +170,8 @@ def plan(
     """Say how many prompts and raters it takes to find an effect, and what a study of a size finds.
 
     An effect is found if the 95 % interval of the win rate, over prompts and raters, leaves one half out. Votes on one prompt
-    resemble each other, and so do those of one rater: the defaults of these correlations are guesses for clips like ours.
+    resemble each other, and so do those of one rater: the defaults of these correlations are guesses for clips like ours, and
+    `study read` gives those of a study that was made.
 
         videogpa study plan --win-rate 0.6
         videogpa study plan --pairs 100 --raters 8

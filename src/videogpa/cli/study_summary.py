@@ -13,7 +13,7 @@ from videogpa.text_files import plural, printable
 if TYPE_CHECKING:
     from videogpa.study.plan import Plan
     from videogpa.study.records import Key
-    from videogpa.study.results import Findings, Interval, Results
+    from videogpa.study.results import Duel, Findings, Interval, Results
 
 MOST_SCORES = 12  # lines of the table of scores; results.json has all
 
@@ -84,9 +84,19 @@ def _findings(findings: "Findings") -> Iterator[RenderableType]:
     yield table
     for strength in findings.strengths:
         yield _name(f"{strength.arm}: {_interval(strength.win_rate)} against the base, from all comparisons (Davidson)")
+    for duel in findings.duels:
+        if duel.of_prompts is not None and duel.of_raters is not None:
+            yield _name(f"{duel.arm} against {duel.against}, for the next study: videogpa study plan {_planned_from(duel)}")
     yield Text(_agreement(findings))
     if findings.scores:
         yield _scores(findings)
+
+
+def _planned_from(duel: "Duel") -> str:
+    """The flags of `study plan`: estimates that are below 0 by chance are 0, and their sum stays below 1."""
+    alike = [max(value or 0.0, 0.0) for value in (duel.of_prompts, duel.of_raters)]
+    shrunk = [value * min(1.0, 0.99 / max(sum(alike), 0.99)) for value in alike]
+    return f"--ties {duel.tied:.2f} --of-prompts {shrunk[0]:.2f} --of-raters {shrunk[1]:.3f}"
 
 
 def _agreement(findings: "Findings") -> str:

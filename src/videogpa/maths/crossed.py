@@ -125,6 +125,58 @@ def share_of_votes(
     return Share(share, low, high)
 
 
+@dataclass(frozen=True)
+class Correlations:
+    """How much votes resemble each other beyond the share of hits that all have in common; 0 where they do not at all."""
+
+    of_prompts: float | None
+    """The correlation of two raters' votes on the same prompt; None where no two raters voted on the same."""
+    of_raters: float | None
+    """The correlation of a rater's votes on two prompts; None where no rater voted on two."""
+
+
+def vote_correlations(
+    hits: Float[Tensor, " votes"], prompt: Int[Tensor, " votes"], rater: Int[Tensor, " votes"]
+) -> Correlations | None:
+    """Estimate how votes on one prompt, and votes of one rater, are correlated.
+
+    Of every vote the share of hits is taken off. The means of the products of two of them, over pairs of the same prompt, pairs
+    of the same rater and pairs with neither in common, estimate a v + q, b v + q and q, where v is the variance of a vote, a and
+    b are the correlations, and q, near 0, is what the share's own error adds to all three. Votes may be missing, also where
+    raters see no difference: the correlations are those on which the variance of the share depends. Estimates may be below 0 by
+    chance.
+
+    Args:
+        hits: 1 where a vote hits, else 0.
+        prompt: The number of each vote's prompt, from 0, none left out.
+        rater: The number of its rater, from 0, none left out.
+
+    Returns:
+        The correlations; None if all votes are alike, or no two have neither prompt nor rater in common.
+    """
+    size = (int(prompt.max()) + 1, int(rater.max()) + 1) if len(hits) else (0, 0)
+    off = hits.double() - hits.double().mean()
+    tables = (
+        torch.zeros(size, dtype=torch.float64).index_put((prompt, rater), values, accumulate=True)
+        for values in (off, torch.ones_like(off))
+    )
+    products = [_pairs_in_common(table) for table in tables]
+    of_prompt, of_rater, of_neither = (both / pairs if pairs else None for both, pairs in zip(*products, strict=True))
+    if of_neither is None:
+        return None
+    variance = float(off.square().mean()) - of_neither
+    if variance < _EXACT:
+        return None
+    a, b = (None if mean is None else (mean - of_neither) / variance for mean in (of_prompt, of_rater))
+    return Correlations(of_prompts=a, of_raters=b)
+
+
+def _pairs_in_common(table: Float[Tensor, "prompts raters"]) -> tuple[float, float, float]:
+    """Return the sums of products of two cells' values: of a prompt alone, of a rater alone, and with neither in common."""
+    cells, rows, columns = (float(sums.square().sum()) for sums in (table, table.sum(1), table.sum(0)))
+    return rows - cells, columns - cells, float(table.sum()) ** 2 - rows - columns + cells
+
+
 def share_interval(share: float, spread: Spread, *, least: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the interval of a share: Wilson's, with the number of independent votes that the spread amounts to.
 

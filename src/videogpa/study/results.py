@@ -10,7 +10,7 @@ from torch import Tensor
 
 from videogpa.errors import InvalidInput
 from videogpa.maths.agreement import MISSING, davidson, krippendorff_alpha, pairwise_agreement
-from videogpa.maths.crossed import crossed_spread, share_of_votes
+from videogpa.maths.crossed import Correlations, crossed_spread, share_of_votes, vote_correlations
 from videogpa.maths.stats import sign_test
 from videogpa.measures import MEASURES
 from videogpa.study.records import QUESTIONS, Answers, Key
@@ -47,6 +47,10 @@ class Duel(_Frozen):
     """Of the sign test over prompts, each with the side that the majority of its votes is on."""
     prompts: int
     votes: int
+    of_prompts: float | None = None
+    """The correlation of two raters' votes on one prompt, among votes that are no ties, for `videogpa study plan`."""
+    of_raters: float | None = None
+    """That of a rater's votes on two prompts."""
 
 
 class Strength(_Frozen):
@@ -148,6 +152,7 @@ def _duel(first: str, second: str, votes: Sequence[Vote]) -> Duel:
     outcome = torch.tensor([vote.outcome for vote in votes])
     shares = {kind: float((outcome == kind).double().mean()) for kind in (FIRST, SECOND, TIE)}
     prompt = numbered([vote.prompt for vote in votes])
+    alike = _correlations([vote for vote in votes if vote.outcome != TIE])
     net = torch.zeros(int(prompt.max()) + 1).index_add(0, prompt, (outcome == SECOND).float() - (outcome == FIRST).float())
     return Duel(
         arm=second,
@@ -159,7 +164,15 @@ def _duel(first: str, second: str, votes: Sequence[Vote]) -> Duel:
         p_value=sign_test(torch.zeros_like(net), net),
         prompts=len(net),
         votes=len(votes),
+        of_prompts=None if alike is None else alike.of_prompts,
+        of_raters=None if alike is None else alike.of_raters,
     )
+
+
+def _correlations(decided: Sequence[Vote]) -> Correlations | None:
+    hits = torch.tensor([float(vote.outcome == SECOND) for vote in decided])
+    prompt, rater = numbered([vote.prompt for vote in decided]), numbered([vote.rater for vote in decided])
+    return vote_correlations(hits, prompt, rater)
 
 
 def _share(votes: Sequence[Vote], hits: Tensor, counted: Tensor) -> Interval | None:
