@@ -27,7 +27,7 @@ def content(folder: Path) -> dict[str, bytes]:
         if file.suffix == ".jsonl":
             rows = [json.loads(line) for line in file.read_text().splitlines()]
             files[name] = "\n".join(json.dumps({k: v for k, v in row.items() if k not in CLOCK}) for row in rows).encode()
-        elif name not in {".lock", ".videogpa"}:
+        elif file.name not in {".lock", ".videogpa"}:
             files[name] = file.read_bytes()
     return files
 

@@ -35,7 +35,7 @@ def test_what_a_plan_needs_is_read_off_a_pilot_study(name: str):
 
 
 def test_correlations_by_hand():
-    """Two prompts, on which all three raters agree, one each way: votes on one prompt are alike, and those of a rater opposite."""
+    """Two prompts, on which all three raters agree, one each way: votes on one prompt are alike, those of a rater opposite."""
     hits, prompt, rater = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]), torch.arange(6) // 3, torch.arange(6) % 3
     found = vote_correlations(hits, prompt, rater)
     assert found is not None

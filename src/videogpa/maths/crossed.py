@@ -141,8 +141,8 @@ def vote_correlations(
     """Estimate how votes on one prompt, and votes of one rater, are correlated.
 
     Of every vote the share of hits is taken off. The means of the products of two of them, over pairs of the same prompt, pairs
-    of the same rater and pairs with neither in common, estimate a v + q, b v + q and q, where v is the variance of a vote, a and
-    b are the correlations, and q, near 0, is what the share's own error adds to all three. Votes may be missing, also where
+    of the same rater and pairs with neither in common, estimate a v + q, b v + q and q, where v is the variance of a vote, a
+    and b are the correlations, and q, near 0, is what the share's own error adds to all three. Votes may be missing, also where
     raters see no difference: the correlations are those on which the variance of the share depends. Estimates may be below 0 by
     chance.
 
