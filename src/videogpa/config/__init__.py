@@ -12,6 +12,7 @@ from videogpa.config.loading import (
     with_settings,
     workers_config,
 )
+from videogpa.config.machines import Needs, WorkersConfig
 from videogpa.config.rounds import RoundsConfig
 from videogpa.config.settings import (
     CameraPrompts,
@@ -19,12 +20,10 @@ from videogpa.config.settings import (
     GenerateConfig,
     Language,
     ModelConfig,
-    Needs,
     PairConfig,
     PromptsConfig,
     Recipe,
     ScoreConfig,
-    WorkersConfig,
     WorldPrompts,
 )
 from videogpa.config.training import TimestepsConfig, TrainConfig

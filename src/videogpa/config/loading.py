@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from videogpa.bundled import recipes_folder
 from videogpa.config.base import Config
 from videogpa.config.judging import JudgeConfig, checked
+from videogpa.config.machines import CLUSTER, WorkersConfig
 from videogpa.config.paths import SOURCES, with_absolute_paths, with_own_prompts
-from videogpa.config.settings import CLUSTER, EvaluateConfig, Recipe, ScoreConfig, WorkersConfig
+from videogpa.config.settings import EvaluateConfig, Recipe, ScoreConfig
 from videogpa.config.values import check_values
 from videogpa.config.yaml_text import read_yaml
 from videogpa.defaults import Settings

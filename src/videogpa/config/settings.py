@@ -1,4 +1,4 @@
-"""The settings of a recipe: one frozen, validated class per stage (`training` and `rounds` have those of training and rounds).
+"""The settings of a recipe: one frozen, validated class per stage (`training`, `rounds` and `machines` have some).
 
 Unknown keys and impossible values are refused.
 The docstring under a setting is its documentation: `videogpa list settings` and docs/reference/settings.md print it. "Paper" is
@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from videogpa.config.base import Config, Fraction, NonNegative, Positive, Seed, Side, one_of
 from videogpa.config.judging import checked, with_options
+from videogpa.config.machines import Needs, WorkersConfig
 from videogpa.config.rounds import RoundsConfig
 from videogpa.config.training import TrainConfig
 from videogpa.defaults import ANCHORS, CRITIC, FRAMES, LPIPS_NET, OVERLAP, WINDOW, Cuts, Overlays, Reading
@@ -28,9 +29,6 @@ MOST_PIXELS = 1 << 31
 
 DEVICE_NAMES = r"^(auto|cpu|mps|(cuda|xpu)(:[0-9]{1,2})?)$"
 """Devices that compute. torch has more names, such as `meta`, whose tensors hold no numbers."""
-
-CLUSTER = r"^(auto|(ray://)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})$"
-"""Addresses of a Ray cluster. Ray takes more: `local`, and names of modules that it would import."""
 
 Language = Literal["scripted", "natural"]
 """How prompts describe a camera path: always in the same words, or in varied ones, as people would."""
@@ -326,30 +324,6 @@ class EvaluateConfig(Config):
                 raise ValueError(f"options of {name!r}, which is not among the critics")
             check_options(CRITICS, name, options)
         return self
-
-
-class WorkersConfig(Config):
-    """The processes that generate, score and encode. They have no influence on the results.
-
-    Several machines share the run folder through a file system that all see at the same path.
-    """
-
-    count: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Number of workers. 1 is this process; more need Ray (pip install 'videogpa[ray]')."""
-    ray: Annotated[str, Field(pattern=CLUSTER)] | None = Field(default=None, exclude=True)
-    """Address of a running Ray cluster, HOST:PORT, or `auto` to find it. It is no setting of a recipe: a recipe that somebody
-    else wrote must not choose which machines do the work."""
-    gpus: Annotated[float, Field(ge=0)] | None = None
-    """GPUs of one worker. Default: 1 where there are GPUs."""
-
-
-class Needs(Config):
-    """What a machine must have to run the recipe; `videogpa doctor` compares."""
-
-    gpu_gib: Annotated[float, Field(ge=0)] = 0
-    """Memory of the GPU, in GiB."""
-    memory_gib: Annotated[float, Field(ge=0)] = 4
-    """Memory of the machine, in GiB."""
 
 
 class Recipe(Config):
