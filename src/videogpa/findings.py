@@ -185,11 +185,21 @@ class Rounds(BaseModel):
     last_two: dict[str, CriticFindings]
     """The round before the last against the last."""
 
-    def comparisons(self) -> dict[str, dict[str, CriticFindings]]:
-        """Return all of them by what they compare: `round 1`, `round 2`, ..., `round 2 against round 1`."""
+    judges: tuple[dict[str, JudgeFindings], ...] = ()
+    """What judges say of these comparisons, in their order, the last two rounds at the end."""
+
+    def names(self) -> list[str]:
+        """Return what is compared: `round 1`, `round 2`, ..., `round 2 against round 1`."""
         count = len(self.against_base)
-        against_base = {f"round {number}": found for number, found in enumerate(self.against_base, start=1)}
-        return {**against_base, f"round {count} against round {count - 1}": self.last_two}
+        return [*(f"round {number}" for number in range(1, count + 1)), f"round {count} against round {count - 1}"]
+
+    def comparisons(self) -> dict[str, dict[str, CriticFindings]]:
+        """Return the comparison by each critic, by what is compared."""
+        return dict(zip(self.names(), (*self.against_base, self.last_two), strict=True))
+
+    def judged(self) -> dict[str, dict[str, JudgeFindings]]:
+        """Return what judges say, by what is compared."""
+        return dict(zip(self.names(), self.judges, strict=False))
 
 
 class Evaluation(BaseModel):

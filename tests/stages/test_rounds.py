@@ -15,7 +15,7 @@ from videogpa.config import PromptsConfig, WorldPrompts
 from videogpa.errors import InvalidInput, UserError
 from videogpa.findings import CriticFindings, Evaluation, Outcome, Relative, TrainingOutcome
 from videogpa.models.adapters import adapter_fingerprint
-from videogpa.records import Prompt, Score
+from videogpa.records import Judgement, Prompt, Score
 from videogpa.stages import rounds
 from videogpa.stages.paired import compare_scores
 from videogpa.stages.prompts import plan
@@ -144,6 +144,30 @@ def test_a_round_has_no_rounds_of_its_own(two: Path) -> None:
     ran = run_shell("run", str(two / "rounds/2"), "--rounds", "2")
     assert ran.status == 1
     assert "is a round of" in ran.message
+
+
+def test_judges_have_their_say_in_the_comparison_of_rounds(tmp_path: Path) -> None:
+    """Round 2 has the better geometry, and a judge likes it less than round 1 on every prompt."""
+    recipe = toy_recipe(rounds={"count": 2}, evaluate={"critics": ("sfm",), "judges": {"aesthetic": str(tmp_path)}})
+    folder, names = RunFolder(tmp_path), [f"p{number}" for number in range(12)]
+    for name in names:
+        manifests.prompts(folder).append(Prompt(prompt=name, text="a room", split="held_out"))
+    for (_, path), error, liked in zip(rounds.models(2, 1.0).items(), (0.3, 0.25, 0.2), (0.5, 0.7, 0.6), strict=True):
+        for number, name in enumerate(names):
+            part, clip, noise = folder.subfolder(path), f"{name}/0", 1 + 0.01 * number
+            manifests.scores(part).append(Score(clip=clip, critic="sfm", status="ok", loo_error=error * noise, flow=0.02))
+            numbers = {"aesthetic_quality": liked * noise}
+            manifests.judgements(part).append(Judgement(clip=clip, judge="aesthetic", status="ok", numbers=numbers))
+    compared = rounds.run(recipe, folder)
+    outcomes = {name: critics["sfm"].outcome for name, critics in compared.comparisons().items()}
+    assert {name: outcome.verdict for name, outcome in outcomes.items() if outcome is not None} == {
+        "round 1": "better",
+        "round 2": "better",
+        "round 2 against round 1": "paid for with quality",
+    }
+    wins = [found["aesthetic"].changes["aesthetic_quality"].wins for found in compared.judged().values()]
+    assert [(each.wins, each.losses) for each in wins if each is not None] == [(12, 0), (12, 0), (0, 12)]
+    assert rounds.read(folder, 1.0) == compared
 
 
 def found(verdict: TrainingOutcome) -> Evaluation:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from videogpa.findings import Change, CriticFindings, Evaluation, Rounds
+from videogpa.findings import Change, CriticFindings, Evaluation, JudgeFindings, Rounds
 from videogpa.measures import MEASURES, MOTIONS
 from videogpa.report.charts import Point, curves, scatter
 from videogpa.report.judged import judged_groups
@@ -122,7 +122,7 @@ def write_run_report(path: Path, summary: RunSummary) -> None:
         changes=changes,
         chose_pairs=[critic for critic in changes if findings[critic].chose_pairs],
         best=best_lines(evaluation),
-        judged=judged_groups({f"aligned{evaluation.label(scale)}": judges for scale, judges in evaluation.judged().items()}),
+        judged=judged_groups(_judged(evaluation, summary.rounds)),
         round_lines=[] if summary.rounds is None else round_lines(summary.rounds),
         rounds=0 if summary.rounds is None else len(summary.rounds.against_base),
         compared=list(dict.fromkeys(measure for rows in changes.values() for measure in rows)),
@@ -147,6 +147,13 @@ def _findings(evaluation: Evaluation, rounds: Rounds | None) -> dict[str, Critic
         for scale, critics in evaluation.strengths().items()
         for critic in sorted(critics)
     }
+
+
+def _judged(evaluation: Evaluation, rounds: Rounds | None) -> dict[str, dict[str, JudgeFindings]]:
+    """Return what judges say, by what is compared with the base."""
+    if rounds is not None:
+        return rounds.judged()
+    return {f"aligned{evaluation.label(scale)}": judges for scale, judges in evaluation.judged().items()}
 
 
 def motion_first(changes: Mapping[str, Change]) -> dict[str, Change]:

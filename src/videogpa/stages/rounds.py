@@ -13,10 +13,11 @@ from pydantic import ValidationError
 from videogpa.config import Recipe
 from videogpa.config.paths import with_own_prompts
 from videogpa.errors import InvalidInput, UserError, problems
-from videogpa.findings import CriticFindings, Evaluation, Rounds
-from videogpa.records import Clip, Diversity, Row, Score
+from videogpa.findings import Change, CriticFindings, Evaluation, Rounds
+from videogpa.records import Clip, Diversity, Judgement, Row, Score
 from videogpa.report.verdict import headline
 from videogpa.stages.evaluate import aligned_folder
+from videogpa.stages.judged import changes_by_name, compare_judgements
 from videogpa.stages.paired import compare_scores
 from videogpa.storage import manifests
 from videogpa.storage.files import link_or_copy, write_text
@@ -133,6 +134,8 @@ def share_base(folder: RunFolder, place: RunFolder) -> None:
     there.update({name: row.fingerprint for name, row in clips.items()}, lambda names: map(linked, names))
     _copy_rows(manifests.scores(given), manifests.scores(into))
     _copy_rows(manifests.diversity(given), manifests.diversity(into))
+    if manifests.judgements(given).path.exists():
+        _copy_rows(manifests.judgements(given), manifests.judgements(into))
 
 
 def _copy_rows(given: Manifest[R], into: Manifest[R]) -> None:
@@ -153,20 +156,31 @@ def run(recipe: Recipe, folder: RunFolder) -> Rounds:
     parts = models(recipe.rounds.count, recipe.evaluate.adapter_scale[0])
     scores = {model: manifests.scores(folder.subfolder(path)).rows() for model, path in parts.items()}
     diversity = {model: manifests.diversity(folder.subfolder(path)).rows() for model, path in parts.items()}
+    judgements = {model: _judgements(recipe, folder.subfolder(path)) for model, path in parts.items()}
     held_out = [row for row in manifests.prompts(folder).rows() if row.split == "held_out"]
     one_right_clip = all(row.scene is not None for row in held_out)
 
     def compared(base: str, other: str) -> dict[str, CriticFindings]:
-        return _compare(recipe, (scores[base], scores[other]), (diversity[base], diversity[other]), one_right_clip)
+        judged = changes_by_name(compare_judgements(judgements[base], judgements[other]))
+        spread = (diversity[base], diversity[other])
+        return _compare(recipe, (scores[base], scores[other]), spread, one_right_clip=one_right_clip, judged=judged)
 
-    names = list(parts)
+    base, *names = parts
+    pairs = [*((base, name) for name in names), (names[-2], names[-1])]
+    *against_base, last_two = (compared(*pair) for pair in pairs)
     rounds = Rounds(
         made_from=_made_from(folder, parts),
-        against_base=tuple(compared(names[0], name) for name in names[1:]),
-        last_two=compared(names[-2], names[-1]),
+        against_base=tuple(against_base),
+        last_two=last_two,
+        judges=tuple(compare_judgements(judgements[before], judgements[after]) for before, after in pairs),
     )
     write_text(folder / FILE, rounds.model_dump_json(indent=1) + "\n")
     return rounds
+
+
+def _judgements(recipe: Recipe, part: RunFolder) -> list[Judgement]:
+    """Return what the judges of the evaluation said of a model's clips, and no others that were asked before."""
+    return [row for row in manifests.judgements(part).rows() if row.judge in recipe.evaluate.judges]
 
 
 def models(count: int, scale: float) -> dict[str, str]:
@@ -208,7 +222,9 @@ def _compare(
     recipe: Recipe,
     scores: tuple[Sequence[Score], Sequence[Score]],
     diversity: tuple[Sequence[Diversity], Sequence[Diversity]],
+    *,
     one_right_clip: bool,
+    judged: Mapping[str, Change],
 ) -> dict[str, CriticFindings]:
     """Compare two models by each critic of the evaluation."""
     return {
@@ -217,6 +233,7 @@ def _compare(
             chose_pairs=critic == recipe.score.critic,
             diversity=diversity,
             one_right_clip=one_right_clip,
+            judged=judged,
         )
         for critic in recipe.evaluate.critics
     }
