@@ -9,7 +9,7 @@ from attempts import shell
 from people import answered, simulated
 
 from videogpa.errors import InvalidInput, MissingInput, UserError
-from videogpa.records import Score
+from videogpa.records import Judgement, Score
 from videogpa.storage import manifests
 from videogpa.storage.run_folder import RunFolder
 from videogpa.study.answers import read_answers, read_key
@@ -181,6 +181,9 @@ def test_scores_are_found_by_the_files_that_they_name(study: Path, key: Key, tmp
         manifests.scores(folder).append(Score(clip=clip, critic="sfm", status=status, loo_error=number / 10, flow=1.0))
     found = read_scores(key, [folder.path])
     assert found == {("sfm", "loo_error"): {clip: number / 10 for number, clip in enumerate(clips) if number}}
+    judgement = Judgement(clip=clips[1], judge="videoreward", status="ok", numbers={"ovl": 0.5, "unknown": 1.0})
+    manifests.judgements(folder).append(judgement)
+    assert read_scores(key, [folder.path])["videoreward", "ovl"] == {clips[1]: 0.5}
     manifests.scores(RunFolder(tmp_path / "others")).append(Score(clip="x.mp4", critic="sfm", status="ok", loo_error=0.1))
     with pytest.raises(InvalidInput, match="none of the study's clips"):
         read_scores(key, [tmp_path / "others"])

@@ -4,10 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from videogpa.findings import JudgeFindings, Wins
 from videogpa.judges.cards import measures_of
-from videogpa.measures import Verdict
+from videogpa.measures import Measure, Verdict
+from videogpa.registry import JUDGES
+from videogpa.text_files import printable
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,16 @@ def judged_lines(models: Mapping[str, Mapping[str, JudgeFindings]]) -> list[Judg
         )
         for model, judges in models.items()
         for judge, found in judges.items()
-        for name, measure in measures_of(judge).items()
+        for name, measure in _measures(judge, found).items()
         if (change := found.changes.get(name)) is not None
     ]
+
+
+def _measures(judge: str, found: JudgeFindings) -> Mapping[str, Measure]:
+    """Return what is known of a judge's numbers: of one whose package is not installed here, their names."""
+    if judge in JUDGES:
+        return measures_of(judge)
+    return {name: Measure(name, None, f"a number of {judge}, a judge that is not installed here") for name in found.changes}
 
 
 def judged_groups(models: Mapping[str, Mapping[str, JudgeFindings]]) -> dict[str, list[JudgedLine]]:
@@ -82,12 +92,13 @@ def judged_tables(lines: Sequence[JudgedLine]) -> Iterator[Table]:
         of_model = [line for line in lines if line.model == model]
         prompts = " or ".join(str(n) for n in sorted({line.prompts for line in of_model}))
         judges = ", ".join(dict.fromkeys(line.judge for line in of_model))
-        table = Table(title=f"{model} against the base, by {judges}", title_justify="left", caption_justify="left")
+        title = Text(printable(f"{model} against the base, by {judges}", line=True))
+        table = Table(title=title, title_justify="left", caption_justify="left")
         table.caption = f"wins / ties / losses by clip; share of wins, ties half, with 95 % intervals over {prompts} prompts"
-        for heading in ("number", "base", model if len(model) < 9 else "other", "counts", "share of wins", "verdict"):
+        for heading in ("number", "base", "other", "counts", "share of wins", "verdict"):
             table.add_column(heading, justify="left" if heading in ("number", "verdict") else "right", no_wrap=True)
         for line in of_model:
-            table.add_row(line.heading, line.base, line.other, line.counts, line.wins, line.verdict)
+            table.add_row(Text(printable(line.heading, line=True)), line.base, line.other, line.counts, line.wins, line.verdict)
         yield table
 
 

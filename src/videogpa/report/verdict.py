@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from videogpa.findings import Evaluation, Outcome, Relative, Rounds
 from videogpa.measures import LEAST_PROMPTS, MEASURES
 from videogpa.report.judged import share_of_wins
+from videogpa.text_files import printable
 
 VERDICTS = {
     "better": "better geometry at equal motion",
@@ -22,11 +23,8 @@ def verdict(outcome: Outcome) -> str:
     """Return the verdict in words, with what a gain was paid for with."""
     paid = {**outcome.quality, **({"diversity": outcome.diversity} if outcome.diversity else {})}
     prices = [f"{MEASURES[name].label} {interval(paid[name])}" for name in outcome.lost if name in paid]
-    prices += [
-        f"{MEASURES[name].label if name in MEASURES else name}: wins {share_of_wins(outcome.judged[name])}"
-        for name in outcome.lost
-        if name in outcome.judged
-    ]
+    labels = {name: MEASURES[name].label if name in MEASURES else printable(name, line=True) for name in outcome.judged}
+    prices += [f"{labels[name]}: wins {share_of_wins(outcome.judged[name])}" for name in outcome.lost if name in labels]
     return VERDICTS[outcome.verdict] + (f" ({', '.join(prices)})" if outcome.verdict.startswith("paid for") else "")
 
 

@@ -1,11 +1,12 @@
-"""The scores that the clips of a study already have, from folders of scores: every measure that has a better direction."""
+"""What is known of a study's clips, from folders of scores: every measure that has a better direction, and what judges say."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from videogpa.errors import InvalidInput, MissingInput
 from videogpa.measures import MEASURES
-from videogpa.records import Score
+from videogpa.records import Judgement, Score
 from videogpa.stages.clip_files import clip_name
 from videogpa.stages.paired import NOT_COMPARED
 from videogpa.storage import manifests
@@ -25,10 +26,10 @@ def read_scores(key: Key, folders: Sequence[Path]) -> dict[tuple[str, str], dict
 
     Args:
         key: The study's key; where its clips come from a run, that evaluation's scores are read too, as far as they are there.
-        folders: Folders with a scores.jsonl, of `videogpa score`, `videogpa compare`, or a part of a run.
+        folders: Folders with a scores.jsonl or judgements.jsonl, of `videogpa score`, `judge` or `compare`, or a part of a run.
 
     Returns:
-        (critic, measure) -> path of a clip -> value.
+        (critic or judge, measure) -> path of a clip -> value.
 
     Raises:
         MissingInput: If a folder has no scores.
@@ -38,10 +39,14 @@ def read_scores(key: Key, folders: Sequence[Path]) -> dict[tuple[str, str], dict
     found: dict[tuple[str, str], dict[str, float]] = {}
     own = [Path(folder) for folder in key.scores if file_exists(Path(folder) / "scores.jsonl")]
     for folder in [*own, *folders]:
-        if not file_exists(folder / "scores.jsonl"):
-            raise MissingInput(f"{shown(folder)} holds no scores.jsonl: name a folder of `videogpa score` or `compare`")
-        rows = _rows(folder, clips)
-        if not rows and folder not in own:
+        if not any(file_exists(folder / name) for name in ("scores.jsonl", "judgements.jsonl")):
+            raise MissingInput(
+                f"{shown(folder)} holds no scores.jsonl: name a folder of `videogpa score`, `judge` or `compare`"
+            )
+        run = RunFolder(folder)
+        rows = _of_clips(folder, clips, manifests.scores(run).rows())
+        judged = _of_clips(folder, clips, manifests.judgements(run).rows())
+        if not rows and not judged and folder not in own:
             raise InvalidInput(
                 f"{shown(folder)} has scores of none of the study's clips. Scores name clips by the paths that were given: run "
                 "this where `videogpa score` was run"
@@ -51,12 +56,18 @@ def read_scores(key: Key, folders: Sequence[Path]) -> dict[tuple[str, str], dict
                 value = getattr(row, measure)
                 if value is not None:
                     found.setdefault((row.critic, measure), {})[clip] = float(value)
+        for clip, judgement in judged:
+            for measure in (name for name in judgement.numbers if name in MEASURES and MEASURES[name].of == "judge"):
+                found.setdefault((judgement.judge, measure), {})[clip] = judgement.numbers[measure]
     return found
 
 
-def _rows(folder: Path, clips: set[str]) -> list[tuple[str, Score]]:
-    """Return the rows of the study's clips that could be scored, with the clips' absolute paths."""
-    run = RunFolder(folder)
-    files = {row.clip: folder / row.path for row in manifests.clips(run).rows()} if (folder / "clips.jsonl").exists() else {}
-    rows = [(clip_name(files.get(row.clip, Path(row.clip)).resolve()), row) for row in manifests.scores(run).rows()]
-    return [(clip, row) for clip, row in rows if clip in clips and row.status == "ok"]
+R = TypeVar("R", Score, Judgement)
+
+
+def _of_clips(folder: Path, clips: set[str], rows: Sequence[R]) -> list[tuple[str, R]]:
+    """Return the rows of the study's clips that have numbers, with the clips' absolute paths."""
+    own = folder / "clips.jsonl"
+    files = {row.clip: folder / row.path for row in manifests.clips(RunFolder(folder)).rows()} if own.exists() else {}
+    named = [(clip_name(files.get(row.clip, Path(row.clip)).resolve()), row) for row in rows]
+    return [(clip, row) for clip, row in named if clip in clips and row.status == "ok"]
