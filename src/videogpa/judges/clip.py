@@ -2,7 +2,7 @@
 
 - Method: Radford et al. 2021, https://arxiv.org/abs/2103.00020; the rule is VBench's background consistency
   (judges/consistency.py), on all frames: the short side resized to 224 pixels, and the square in the middle.
-- Cost: about 0.02 s a frame on one core of a CPU.
+- Cost: about 0.15 s a frame on one core of a CPU (a network of this size with random weights).
 - Licence: MIT. OpenAI's model card asks that deployed uses be tested first.
 - Limits: a clip that stands still scores best, so read it beside the motion. What lies outside the middle square is not seen.
 """
