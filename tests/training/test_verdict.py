@@ -37,7 +37,8 @@ def test_a_training_is_said_to_have_learned_what_its_held_out_pairs_show() -> No
     assert verdict([begun, row(10, 0.71, -0.003)]).startswith(
         "it learned beyond its pairs, and denoises winners worse than before"
     )
-    assert verdict([begun, row(10, 1.0, 0.003, None)]).startswith("too few held-out prompts to tell")
+    assert verdict([begun, row(10, 1.0, 0.003, None)]).startswith("too few held-out pairs to tell")
+    assert verdict([begun, row(10, 0.45, 0.003, (0.2, 0.001))]).startswith("too few held-out pairs to tell")
     assert verdict([trained]).startswith("no pair is held out")
 
 

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from videogpa.training.metrics import MetricsRow
 
 _SURE = 2.0  # standard errors
+_UNKNOWN = 0.1  # standard error of the accuracy from which on nothing follows from one that is not above .5
+
+_TOO_FEW = "too few held-out pairs to tell whether it learned beyond its pairs (train.held_out)"
 
 
 def verdict(rows: Sequence[MetricsRow]) -> str:
@@ -25,9 +28,9 @@ def _learned(row: MetricsRow) -> str:
     assert row.accuracy is not None
     assert row.winner_gain is not None
     if row.accuracy_se is None or row.winner_gain_se is None:
-        return "too few held-out prompts to tell whether it learned beyond its pairs"
+        return _TOO_FEW
     if row.accuracy <= 0.5 + _SURE * row.accuracy_se:
-        return "no preference beyond its pairs is to be seen"
+        return _TOO_FEW if row.accuracy_se > _UNKNOWN else "no preference beyond its pairs is to be seen"
     if row.winner_gain < -_SURE * row.winner_gain_se:
         return "it learned beyond its pairs, and denoises winners worse than before (train.loss, docs/symptoms.md)"
     return "it learned beyond its pairs"
