@@ -9,7 +9,7 @@ help:
 	@echo "make demo    align the miniature model, from prompts to report (about five minutes)"
 	@echo "make test-fast  run what is quick: the tests not marked slow (75 s on two cores)"
 	@echo "make test    run all tests (JOBS=2 at a time)"
-	@echo "make abuse   try many broken and hostile inputs, kills included, and count how each ends (at most ten minutes)"
+	@echo "make abuse   try many broken and hostile inputs, kills included, and count how each ends (about eleven minutes)"
 	@echo "make check   lint, format and type checks: what pre-commit and CI run"
 	@echo "make bench   measure what we claim (needs real clips: CLIPS=folder)"
 	@echo "make docs-reference  write the pages of docs/reference that are made from the code"

@@ -74,7 +74,7 @@ def test_csv_has_a_row_for_each_method_and_measure(run: Path) -> None:
 
 
 def test_what_cannot_be_shown_says_why(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="compares none of jerk; it has: error_3dcs, flow, loo_error, psnr"):
+    with pytest.raises(InvalidInput, match="json compares none of jerk; it has: error_3dcs, flow, loo_error, psnr"):
         table(run, "markdown", ["jerk"])
     with pytest.raises(ValueError, match="beauty"):
         table(run, "markdown", ["beauty"])

@@ -30,17 +30,20 @@ def table(folder: Path, format: Format, measures: Sequence[str] = ()) -> str:
     """
     for name in measures:
         one_of(name, MEASURES)
-    lines = lines_of(_found(folder))
+    path, found = _found(folder)
+    lines = lines_of(found)
     wanted = tuple(measures) or OF_THE_PAPER
     if not any(name in line.changes for line in lines for name in wanted):
         there = ", ".join(dict.fromkeys(name for line in lines for name in line.changes)) or "none"
-        raise InvalidInput(f"{shown(folder)} compares none of {', '.join(wanted)}; it has: {there}")
+        raise InvalidInput(f"{shown(path)} compares none of {', '.join(wanted)}; it has: {there}")
     return write_table(lines, wanted, format)
 
 
-def _found(folder: Path) -> Evaluation | Comparison:
-    if file_exists(folder / "evaluation.json"):
-        return read_evaluation(folder / "evaluation.json")
+def _found(folder: Path) -> tuple[Path, Evaluation | Comparison]:
+    """Return what the folder holds, and the file that holds it."""
+    path = folder / "evaluation.json"
+    if file_exists(path):
+        return path, read_evaluation(path)
     path = folder / "compare.json"
     if not file_exists(path):
         raise MissingInput(
@@ -48,7 +51,7 @@ def _found(folder: Path) -> Evaluation | Comparison:
             "`videogpa compare`"
         )
     try:
-        return Comparison.model_validate_json(read_text(path, expected="a comparison", budget=_LARGEST))
+        return path, Comparison.model_validate_json(read_text(path, expected="a comparison", budget=_LARGEST))
     except ValidationError as error:
         reason = "; ".join(problems(error, whole="the file")[:2])
         raise InvalidInput(f"{path} is damaged ({reason[:300]}): run `videogpa compare` again") from None
