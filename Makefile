@@ -30,7 +30,7 @@ JOBS ?= 2
 # Files in their order: by default those with few tests come last, which are the slow ones, and one of the two cores idles.
 PARALLEL = --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) --durations=20 --durations-min=10
 
 # What to run while working: all but the tests marked `slow`.
 test-fast: $(READY)

@@ -132,19 +132,19 @@ JUDGES = Registry(
     {
         "videoreward": Plugin(
             "videogpa.judges.videoreward.judge:VideoRewardJudge",
-            "VideoReward (VideoAlign): people's preference in visual and motion quality and text alignment.",
+            "VideoAlign's reward: what people prefer in visual quality, motion and text.",
         ),
         "dino": Plugin(
             "videogpa.judges.dino:DinoJudge",
-            "Subject consistency, VBench's rule: how much the frames resemble each other in the features of DINO.",
+            "Subject consistency, VBench's rule: how alike the frames are to DINO.",
         ),
         "clip": Plugin(
             "videogpa.judges.clip:ClipJudge",
-            "Background consistency, VBench's rule: the same in the image embeddings of CLIP ViT-B/32.",
+            "Background consistency, VBench's rule: how alike the frames are to CLIP.",
         ),
         "aesthetic": Plugin(
             "videogpa.judges.aesthetic:AestheticJudge",
-            "Aesthetic quality: LAION's linear head on the image embeddings of CLIP ViT-L/14, as in VBench.",
+            "Aesthetic quality, as in VBench: LAION's predictor, on CLIP.",
         ),
     },
     members=("CARDS", "MEASURES", "READS_TEXT", "judge"),

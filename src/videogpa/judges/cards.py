@@ -17,7 +17,7 @@ CARDS: Mapping[str, tuple[Card, ...]] = {
             memory="about 5 GB of a GPU, 9 GB on a CPU (estimated)",
             paper="arXiv 2501.13918",
             parameters="2.29 billion (Qwen2-VL-2B, LoRA and head)",
-            download="about 4.6 GB (estimated), to be converted",
+            download="4.6 GB",
         ),
     ),
     "dino": (
@@ -50,7 +50,7 @@ CARDS: Mapping[str, tuple[Card, ...]] = {
             memory="under 3 GB, any number of frames (estimated)",
             paper=f"arXiv 2103.00020; https://github.com/LAION-AI/aesthetic-predictor; {_VBENCH}",
             parameters="304 million (428 with the part for texts)",
-            download="1.71 GB, and 4 kB for the head",
+            download="1.71 GB",
         ),
     ),
 }

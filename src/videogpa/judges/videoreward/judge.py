@@ -1,7 +1,8 @@
 """VideoReward: what people would prefer, in visual quality, motion quality and text alignment, by Qwen2-VL-2B.
 
 - Method: Liu et al. 2025, https://arxiv.org/abs/2501.13918 (VideoAlign); the reward of the paper's table (VQ, MQ, TA, OVL).
-- Cost, estimated: 5 GB of GPU memory in bfloat16; on a CPU 9 GB, in float32, and minutes a clip.
+- Cost, estimated: a download of 4.6 GB, to be converted; 5 GB of GPU memory in bfloat16; on a CPU 9 GB, in float32, and minutes
+  a clip.
 - Licence: Apache-2.0 by the model card of the weights; the question's text is MIT.
 - Limits: it agrees with people on about 72 % of pairs of 1 s clips and 60 % of 5 s clips (DenseDPO, arXiv 2506.03517). More
   frames give higher rewards, so compare clips of one length and rate. Its motion quality favours large motion, and training on
