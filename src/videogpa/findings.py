@@ -1,5 +1,6 @@
 """What comparisons find: the change of every measure, verdicts, and the contents of evaluation.json and compare.json."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -119,6 +120,11 @@ class JudgeFindings(BaseModel):
     base: dict[str, int]
     aligned: dict[str, int]
     changes: dict[str, Change]
+
+
+def changes_by_name(judges: Mapping[str, JudgeFindings]) -> dict[str, Change]:
+    """Return the changes of all judges' numbers, by the number's name."""
+    return {name: change for found in judges.values() for name, change in found.changes.items()}
 
 
 class AtStrength(BaseModel):

@@ -11,10 +11,10 @@ from attempts import run_shell
 from judge_toys import clip_folder, reward_folder, vit_folder
 
 from small_runs import OVERRIDES
-from videogpa.findings import Change, Comparison, Evaluation, Wins
+from videogpa.findings import Change, Comparison, Evaluation, Wins, changes_by_name
 from videogpa.records import Judgement, Score
 from videogpa.report.verdict import headline
-from videogpa.stages.judged import changes_by_name, compare_judgements
+from videogpa.stages.judged import compare_judgements
 from videogpa.stages.paired import compare_scores
 from videogpa.stages.table import table
 from videogpa.storage import manifests

@@ -5,25 +5,18 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from videogpa.critics.networks.weights import find_weights, read_config
-from videogpa.judges.encoders import Activation, Layers, Loaded, Size, load_network, sha256
+from videogpa.judges.encoders import Activation, EncoderSizes, Loaded, Size, load_network, sha256
 from videogpa.judges.images import CLIP, centre, normalised, short_side
 
 
-class ClipSizes(BaseModel):
+class ClipSizes(EncoderSizes):
     """What counts of the config.json of CLIP; the defaults are those of transformers, and of CLIP ViT-B/32."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    hidden_size: Size = 768
-    intermediate_size: Size = 3072
     projection_dim: Size = 512
-    num_hidden_layers: Layers = 12
-    num_attention_heads: Size = 12
-    image_size: Annotated[int, Field(ge=1, le=4096)] = 224
     patch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     hidden_act: Activation = "quick_gelu"
     layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] = 1e-5
@@ -36,12 +29,6 @@ class ClipSizes(BaseModel):
             return content
         shared = {name: content[name] for name in ("projection_dim",) if name in content}
         return {**content["vision_config"], **shared}
-
-    @model_validator(mode="after")
-    def _possible(self) -> "ClipSizes":
-        if self.hidden_size % self.num_attention_heads or self.image_size < self.patch_size:
-            raise ValueError("hidden_size is a multiple of num_attention_heads, and image_size at least patch_size")
-        return self
 
 
 def load_clip_vision(weights: str | Path, device: torch.device) -> Loaded:

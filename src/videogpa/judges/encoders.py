@@ -25,8 +25,8 @@ Layers = Annotated[int, Field(ge=1, le=256)]
 Activation = Literal["gelu", "quick_gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"]
 
 
-class VitSizes(BaseModel):
-    """What counts of the config.json of a ViT; the defaults are those of transformers, and of DINO ViT-B/16."""
+class EncoderSizes(BaseModel):
+    """What counts of the config.json of an image encoder; the sizes of ViT-B are transformers' defaults."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -34,17 +34,25 @@ class VitSizes(BaseModel):
     num_hidden_layers: Layers = 12
     num_attention_heads: Size = 12
     intermediate_size: Size = 3072
-    hidden_act: Activation = "gelu"
-    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] = 1e-12
     image_size: Annotated[int, Field(ge=1, le=4096)] = 224
-    patch_size: Annotated[int, Field(ge=1, le=4096)] = 16
-    qkv_bias: bool = True
+    patch_size: Annotated[int, Field(ge=1, le=4096)]
+    hidden_act: Activation
+    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")
-    def _possible(self) -> "VitSizes":
+    def _possible(self) -> "EncoderSizes":
         if self.hidden_size % self.num_attention_heads or self.image_size < self.patch_size:
             raise ValueError("hidden_size is a multiple of num_attention_heads, and image_size at least patch_size")
         return self
+
+
+class VitSizes(EncoderSizes):
+    """Those of a ViT; the defaults are those of transformers, and of DINO ViT-B/16."""
+
+    patch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    hidden_act: Activation = "gelu"
+    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] = 1e-12
+    qkv_bias: bool = True
 
 
 @dataclass(frozen=True)

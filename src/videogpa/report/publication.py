@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from videogpa.findings import Change, Comparison, CriticFindings, Evaluation, JudgeFindings
+from videogpa.findings import Change, Comparison, CriticFindings, Evaluation, changes_by_name
 from videogpa.measures import MEASURES
 from videogpa.report.judged import share_of_wins
 from videogpa.report.tables import text_cell
@@ -35,11 +35,11 @@ def lines_of(found: Evaluation | Comparison) -> list[Line]:
     """Return a line per critic and method: aligned at each strength and the best of N, or each method of a comparison."""
     if isinstance(found, Comparison):
         return [
-            Line(found.critic, name, found.base, {**of.findings.changes, **_of_judges(of.judges)})
+            Line(found.critic, name, found.base, {**of.findings.changes, **changes_by_name(of.judges)})
             for name, of in found.methods.items()
         ]
     findings: list[tuple[str, Mapping[str, CriticFindings], Mapping[str, Change]]] = [
-        (f"aligned{found.label(scale)}", critics, _of_judges(found.judged()[scale]))
+        (f"aligned{found.label(scale)}", critics, changes_by_name(found.judged()[scale]))
         for scale, critics in found.strengths().items()
     ]
     findings += [(f"{best.model}, best of {best.candidates} by {best.chosen_by}", best.critics, {}) for best in found.best_of]
@@ -48,10 +48,6 @@ def lines_of(found: Evaluation | Comparison) -> list[Line]:
         for name, critics, judged in findings
         for critic, of in critics.items()
     ]
-
-
-def _of_judges(judges: Mapping[str, JudgeFindings]) -> dict[str, Change]:
-    return {name: change for found in judges.values() for name, change in found.changes.items()}
 
 
 def write_table(lines: Sequence[Line], measures: Sequence[str], format: Format) -> str:

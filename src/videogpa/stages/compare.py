@@ -14,7 +14,7 @@ import torch
 
 from videogpa.config import JudgeConfig, ScoreConfig, WorkersConfig
 from videogpa.errors import InvalidInput, MissingInput
-from videogpa.findings import Comparison, MethodFindings, Relative
+from videogpa.findings import Comparison, MethodFindings, Relative, changes_by_name
 from videogpa.maths.stats import paired_bootstrap
 from videogpa.records import Diversity, Judgement, Score
 from videogpa.report.comparison import ComparedClip, write_comparison_report
@@ -24,7 +24,7 @@ from videogpa.report.tables import cell_text
 from videogpa.stages.clip_files import clip_name, find_videos
 from videogpa.stages.diversity import diversity_by_prompt
 from videogpa.stages.judge import judge_files, require_weights
-from videogpa.stages.judged import changes_by_name, compare_judgements
+from videogpa.stages.judged import compare_judgements
 from videogpa.stages.paired import BOOTSTRAP_SEED, GEOMETRY, compare_scores
 from videogpa.stages.score import ALONE, score_files
 from videogpa.storage.files import write_text

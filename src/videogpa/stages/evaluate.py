@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from videogpa.config import Recipe, ScoreConfig, judge_configs
 from videogpa.errors import InvalidInput
-from videogpa.findings import AtStrength, BestOf, Change, CriticFindings, Evaluation
+from videogpa.findings import AtStrength, BestOf, Change, CriticFindings, Evaluation, changes_by_name
 from videogpa.models.loading import check_sampling
 from videogpa.records import Diversity, Judgement, Prompt, Score
 from videogpa.stages.best_of import compare_best
 from videogpa.stages.diversity import clips_of_prompts
 from videogpa.stages.generate import Adapter, given_adapter, make_clips, sampling_of
 from videogpa.stages.judge import judge_clips
-from videogpa.stages.judged import changes_by_name, compare_judgements
+from videogpa.stages.judged import compare_judgements
 from videogpa.stages.paired import compare_scores
 from videogpa.stages.score import score_clips
 from videogpa.storage import manifests
@@ -58,7 +58,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Evaluation:
 
     def compared(scale: float, found: _Found) -> AtStrength:
         judges = compare_judgements(base.judgements, found.judgements)
-        critics = _compare_critics(
+        critics = compare_critics(
             recipe,
             base.scores,
             found.scores,
@@ -153,7 +153,7 @@ def _best_of(recipe: Recipe, models: Mapping[str, Sequence[Score]]) -> tuple[Bes
     return compare_best(models, chosen_by=recipe.score.critic, critics=recipe.evaluate.critics, pair=recipe.pair)
 
 
-def _compare_critics(
+def compare_critics(
     recipe: Recipe,
     base: Sequence[Score],
     aligned: Sequence[Score],
@@ -162,9 +162,18 @@ def _compare_critics(
     one_right_clip: bool,
     judged: Mapping[str, Change],
 ) -> dict[str, CriticFindings]:
-    """Compare the models by each critic. The critic of the run's pairs chose those of its own adapter, not of a foreign one.
+    """Compare two models by each critic of the evaluation.
 
-    A scene of the miniature world, with its first frame and camera path, has one right clip.
+    The critic of the run's pairs chose those of its own adapter, not of a foreign one.
+
+    Args:
+        recipe: `evaluate` and the name of the scoring critic are read.
+        base: Scores of the base model's clips, or of the round before.
+        aligned: Those of the other model's, of the same prompts and seeds.
+        diversity: How much the clips of each prompt differ, of both models.
+        one_right_clip: Whether every prompt is a scene of the miniature world, which with its first frame and camera path has
+            one right clip.
+        judged: The changes of judges' numbers.
     """
     return {
         critic: compare_scores(

@@ -40,11 +40,6 @@ def compare_judgements(base: Sequence[Judgement], other: Sequence[Judgement]) ->
     }
 
 
-def changes_by_name(judges: Mapping[str, JudgeFindings]) -> dict[str, Change]:
-    """Return the changes of all judges' numbers, by the number's name."""
-    return {name: change for found in judges.values() for name, change in found.changes.items()}
-
-
 def _findings(measures: Mapping[str, Measure], base: Sequence[Judgement], other: Sequence[Judgement]) -> JudgeFindings:
     before, after = ({row.clip: row.numbers for row in rows if row.status == "ok"} for rows in (base, other))
     changes: dict[str, Change] = {}

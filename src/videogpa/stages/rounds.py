@@ -5,7 +5,7 @@ The first round lies in the run folder itself, later ones in rounds/2, rounds/3,
 prompts that `evaluate` left in each. Out: rounds.json, every round against the base, and the last against the one before.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -13,12 +13,11 @@ from pydantic import ValidationError
 from videogpa.config import Recipe
 from videogpa.config.paths import with_own_prompts
 from videogpa.errors import InvalidInput, UserError, problems
-from videogpa.findings import Change, CriticFindings, Evaluation, Rounds
-from videogpa.records import Clip, Diversity, Judgement, Row, Score
+from videogpa.findings import CriticFindings, Evaluation, Rounds, changes_by_name
+from videogpa.records import Clip, Judgement, Row
 from videogpa.report.verdict import headline
-from videogpa.stages.evaluate import aligned_folder
-from videogpa.stages.judged import changes_by_name, compare_judgements
-from videogpa.stages.paired import compare_scores
+from videogpa.stages.evaluate import aligned_folder, compare_critics
+from videogpa.stages.judged import compare_judgements
 from videogpa.storage import manifests
 from videogpa.storage.files import link_or_copy, write_text
 from videogpa.storage.fingerprints import fingerprint, path_fingerprint
@@ -163,7 +162,7 @@ def run(recipe: Recipe, folder: RunFolder) -> Rounds:
     def compared(base: str, other: str) -> dict[str, CriticFindings]:
         judged = changes_by_name(compare_judgements(judgements[base], judgements[other]))
         spread = (diversity[base], diversity[other])
-        return _compare(recipe, (scores[base], scores[other]), spread, one_right_clip=one_right_clip, judged=judged)
+        return compare_critics(recipe, scores[base], scores[other], spread, one_right_clip=one_right_clip, judged=judged)
 
     base, *names = parts
     pairs = [*((base, name) for name in names), (names[-2], names[-1])]
@@ -216,24 +215,3 @@ def _made_from(folder: RunFolder, parts: Mapping[str, str]) -> str:
     places = [folder_of(folder, number) / "adapter" for number in range(1, len(parts))]
     scores = [[row.fingerprint for row in manifests.scores(folder.subfolder(path)).rows()] for path in parts.values()]
     return fingerprint("rounds", [path_fingerprint(place) if place.is_dir() else "" for place in places], scores)
-
-
-def _compare(
-    recipe: Recipe,
-    scores: tuple[Sequence[Score], Sequence[Score]],
-    diversity: tuple[Sequence[Diversity], Sequence[Diversity]],
-    *,
-    one_right_clip: bool,
-    judged: Mapping[str, Change],
-) -> dict[str, CriticFindings]:
-    """Compare two models by each critic of the evaluation."""
-    return {
-        critic: compare_scores(
-            *([row for row in rows if row.critic == critic] for rows in scores),
-            chose_pairs=critic == recipe.score.critic,
-            diversity=diversity,
-            one_right_clip=one_right_clip,
-            judged=judged,
-        )
-        for critic in recipe.evaluate.critics
-    }

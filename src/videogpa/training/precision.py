@@ -45,7 +45,7 @@ def loss_scale(dtype: torch.dtype, batch: Batch, settings: TrainConfig) -> float
 
 def _steepest(settings: TrainConfig) -> float:
     """Return the largest slope of the loss of a pair with respect to a denoising error."""
-    preference, _, winners = settings.loss.rpartition("+") if "+" in settings.loss else (settings.loss, "", "")
+    preference, _, winners = settings.loss.partition("+")
     if preference == "sft":
         return 1.0 + settings.static_weight
     steepest = settings.beta / 2 * (1 + settings.dpop_lambda if preference == "dpop" else 1)
