@@ -48,4 +48,6 @@ def _best(held_out: Sequence[MetricsRow], last: MetricsRow) -> str:
     best = max(held_out, key=lambda row: (row.winner_gain or 0.0, -row.step))
     if best.step == last.step:
         return ""
+    if (best.winner_gain or 0.0) <= 0:
+        return "; at no step were their winners denoised better than before the training"
     return f"; their winners were denoised best after step {best.step} ({best.winner_gain:+.2g})"
